@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Frozen dataclasses as configuration: each default is written once, with its help and its limits.
+
+The same dotted names serve YAML files, the command line and ROS parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mem3r_ros.errors import UserError
+
+ConfigType = TypeVar('ConfigType')
+
+
+def setting(
+    default: Any,
+    help: str,  # noqa: A002 - the word the user sees
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple | None = None,
+    unit: str = '',
+    dynamic: bool = False,
+) -> Any:
+    """
+    Declare one field of a configuration.
+
+    :param default: value in force unless the user says otherwise.
+    :param help: what it does, as shown in parameter tables.
+    :param low: smallest allowed value (each element of a tuple).
+    :param high: largest allowed value.
+    :param choices: the only allowed values.
+    :param unit: SI unit or 'px', 'frames' and the like.
+    :param dynamic: whether it may change while a stream runs.
+    """
+    metadata = {
+        'help': help,
+        'low': low,
+        'high': high,
+        'choices': choices,
+        'unit': unit,
+        'dynamic': dynamic,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def section(config: type) -> Any:
+    """Nest another configuration under the field's name."""
+    return field(default_factory=config, metadata={'help': (config.__doc__ or '').strip()})
+
+
+def validate(config: Any) -> None:
+    """
+    Check every declared limit; call this from ``__post_init__``.
+
+    :raises UserError: a value has the wrong type, is out of range or is not among the choices.
+    """
+    for item in fields(config):
+        if is_dataclass(getattr(config, item.name)):
+            continue
+        value = _normalise(item, getattr(config, item.name))
+        object.__setattr__(config, item.name, value)
+        _check(type(config).__name__, item, value)
+
+
+def _normalise(item: Field, value: Any) -> Any:
+    """Turn lists into tuples and whole numbers into floats where the default is one."""
+    if isinstance(value, list):
+        value = tuple(value)
+    default = item.default
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _check(owner: str, item: Field, value: Any) -> None:
+    limits = item.metadata
+    default = item.default
+    if default is not MISSING and default is not None and not isinstance(value, type(default)):
+        raise UserError(
+            f'{owner}.{item.name} is {value!r}; it must be of type {type(default).__name__}'
+        )
+    choices = limits.get('choices')
+    if choices is not None and value not in choices:
+        raise UserError(
+            f'{owner}.{item.name} is {value!r}; choose one of {", ".join(map(str, choices))}'
+        )
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            continue
+        low, high = limits.get('low'), limits.get('high')
+        # `not (a <= b)` also refuses NaN.
+        if low is not None and not number >= low:
+            raise UserError(f'{owner}.{item.name} is {value}; it must be at least {low}')
+        if high is not None and not number <= high:
+            raise UserError(f'{owner}.{item.name} is {value}; it must be at most {high}')
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return the configuration as nested plain containers (tuples become lists)."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(entry) for key, entry in value.items()}
+        if isinstance(value, (tuple, list)):
+            return [plain(entry) for entry in value]
+        return value
+
+    return plain(dataclasses.asdict(config))
+
+
+def from_dict(config_type: type[ConfigType], values: Mapping[str, Any]) -> ConfigType:
+    """
+    Build a configuration from nested plain containers; what is absent keeps its default.
+
+    :raises UserError: a name is unknown or a value is refused.
+    """
+    known = {item.name: item for item in fields(config_type)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise UserError(
+            f'{config_type.__name__} has no setting {", ".join(map(repr, unknown))}; '
+            f'it has {", ".join(sorted(known))}'
+        )
+    chosen: dict[str, Any] = {}
+    for name, value in values.items():
+        factory = known[name].default_factory
+        if isinstance(value, Mapping) and isinstance(factory, type) and is_dataclass(factory):
+            value = from_dict(factory, value)
+        chosen[name] = value
+    return config_type(**chosen)
+
+
+def flatten(config: Any, prefix: str = '') -> Iterator[tuple[str, Any, Field]]:
+    """Yield ``(dotted name, value, field)`` of every setting, nested ones included."""
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            yield from flatten(value, f'{prefix}{item.name}.')
+        else:
+            yield prefix + item.name, value, item
+
+
+def replace_path(config: ConfigType, path: str, value: Any) -> ConfigType:
+    """
+    Return a copy with the setting of the dotted name ``path`` replaced.
+
+    :raises UserError: the name is unknown or the value is refused.
+    """
+    head, _, rest = path.partition('.')
+    if head not in {item.name for item in fields(config)}:
+        raise UserError(f'{type(config).__name__} has no setting {head!r}')
+    if rest:
+        value = replace_path(getattr(config, head), rest, value)
+    return dataclasses.replace(config, **{head: value})
+
+
+def load_yaml(config_type: type[ConfigType], path: str | Path) -> ConfigType:
+    """
+    Read a configuration from a YAML file.
+
+    :raises UserError: the file is missing, is not YAML, or holds a refused value.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except OSError as error:
+        raise UserError(f'cannot read the configuration {path}: {error.strerror}') from error
+    except yaml.YAMLError as error:
+        raise UserError(f'{path} is not YAML: {str(error).splitlines()[0]}') from error
+    if not isinstance(values, Mapping):
+        raise UserError(f'{path} holds no settings; expected names and values')
+    return from_dict(config_type, values)
+
+
+def dump_yaml(config: Any, path: str | Path) -> None:
+    """Write the configuration as YAML, in the order of its fields."""
+    import yaml
+
+    text = yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
+    Path(path).write_text(text, encoding='utf-8')
+
+
+__all__ = [
+    'dataclass',
+    'dump_yaml',
+    'flatten',
+    'from_dict',
+    'load_yaml',
+    'replace_path',
+    'section',
+    'setting',
+    'to_dict',
+    'validate',
+]
