@@ -1,0 +1,33 @@
+# Two commands to know: `make demo` and `make test`. Both make the environment first.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The ROS wheels set this guard in a running Python; a child of another environment must not see it.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.PHONY: help env demo test lint clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@printf '\nPYTHON=... chooses the interpreter (3.10 to 3.13), PYTEST_ARGS=... goes to pytest.\n'
+
+env: ## make or refresh .venv: locked packages, ROS 2 (unless sourced), this project
+	@python=$$(sh tools/find_python.sh) && "$$python" tools/environment.py
+
+demo: env ## run the real node on the shipped sequence, results in demo_output/
+	@$(BIN)/mem3r demo
+
+test: env ## run every test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: env ## check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean: ## remove the environment and what builds and demos wrote
+	rm -rf .venv .venv.lock build install log dist demo_output *.egg-info \
+	    .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,16 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Everything of ROS: messages to core types and back, parameters, TF, the node.
+
+Importing this package adds the folder of stand-ins to the end of the module search path. A ROS
+package that is installed is therefore always found first; only a missing one (pip has no
+cv_bridge, sensor_msgs_py, tf2_ros or tf_transformations) is taken from there.
+"""
+
+from pathlib import Path
+import sys
+
+STANDINS = str(Path(__file__).with_name('standins'))
+if STANDINS not in sys.path:
+    sys.path.append(STANDINS)
