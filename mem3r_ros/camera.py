@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Pinhole cameras: what happens to K in a resize or a crop, lens distortion, focal length.
+
+Pixel centres have integer coordinates, as in ROS and OpenCV: a resize by s therefore takes
+column u to (u + 0.5) s - 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mem3r_ros.errors import UserError
+
+# Names of sensor_msgs/CameraInfo and how many coefficients each may have.
+DISTORTION_MODELS = {
+    'none': (0,),
+    'plumb_bob': (0, 4, 5),
+    'rational_polynomial': (8, 12, 14),
+    'equidistant': (4,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsics:
+    """A pinhole camera of a given image size, with or without lens distortion."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    distortion_model: str = 'none'
+    distortion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse calibrations that no image can have been taken with."""
+        numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
+        if not all(math.isfinite(number) for number in numbers):
+            raise UserError(f'calibration holds {numbers}; every number must be finite')
+        if self.fx <= 0 or self.fy <= 0:
+            raise UserError(f'focal length is ({self.fx}, {self.fy}) px; it must be positive')
+        if self.width <= 0 or self.height <= 0:
+            raise UserError(f'image size is {self.width}x{self.height}; it must be positive')
+        allowed = DISTORTION_MODELS.get(self.distortion_model)
+        if allowed is None:
+            raise UserError(
+                f'distortion model is {self.distortion_model!r}; '
+                f'choose one of {", ".join(DISTORTION_MODELS)}'
+            )
+        object.__setattr__(self, 'distortion', tuple(float(d) for d in self.distortion))
+        if len(self.distortion) not in allowed:
+            raise UserError(
+                f'{self.distortion_model} has {len(self.distortion)} coefficients; '
+                f'it takes {" or ".join(map(str, allowed))}'
+            )
+
+    @classmethod
+    def from_field_of_view(cls, width: int, height: int, horizontal_rad: float) -> Intrinsics:
+        """Return a camera with centred principal point and the given horizontal view."""
+        focal_px = 0.5 * width / math.tan(0.5 * horizontal_rad)
+        return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
+
+    @property
+    def K(self) -> np.ndarray:
+        """Camera matrix, [3, 3] float64."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether straight lines of the world are bent in the image."""
+        return self.distortion_model != 'none' and any(self.distortion)
+
+    def undistorted(self) -> Intrinsics:
+        """Return the camera of the rectified image: same K, no distortion."""
+        return replace(self, distortion_model='none', distortion=())
+
+    def resized(self, width: int, height: int) -> Intrinsics:
+        """Return the camera of the image resized to ``width`` x ``height`` pixels."""
+        sx, sy = width / self.width, height / self.height
+        return replace(
+            self,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+            width=width,
+            height=height,
+        )
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Intrinsics:
+        """Return the camera of the window at (left, top), which may reach over the edge."""
+        return replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
+
+    def rays(self) -> np.ndarray:
+        """Return K^-1 (u, v, 1) of every pixel, [height, width, 3] float32, z = 1."""
+        x = (np.arange(self.width, dtype=np.float64) - self.cx) / self.fx
+        y = (np.arange(self.height, dtype=np.float64) - self.cy) / self.fy
+        rays = np.ones((self.height, self.width, 3), np.float32)
+        rays[..., 0] = x
+        rays[..., 1] = y[:, None]
+        return rays
+
+    def project(self, points_camera: np.ndarray) -> np.ndarray:
+        """Return pixels [P, 2] of points [P, 3]; NaN where a point is behind the camera."""
+        z = points_camera[:, 2]
+        with np.errstate(divide='ignore', invalid='ignore'):
+            pixels = points_camera[:, :2] / z[:, None] * (self.fx, self.fy) + (self.cx, self.cy)
+        pixels[z <= 0] = np.nan
+        return pixels
+
+
+def estimate_focal(
+    points_camera: np.ndarray,
+    principal_point: tuple[float, float] | None = None,
+    mode: str = 'weiszfeld',
+    iterations: int = 10,
+) -> float:
+    """
+    Find the focal length under which a pointmap falls onto its own pixel grid.
+
+    The estimator of the public reference's demos: least absolute distances by Weiszfeld's
+    iteration, or the median of all per-pixel votes.
+
+    :param points_camera: points of each pixel in the camera frame, [H, W, 3].
+    :param principal_point: (x, y) in px; default (W // 2, H // 2).
+    :param mode: 'weiszfeld' or 'median'.
+    :return: focal length in px, one for both axes.
+    """
+    points = np.asarray(points_camera, np.float32)
+    height, width = points.shape[:2]
+    px, py = principal_point if principal_point is not None else (width // 2, height // 2)
+    u = np.broadcast_to(np.arange(width, dtype=np.float32) - np.float32(px), (height, width))
+    v = np.broadcast_to(
+        (np.arange(height, dtype=np.float32) - np.float32(py))[:, None], (height, width)
+    )
+    with np.errstate(divide='ignore', invalid='ignore'):
+        if mode == 'median':
+            votes = np.concatenate(
+                [
+                    (u * points[..., 2] / points[..., 0]).ravel(),
+                    (v * points[..., 2] / points[..., 1]).ravel(),
+                ]
+            )
+            votes = np.sort(votes[~np.isnan(votes)])
+            # The lower of two middle votes, as the reference takes it.
+            return float(votes[(len(votes) - 1) // 2]) if len(votes) else float('nan')
+        rays = points[..., :2] / points[..., 2:]
+    rays = np.where(np.isfinite(rays), rays, 0.0).reshape(-1, 2)
+    pixels = np.stack([u, v], axis=-1).reshape(-1, 2)
+    ray_pixel = (rays * pixels).sum(axis=-1)
+    ray_ray = (rays * rays).sum(axis=-1)
+    if not ray_ray.any():
+        return float('nan')
+    focal = ray_pixel.mean() / ray_ray.mean()
+    for _ in range(iterations):
+        distance = np.linalg.norm(pixels - focal * rays, axis=-1)
+        weight = 1.0 / np.maximum(distance, 1e-8)
+        focal = (weight * ray_pixel).mean() / (weight * ray_ray).mean()
+    return max(float(focal), 0.0)
+
+
+class FocalEstimate:
+    """
+    The focal length of an uncalibrated camera, made sure by many frames.
+
+    Per-frame estimates are votes in log focal length per image width; the answer is the median of
+    the newest ``window`` votes and its spread their scaled median deviation.
+    """
+
+    def __init__(self, window: int = 64) -> None:
+        """Start without a vote; ``window`` bounds how many are kept."""
+        self._window = window
+        self._votes: list[float] = []
+
+    def add(self, focal_px: float, width: int) -> None:
+        """Take one frame's estimate; absurd ones (view under 5 or over 170 degrees) are left."""
+        if math.isfinite(focal_px) and 0.04 * width < focal_px < 12.0 * width:
+            self._votes.append(math.log(focal_px / width))
+            del self._votes[: -self._window]
+
+    @property
+    def count(self) -> int:
+        """How many votes there are."""
+        return len(self._votes)
+
+    @property
+    def votes(self) -> list[float]:
+        """The votes, oldest first, for snapshots."""
+        return self._votes
+
+    @votes.setter
+    def votes(self, votes: list[float]) -> None:
+        self._votes = list(votes)
+
+    def focal_px(self, width: int) -> float:
+        """Return the focal length in px for an image of this width; NaN without votes."""
+        return math.exp(float(np.median(self._votes))) * width if self._votes else math.nan
+
+    @property
+    def spread(self) -> float:
+        """Relative standard deviation of the votes (1.4826 median deviation); NaN if under 3."""
+        if len(self._votes) < 3:
+            return math.nan
+        votes = np.asarray(self._votes)
+        return 1.4826 * float(np.median(np.abs(votes - np.median(votes))))
+
+
+class Rectifier:
+    """
+    Removes a lens's distortion by tables made once for each camera.
+
+    The rectified image has the same size and the same K, so what is drawn on it can be published
+    with a camera_info that only lacks the distortion.
+    """
+
+    def __init__(self, camera: Intrinsics) -> None:
+        """Make the tables of ``camera``; a camera without distortion needs none."""
+        self.camera = camera
+        self.rectified = camera.undistorted()
+        self.valid: np.ndarray | None = None  # [H, W] bool; None: everything is
+        self._maps: tuple[np.ndarray, np.ndarray] | None = None
+        if camera.is_distorted:
+            self._make_maps()
+
+    def _make_maps(self) -> None:
+        import cv2
+
+        camera, size = self.camera, (self.camera.width, self.camera.height)
+        coefficients = np.asarray(camera.distortion)
+        if camera.distortion_model == 'equidistant':
+            make = cv2.fisheye.initUndistortRectifyMap
+        else:
+            make = cv2.initUndistortRectifyMap
+        x, y = make(camera.K, coefficients, np.eye(3), camera.K, size, cv2.CV_32FC1)
+        inside = (x >= 0) & (x <= size[0] - 1) & (y >= 0) & (y <= size[1] - 1)
+        self.valid = None if inside.all() else inside
+        # Fixed-point tables make remap about twice as fast as float ones.
+        self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """Return the rectified image, black where the lens saw nothing."""
+        if self._maps is None:
+            return image
+        import cv2
+
+        return cv2.remap(image, *self._maps, cv2.INTER_LINEAR)
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """Return the rectified mask [H, W] uint8, nonzero = ignore."""
+        if self._maps is None:
+            return mask
+        import cv2
+
+        return cv2.remap(mask, *self._maps, cv2.INTER_NEAREST)

@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Coloured points: picked from one frame's depth, and gathered in a map of bounded size."""
+
+from __future__ import annotations
+
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.config import dataclass, setting, validate
+
+_KEY_BITS = 21  # per axis; 2 million voxels each way
+_KEY_OFFSET = 1 << (_KEY_BITS - 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CloudConfig:
+    """Which pixels of a frame become points."""
+
+    stride: int = setting(
+        1,
+        'use every n-th row and column of the depth image',
+        low=1,
+        high=64,
+        unit='px',
+        dynamic=True,
+    )
+    min_depth_m: float = setting(
+        0.05, 'nearer points are left out', low=0.0, high=1000.0, unit='m', dynamic=True
+    )
+    max_depth_m: float = setting(
+        50.0, 'farther points are left out', low=0.01, high=100000.0, unit='m', dynamic=True
+    )
+    min_confidence: float = setting(
+        1.0,
+        'points of less network confidence are left out (1 keeps all)',
+        low=0.0,
+        high=1e6,
+        dynamic=True,
+    )
+    edge_ratio: float = setting(
+        0.1,
+        'points next to a depth step of more than this part of their depth are left out; '
+        '0 keeps all',
+        low=0.0,
+        high=10.0,
+        dynamic=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        validate(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PointSet:
+    """Points of one frame in its camera's optical frame."""
+
+    points: np.ndarray  # [P, 3] float32, m
+    colours: np.ndarray  # [P, 3] uint8, RGB
+    weights: np.ndarray  # [P] float32, network confidence or 1
+
+
+def edge_mask(depth_m: np.ndarray, ratio: float) -> np.ndarray:
+    """
+    Find pixels next to a step in depth, where networks smear one surface into the other.
+
+    :param depth_m: [H, W], NaN invalid.
+    :param ratio: step height as a part of the nearer depth.
+    :return: True on both sides of each step, [H, W] bool.
+    """
+    edges = np.zeros(depth_m.shape, bool)
+    with np.errstate(invalid='ignore'):
+        for axis in (0, 1):
+            first = depth_m[:-1] if axis == 0 else depth_m[:, :-1]
+            second = depth_m[1:] if axis == 0 else depth_m[:, 1:]
+            step = np.abs(first - second) > ratio * np.minimum(first, second)
+            if axis == 0:
+                edges[:-1] |= step
+                edges[1:] |= step
+            else:
+                edges[:, :-1] |= step
+                edges[:, 1:] |= step
+    return edges
+
+
+def select_points(
+    depth_m: np.ndarray,
+    intrinsics: Intrinsics,
+    image: np.ndarray,
+    confidence: np.ndarray | None = None,
+    config: CloudConfig | None = None,
+    rays: np.ndarray | None = None,
+) -> PointSet:
+    """
+    Turn a depth image into coloured points, without flying pixels.
+
+    :param depth_m: depth along z, [H, W] float32; NaN and infinity give no point.
+    :param intrinsics: camera of the depth image.
+    :param image: colours, [H, W, 3] uint8, same size as the depth.
+    :param confidence: network confidence, [H, W] float32.
+    :param rays: ``intrinsics.rays()`` if the caller keeps them, [H, W, 3].
+    :return: points in the camera's frame with colours and weights.
+    """
+    config = config or CloudConfig()
+    with np.errstate(invalid='ignore'):
+        keep = (depth_m >= config.min_depth_m) & (depth_m <= config.max_depth_m)
+        if confidence is not None and config.min_confidence > 1.0:
+            keep &= confidence >= config.min_confidence
+    if config.edge_ratio > 0:
+        keep &= ~edge_mask(depth_m, config.edge_ratio)
+    grid = (slice(None, None, config.stride),) * 2
+    keep = keep[grid]
+    rays = intrinsics.rays() if rays is None else rays
+    points = rays[grid][keep] * depth_m[grid][keep][:, None]
+    if confidence is None:
+        weights = np.ones(len(points), np.float32)
+    else:
+        weights = confidence[grid][keep]
+    return PointSet(points.astype(np.float32, copy=False), image[grid][keep], weights)
+
+
+class VoxelMap:
+    """
+    A coloured cloud that never outgrows its budget.
+
+    One point per voxel: the weighted mean of all that fell into it. New points wait in a buffer
+    and are merged in bulk. Over the budget, voxels of little weight that were last seen long ago
+    go first: a weight counts half after every thousand calls of ``add`` without a new point.
+    """
+
+    _HALF_LIFE = 1000.0
+
+    def __init__(self, voxel_size_m: float = 0.05, max_points: int = 200_000) -> None:
+        """
+        Make an empty map.
+
+        :param voxel_size_m: edge of a voxel.
+        :param max_points: most voxels ever kept.
+        """
+        self.voxel_size_m = float(voxel_size_m)
+        self.max_points = int(max_points)
+        self._keys = np.empty(0, np.int64)  # sorted
+        self._sums = np.empty((0, 7), np.float64)  # weighted x y z r g b, weight
+        self._seen = np.empty(0, np.int64)  # call of ``add`` that touched the voxel last
+        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._num_waiting = 0
+        self._num_calls = 0
+
+    def __len__(self) -> int:
+        """Return the number of voxels."""
+        self._merge()
+        return len(self._keys)
+
+    def add(
+        self, points_odom: np.ndarray, colours: np.ndarray, weights: np.ndarray | None = None
+    ) -> None:
+        """
+        Add points.
+
+        :param points_odom: [P, 3], m.
+        :param colours: [P, 3] uint8.
+        :param weights: how far each point is trusted, > 0, [P]; default 1.
+        """
+        points = np.asarray(points_odom, np.float64)
+        voxels = np.floor(points / self.voxel_size_m)
+        inside = (np.abs(voxels) < _KEY_OFFSET - 1).all(axis=1)
+        voxels = voxels[inside].astype(np.int64) + _KEY_OFFSET
+        weight = np.ones(len(points)) if weights is None else np.asarray(weights, np.float64)
+        values = np.empty((len(voxels), 7))
+        values[:, :3] = points[inside]
+        values[:, 3:6] = np.asarray(colours)[inside]
+        values[:, 6] = 1.0
+        values *= weight[inside, None]
+        keys = (voxels[:, 0] << (2 * _KEY_BITS)) | (voxels[:, 1] << _KEY_BITS) | voxels[:, 2]
+        self._num_calls += 1
+        seen = np.full(len(keys), self._num_calls, np.int64)
+        self._waiting.append(_sum_by_key(keys, values, seen))
+        self._num_waiting += len(self._waiting[-1][0])
+        if self._num_waiting > max(self.max_points // 4, 10_000):
+            self._merge()
+
+    def points(self) -> np.ndarray:
+        """Return the voxels' points, [P, 3] float32, m."""
+        self._merge()
+        return (self._sums[:, :3] / self._sums[:, 6:]).astype(np.float32)
+
+    def colours(self) -> np.ndarray:
+        """Return the voxels' colours, [P, 3] uint8."""
+        self._merge()
+        return np.rint(self._sums[:, 3:6] / self._sums[:, 6:]).clip(0, 255).astype(np.uint8)
+
+    def weights(self) -> np.ndarray:
+        """Return the voxels' summed weights, [P] float32."""
+        self._merge()
+        return self._sums[:, 6].astype(np.float32)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.__init__(self.voxel_size_m, self.max_points)
+
+    def _merge(self) -> None:
+        if not self._waiting:
+            return
+        parts = [(self._keys, self._sums, self._seen), *self._waiting]
+        keys, sums, seen = (np.concatenate(part) for part in zip(*parts, strict=True))
+        self._waiting, self._num_waiting = [], 0
+        keys, sums, seen = _sum_by_key(keys, sums, seen)
+        excess = len(keys) - self.max_points
+        if excess > 0:
+            # A tenth more than needed goes, so that a full map is not sorted at every merge.
+            num_dropped = min(len(keys), excess + self.max_points // 10)
+            worth = np.log2(sums[:, 6]) - (self._num_calls - seen) / self._HALF_LIFE
+            keep = np.ones(len(keys), bool)
+            keep[np.argpartition(worth, num_dropped - 1)[:num_dropped]] = False
+            keys, sums, seen = keys[keep], sums[keep], seen[keep]
+        self._keys, self._sums, self._seen = keys, sums, seen
+
+
+def _sum_by_key(
+    keys: np.ndarray, values: np.ndarray, seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the sorted distinct keys, the sum of the values and the last sight of each."""
+    if len(keys) == 0:
+        return keys, values, seen
+    order = np.argsort(keys, kind='stable')
+    keys, values, seen = keys[order], values[order], seen[order]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return keys[starts], np.add.reduceat(values, starts), np.maximum.reduceat(seen, starts)

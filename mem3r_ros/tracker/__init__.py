@@ -1,0 +1,18 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""From camera frames to odometry, depth and points; nothing of ROS."""
+
+from mem3r_ros.errors import BadFrame
+from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.tracker.frame import CameraFrame, Health, Status, TrackedFrame
+from mem3r_ros.tracker.tracker import Tracker
+
+__all__ = [
+    'BadFrame',
+    'CameraFrame',
+    'Health',
+    'Status',
+    'TrackedFrame',
+    'Tracker',
+    'TrackerConfig',
+]

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into the tracker and what comes out: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+
+
+class Status(Enum):
+    """How far the newest pose can be trusted."""
+
+    INITIALISING = 'initialising'
+    TRACKING = 'tracking'
+    DEGRADED = 'degraded'
+    LOST = 'lost'
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFrame:
+    """One image of one camera."""
+
+    stamp_ns: int
+    image_rgb_uint8: np.ndarray  # [H, W, 3]; grey [H, W] and uint16 are taken too
+    camera: Intrinsics | None = None  # of the image as given; None: focal length is estimated
+    mask: np.ndarray | None = None  # [H, W], nonzero = ignore these pixels
+    remember: bool = True  # False: tracked, but the network's memory stays as it was
+    wheel_path_m: float | None = None  # length driven since the start, by wheel odometry
+
+
+@dataclass(slots=True)
+class Health:
+    """What the tracker knows about itself after a frame; NaN where the network does not say."""
+
+    fast_weight_norm: float = float('nan')
+    gate_mean: float = float('nan')
+    learning_rate_mean: float = float('nan')
+    state_change: float = float('nan')
+    tracking_cosine: float = float('nan')
+    confidence: float = float('nan')  # median over the image
+    segment_age: int = 0  # frames
+    scale: float = 1.0
+    scale_spread: float = float('nan')  # relative standard deviation
+    focal_spread: float = float('nan')  # relative standard deviation; 0 when calibrated
+    is_still: bool = False
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)  # bad frames by reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedFrame:
+    """What one image told: where the camera is and what it sees."""
+
+    stamp_ns: int
+    T_odom_camera: np.ndarray  # [4, 4] float64; odom is x forward, y left, z up
+    covariance: np.ndarray  # [6, 6], x y z roll pitch yaw about odom's fixed axes
+    twist: np.ndarray  # [6], m/s and rad/s in the camera frame, linear first
+    twist_covariance: np.ndarray  # [6, 6]
+    status: Status
+    reason: str = ''
+    depth: np.ndarray | None = None  # [H, W] float32, m; NaN unsure, +inf too far
+    intrinsics: Intrinsics | None = None  # of the depth image
+    points: np.ndarray | None = None  # [P, 3] float32, m, camera frame
+    colours: np.ndarray | None = None  # [P, 3] uint8
+    weights: np.ndarray | None = None  # [P] float32, confidence of each point
+    confidence: np.ndarray | None = None  # [H, W] float32
+    health: Health = field(default_factory=Health)
+    segment: int = 0
+    scale: float = 1.0  # metres per unit of the network
+    notice: str = ''  # something to tell the user, at most once a second of the stream

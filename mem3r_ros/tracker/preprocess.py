@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+From a camera's image to the network's input and back: resize, crop, and what they do to K.
+
+Follows the public CUT3R loader to the bit: the long side becomes the network's, then a centred
+crop to whole patches; square images become 4:3 unless ``square_ok``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.errors import BadFrame
+
+# The long side for which the reference crops to a square instead.
+_SQUARE_SIZE = 224
+
+
+@dataclass(frozen=True, slots=True)
+class PixelMap:
+    """Where each pixel of the network's input lies in the source image, exactly."""
+
+    source_width: int
+    source_height: int
+    resized_width: int
+    resized_height: int
+    left: int
+    top: int
+    width: int
+    height: int
+    is_stretched: bool = False  # crop replaced by a second resize
+
+    def network_camera(self, camera: Intrinsics) -> Intrinsics:
+        """Return the camera of the network's input given that of the source image."""
+        if self.is_stretched:
+            return camera.resized(self.width, self.height)
+        resized = camera.resized(self.resized_width, self.resized_height)
+        return resized.cropped(self.left, self.top, self.width, self.height)
+
+    def source_camera(self, camera: Intrinsics) -> Intrinsics:
+        """Return the camera of the source image given that of the network's input."""
+        if not self.is_stretched:
+            camera = camera.cropped(-self.left, -self.top, self.resized_width, self.resized_height)
+        return camera.resized(self.source_width, self.source_height)
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Resize and crop ``image`` [H, W] or [H, W, 3] uint8 by Pillow's filters."""
+        shrinks = max(self.source_width, self.source_height) > max(
+            self.resized_width, self.resized_height
+        )
+        return self._apply(image, Image.Resampling.LANCZOS if shrinks else _GROW)
+
+    def apply_fast(self, image: np.ndarray) -> np.ndarray:
+        """Resize and crop by OpenCV's area filter; not bit-exact, several times faster."""
+        import cv2
+
+        size = (self.resized_width, self.resized_height)
+        shrinks = size[0] < self.source_width
+        resized = cv2.resize(image, size, interpolation=_area(cv2, shrinks))
+        if self.is_stretched:
+            return cv2.resize(resized, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(self._crop(resized))
+
+    def apply_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Return which network pixels touch a nonzero pixel of ``mask`` [H, W]; bool."""
+        import cv2
+
+        size = (self.resized_width, self.resized_height)
+        touched = (np.asarray(mask) != 0).astype(np.float32)
+        resized = cv2.resize(touched, size, interpolation=_area(cv2, size[0] < mask.shape[1]))
+        if self.is_stretched:
+            resized = cv2.resize(resized, (self.width, self.height))
+            return resized > 0
+        return self._crop(resized) > 0
+
+    def to_source(self, values: np.ndarray, fill: float = np.nan) -> np.ndarray:
+        """
+        Carry a per-pixel map of the network back to the camera's resolution.
+
+        Nearest neighbour: anything smoother would invent depths between an object and what is
+        behind it. What the network did not see gets ``fill``.
+
+        :param values: depth or confidence, [height, width] float32.
+        :return: [source_height, source_width] float32.
+        """
+        columns, has_column = self._nearest(
+            self.source_width, self.resized_width, self.left, self.width
+        )
+        rows, has_row = self._nearest(
+            self.source_height, self.resized_height, self.top, self.height
+        )
+        result = values[rows[:, None], columns[None]]
+        if not has_column.all():
+            result[:, ~has_column] = fill
+        if not has_row.all():
+            result[~has_row] = fill
+        return result
+
+    def _nearest(
+        self, source: int, resized: int, offset: int, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.is_stretched:
+            resized, offset = size, 0
+        position = (np.arange(source) + 0.5) * (resized / source) - 0.5 - offset
+        index = np.floor(position + 0.5).astype(np.intp)
+        return index.clip(0, size - 1), (index >= 0) & (index < size)
+
+    def _crop(self, image: np.ndarray) -> np.ndarray:
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def _apply(self, image: np.ndarray, filter_: Image.Resampling) -> np.ndarray:
+        resized = Image.fromarray(image).resize((self.resized_width, self.resized_height), filter_)
+        if self.is_stretched:
+            size = (self.width, self.height)
+            return np.asarray(resized.resize(size, Image.Resampling.LANCZOS))
+        return np.ascontiguousarray(self._crop(np.asarray(resized)))
+
+
+_GROW = Image.Resampling.BICUBIC
+
+
+def _area(cv2: object, shrinks: bool) -> int:
+    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def plan_pixels(
+    width: int,
+    height: int,
+    network_size: tuple[int, int],
+    patch_size: int,
+    square_ok: bool = False,
+    keep_view: bool = False,
+    by_area: bool = False,
+) -> PixelMap:
+    """
+    Decide how an image of ``width`` x ``height`` becomes the network's input.
+
+    :param network_size: width and height the network is meant for, px; the longer one becomes the
+        image's long side, and 224 means a square crop.
+    :param patch_size: both sides of the input become multiples of it.
+    :param square_ok: leave square images square instead of making them 4:3.
+    :param keep_view: stretch slightly instead of cropping, so that nothing is cut away.
+    :param by_area: keep the network's area instead of its long side, so that a wide image does
+        not become a thin strip.
+    :raises BadFrame: the image is so elongated that no whole patch is left.
+    """
+    size = max(network_size)
+    long_side = size
+    if size == _SQUARE_SIZE:
+        long_side = round(size * max(width / height, height / width))
+    scale = long_side / max(width, height)
+    if by_area:
+        scale = math.sqrt(network_size[0] * network_size[1] / (width * height))
+    resized_width, resized_height = int(round(width * scale)), int(round(height * scale))
+    centre_x, centre_y = resized_width // 2, resized_height // 2
+    if size == _SQUARE_SIZE:
+        new_width = new_height = 2 * min(centre_x, centre_y)
+    else:
+        new_width = 2 * centre_x // patch_size * patch_size
+        new_height = 2 * centre_y // patch_size * patch_size
+        if resized_width == resized_height and not square_ok:
+            new_height = new_width * 3 // 4 // patch_size * patch_size
+    if min(new_width, new_height) < patch_size:
+        raise BadFrame(
+            f'image is {width}x{height}; at {size} px no whole patch of {patch_size} px is left, '
+            f'use a less elongated image'
+        )
+    return PixelMap(
+        source_width=width,
+        source_height=height,
+        resized_width=resized_width,
+        resized_height=resized_height,
+        left=centre_x - new_width // 2,
+        top=centre_y - new_height // 2,
+        width=new_width,
+        height=new_height,
+        is_stretched=keep_view,
+    )
+
+
+def network_tensor(image: np.ndarray, device: torch.device | str = 'cpu') -> Tensor:
+    """Return ``image`` [H, W, 3] uint8 as the network's input [1, 3, H, W] in [-1, 1]."""
+    pixels = torch.from_numpy(image).to(device).permute(2, 0, 1).unsqueeze(0)
+    return pixels.to(torch.float32).div_(255.0).sub_(0.5).div_(0.5).contiguous()
