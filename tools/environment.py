@@ -347,7 +347,7 @@ def make_environment() -> None:
         with stamps.step('tf2_msgs', digest(TF2_MSGS, *locks)) as changed:
             if changed:
                 build_tf2_msgs()
-    project = [ROOT / name for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'package.xml')]
+    project = [ROOT / name for name in ('setup.py', 'setup.cfg', 'package.xml')]
     project.append(ROOT / 'mem3r_ros' / '__init__.py')
     with stamps.step('project', digest(*project)) as changed:
         if changed:

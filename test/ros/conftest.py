@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS domain for each test process, so that no test hears another one or the machine's robots."""
+
+from collections.abc import Callable, Iterator
+import fcntl
+import importlib.util
+import os
+from pathlib import Path
+import tempfile
+import time
+from typing import Any
+
+import pytest
+
+HAS_ROS = importlib.util.find_spec('rclpy') is not None
+FIRST_DOMAIN, LAST_DOMAIN = 60, 100  # ports of higher ones overlap those of outgoing connections
+
+
+class _NeedsRos(pytest.Module):
+    """A test module that is shown as skipped, unread, because ROS is missing."""
+
+    def collect(self):
+        pytest.skip('needs ROS 2: rclpy is not installed', allow_module_level=True)
+
+
+if not HAS_ROS:
+
+    def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector):
+        """Show each module of this folder as skipped where ROS is missing."""
+        return _NeedsRos.from_parent(parent, path=module_path)
+
+
+def _claim_domain() -> int:
+    """Take a domain that no other test process of this machine holds; it ends with the process."""
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').lstrip('gw'))
+    count = LAST_DOMAIN - FIRST_DOMAIN + 1
+    for offset in range(count):
+        domain = FIRST_DOMAIN + (worker + offset) % count
+        path = Path(tempfile.gettempdir(), f'mem3r_ros_test_domain_{domain}.lock')
+        try:
+            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        return domain
+    raise RuntimeError(f'all ROS domains from {FIRST_DOMAIN} to {LAST_DOMAIN} are in use')
+
+
+@pytest.fixture(scope='session')
+def ros_domain() -> Iterator[int]:
+    """Return the domain of this test process; child processes inherit it by the environment."""
+    domain = _claim_domain()
+    before = {name: os.environ.get(name) for name in ('ROS_DOMAIN_ID', 'ROS_LOCALHOST_ONLY')}
+    os.environ.pop('ROS_LOCALHOST_ONLY', None)
+    os.environ['ROS_DOMAIN_ID'] = str(domain)
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    yield domain
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture
+def ros_context(ros_domain: int) -> Iterator[Any]:
+    """Return a private, initialised rclpy context; nothing in it outlives the test."""
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    yield context
+    rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
+def ros_executor(ros_context: Any) -> Iterator[Any]:
+    """Return a single-threaded executor of the private context."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    executor = SingleThreadedExecutor(context=ros_context)
+    yield executor
+    executor.shutdown()
+
+
+@pytest.fixture
+def make_node(ros_context: Any, ros_executor: Any) -> Iterator[Callable[..., Any]]:
+    """Return a function that makes a node of the private context and hands it to the executor."""
+    from rclpy.node import Node
+
+    nodes = []
+
+    def make(name: str, **options: Any) -> Any:
+        node = Node(name, context=ros_context, **options)
+        ros_executor.add_node(node)
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        ros_executor.remove_node(node)
+        node.destroy_node()
+
+
+@pytest.fixture
+def spin_until(ros_executor: Any) -> Callable[..., bool]:
+    """Return a function that spins until a condition holds; False when it never did."""
+
+    def spin(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+        end = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            ros_executor.spin_once(timeout_sec=0.05)
+        return True
+
+    return spin
