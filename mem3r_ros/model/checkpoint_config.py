@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+The configuration of a checkpoint that does not state it: from shapes and parsed literals.
+
+CUT3R's ``.pth`` holds its configuration as source text, which the reference evaluates. Here it is
+parsed; only keyword arguments with literal values are taken.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.model.config import ModelConfig
+
+HEAD_DIM = 64  # of every published encoder and image decoder
+
+
+def parse_constructor(text: str) -> dict[str, Any]:
+    """
+    Read literal keyword arguments out of ``Class(Config(a=1, b='x'))`` without running it.
+
+    :return: known fields only; whatever is not a literal (or not +-inf) is left out.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode='eval')
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    known = {item.name for item in fields(ModelConfig)}
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in known:
+            try:
+                found[node.arg] = _literal(node.value)
+            except ValueError:
+                continue
+    return found
+
+
+def _literal(node: ast.expr) -> Any:
+    """Evaluate a literal; ``inf`` by name counts as one."""
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(_literal(element) for element in node.elts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        if isinstance(node.operand, ast.Name) and node.operand.id == 'inf':
+            return '-inf'
+        return -_literal(node.operand)
+    if isinstance(node, ast.Name) and node.id == 'inf':
+        return 'inf'
+    if isinstance(node, ast.Constant):
+        return node.value
+    raise ValueError(ast.dump(node))
+
+
+def config_from_shapes(
+    shapes: Mapping[str, tuple[int, ...]], written: Mapping[str, Any]
+) -> dict[str, Any]:
+    """
+    Work out a configuration from the shapes of CUT3R's parameters.
+
+    :param shapes: CUT3R's names to shapes.
+    :param written: what the checkpoint's own text says; it fills in what shapes cannot tell.
+    :raises UserError: this is not a CUT3R checkpoint.
+    """
+    try:
+        patch = shapes['patch_embed.proj.weight']
+        state_tokens = shapes['register_tokens.weight']
+        width = shapes['decoder_embed.weight'][0]
+    except KeyError as error:
+        raise UserError(
+            f'the checkpoint has no {error.args[0]} and states no configuration; it is not a '
+            f'CUT3R or Mem3R checkpoint'
+        ) from None
+    derived: dict[str, Any] = {
+        'patch_size': patch[-1],
+        'enc_embed_dim': patch[0],
+        'enc_depth': _count(shapes, r'enc_blocks\.(\d+)\.'),
+        'enc_num_heads': max(1, patch[0] // HEAD_DIM),
+        'dec_embed_dim': width,
+        'dec_depth': _count(shapes, r'dec_blocks\.(\d+)\.'),
+        'dec_num_heads': max(1, width // HEAD_DIM),
+        'state_size': state_tokens[0],
+        'ray_enc_depth': _count(shapes, r'enc_blocks_ray_map\.(\d+)\.'),
+        'mlp_ratio': shapes['enc_blocks.0.mlp.fc1.weight'][0] / patch[0],
+        'rgb_head': any('.dpt_rgb.' in name for name in shapes),
+        'world_head': any('.dpt_cross.' in name for name in shapes),
+    }
+    if 'pose_retriever.mem' in shapes:
+        derived['local_mem_size'] = shapes['pose_retriever.mem'][1]
+        derived['retriever_depth'] = _count(shapes, r'pose_retriever\.read_blocks\.(\d+)\.')
+    derived |= _dpt_sizes(shapes)
+    shape_facts = set(derived) - {'enc_num_heads', 'dec_num_heads'}
+    stated = {name: value for name, value in written.items() if name not in shape_facts}
+    return derived | stated
+
+
+def _dpt_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    head = 'downstream_head.dpt_self.'
+    if f'{head}head.0.weight' not in shapes:
+        return {}
+    last, feature = shapes[f'{head}head.0.weight'][:2]
+    return {
+        'dpt_feature_dim': feature,
+        'dpt_last_dim': last,
+        'dpt_layer_dims': tuple(
+            shapes[f'{head}act_postprocess.{level}.0.weight'][0] for level in range(4)
+        ),
+    }
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
+    found = [re.match(pattern, name) for name in shapes]
+    return 1 + max((int(match[1]) for match in found if match), default=-1)

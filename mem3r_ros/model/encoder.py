@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Image or ray map in, tokens out (CUT3R, arXiv 2501.12387, sections 3.1 and 3.3)."""
+
+# B streams, H x W pixels, N = H/p * W/p image tokens of patches p, E encoder width
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mem3r_ros.model.layers import EncoderBlock, Positions
+
+
+class PatchStem(nn.Module):
+    """Cut the image into patches and project each to a token."""
+
+    def __init__(self, in_channels: int, dim: int, patch_size: int) -> None:
+        """Create the projection of p x p x ``in_channels`` values to ``dim``."""
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, patch_size, patch_size)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map [B, in_channels, H, W] to tokens [B, E, H/p, W/p]; there are no finer features."""
+        return self.proj(image), []
+
+
+class ConvolutionStem(nn.Module):
+    """
+    Halve the image once per layer until one pixel is one token.
+
+    Small transformers learn faster behind convolutions (arXiv 2106.14881), and the dense heads
+    get the finer levels to draw edges with.
+    """
+
+    def __init__(self, in_channels: int, dims: tuple[int, ...], dim: int) -> None:
+        """Create one 3 x 3 layer of stride 2 for each of ``dims`` and a last one to ``dim``."""
+        super().__init__()
+        widths = (in_channels, *dims, dim)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1)
+            for before, after in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map [B, in_channels, H, W] to tokens [B, E, H/p, W/p] and the finer features."""
+        finer: list[Tensor] = []
+        for layer in self.layers[:-1]:
+            image = F.gelu(layer(image))
+            finer.append(image)
+        return self.layers[-1](image), finer
+
+
+class Encoder(nn.Module):
+    """A stem and a stack of encoder blocks."""
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        eps: float,
+        round_float16: bool = False,
+    ) -> None:
+        """Create ``depth`` blocks behind ``stem``."""
+        super().__init__()
+        self.stem = stem
+        self.blocks = nn.ModuleList(
+            EncoderBlock(dim, num_heads, mlp_ratio, eps, round_float16) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=eps)
+
+    def forward(self, image: Tensor, positions: Positions) -> tuple[Tensor, list[Tensor]]:
+        """Map [B, in_channels, H, W] to tokens [B, N, E] and the stem's finer features."""
+        patches, finer = self.stem(image)
+        tokens = patches.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens, positions)
+        return self.norm(tokens), finer

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into a step of the network and what comes out."""
+
+# B streams, H x W pixels
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from mem3r_ros.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInput:
+    """
+    One frame of each of B streams; an image, a ray map, or both.
+
+    ``reset`` acts after the frame: the frame itself still belongs to the old segment, the next
+    one starts from the learned pose token. Frames without an image never change the state.
+    """
+
+    image: Tensor | None = None  # [B, 3, H, W] in [-1, 1]
+    ray_map: Tensor | None = None  # [B, H, W, 6] origin and direction per pixel
+    update: Tensor | None = None  # [B] bool, None = True: whether the frame is remembered
+    reset: Tensor | None = None  # [B] bool, None = False
+    intrinsics: Tensor | None = None  # [B, 4] fx fy cx cy in px; NaN rows or None = unknown
+    flow: Tensor | None = None  # [B, 2, H, W] px to the previous frame; None = computed here
+
+    def check(self, patch_size: int, batch_size: int) -> None:
+        """
+        Check shapes against the network and the state.
+
+        :raises UserError: nothing to see, or a shape does not fit.
+        """
+        if self.image is None and self.ray_map is None:
+            raise UserError('the frame has neither an image nor a ray map')
+        size = self._size()
+        if size[0] % patch_size or size[1] % patch_size or 0 in size:
+            raise UserError(
+                f'the frame is {size[1]}x{size[0]} px; both sides must be multiples of '
+                f'{patch_size}'
+            )
+        expected = {
+            'image': (batch_size, 3, *size),
+            'ray_map': (batch_size, *size, 6),
+            'update': (batch_size,),
+            'reset': (batch_size,),
+            'intrinsics': (batch_size, 4),
+            'flow': (batch_size, 2, *size),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and tuple(value.shape) != shape:
+                raise UserError(f'{name} has shape {tuple(value.shape)}; expected {shape}')
+
+    def _size(self) -> tuple[int, int]:
+        if self.image is not None:
+            return self.image.shape[-2], self.image.shape[-1]
+        return self.ray_map.shape[1], self.ray_map.shape[2]
+
+    def update_mask(self, like: Tensor) -> Tensor:
+        """Return which streams may remember the frame, bool [B] on the device of ``like``."""
+        if self.update is None:
+            size, has_image = like.shape[:1], self.image is not None
+            return torch.full(size, has_image, dtype=torch.bool, device=like.device)
+        return self.update.to(like.device).bool() & (self.image is not None)
+
+    def reset_mask(self, like: Tensor) -> Tensor:
+        """Return which streams start anew after the frame, bool [B]."""
+        if self.reset is None:
+            return torch.zeros(like.shape[:1], dtype=torch.bool, device=like.device)
+        return self.reset.to(like.device).bool()
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """
+    What the network says about one frame; fields that nobody asked for are None.
+
+    World is the first camera of the segment. Camera frames are optical: x right, y down,
+    z forward.
+    """
+
+    points_camera: Tensor | None = None  # [B, H, W, 3] m
+    points_world: Tensor | None = None  # [B, H, W, 3] m
+    confidence_camera: Tensor | None = None  # [B, H, W] above 1
+    confidence_world: Tensor | None = None  # [B, H, W] above 1
+    rgb: Tensor | None = None  # [B, H, W, 3] in (-1, 1)
+    camera_pose: Tensor | None = None  # [B, 7] tx ty tz (m) qw qx qy qz
+    T_world_camera: Tensor | None = None  # [B, 4, 4]
+    T_previous_camera: Tensor | None = None  # [B, 4, 4], presets with motion input
+    focal_px: Tensor | None = None  # [B], presets with motion input
+    flow_weight: Tensor | None = None  # [B, H, W] trust in the flow, presets with the solver
+    telemetry: dict[str, Tensor] | None = None  # name -> [B], how the memories fare
+
+
+PREDICTION_FIELDS = tuple(item.name for item in fields(Prediction))

@@ -1,0 +1,234 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Transformer layers: rotary positions in two dimensions, attention, MLP, blocks.
+
+Rotary embedding: RoFormer (arXiv 2104.09864) on the row and column of a patch, as CroCo v2
+(arXiv 2211.10408) uses it. Blocks: pre-norm ViT; decoder blocks attend to themselves, then to
+the other stream, then apply the MLP.
+"""
+
+# B streams, N tokens, M tokens of the other stream, C width, H heads, D head width
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Positions:
+    """
+    Row and column of each token and, per head width, the rotation they stand for.
+
+    Negative positions are meaningful: the pose token sits at (-1, -1) and is turned backwards.
+    """
+
+    def __init__(self, rows_columns: Tensor, base: float) -> None:
+        """Keep positions [N, 2] (row, column); ``base`` is the rotary base."""
+        self.rows_columns = rows_columns
+        self._base = base
+        self._tables: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def table(self, head_dim: int) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine [N, 2, 1, D/4]; they are made once per head width."""
+        if head_dim not in self._tables:
+            quarter = head_dim // 4
+            exponent = torch.arange(quarter, device=self.rows_columns.device) / quarter
+            frequency = self._base ** -exponent.double()
+            angle = self.rows_columns.double()[:, :, None, None] * frequency
+            self._tables[head_dim] = angle.cos().float(), angle.sin().float()
+        return self._tables[head_dim]
+
+
+def rotate(tokens: Tensor, positions: Positions | None) -> Tensor:
+    """
+    Turn queries or keys by their positions, in float32.
+
+    :param tokens: [B, H, N, D]; the first half of D turns with the row, the second with the
+        column, and element j of a half is paired with element j + D/4.
+    :return: [B, H, N, D] in the dtype of ``tokens``.
+    """
+    if positions is None:
+        return tokens
+    cosine, sine = positions.table(tokens.shape[-1])
+    first, second = tokens.float().unflatten(-1, (2, 2, -1)).split(1, dim=-2)
+    turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-2)
+    return turned.flatten(-3).to(tokens.dtype)
+
+
+def _split_heads(tokens: Tensor, num_heads: int) -> Tensor:
+    return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2)  # [B, H, N, D]
+
+
+def _merge_heads(tokens: Tensor) -> Tensor:
+    return tokens.transpose(1, 2).flatten(2)
+
+
+def _round_to_half(tokens: Tensor) -> Tensor:
+    return tokens.half().to(tokens.dtype)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, dim: int, hidden_dim: int, out_dim: int | None = None) -> None:
+        """Map ``dim`` to ``out_dim`` (default: ``dim``) through ``hidden_dim``."""
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim if out_dim is None else out_dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map [..., C] to [..., out_dim]."""
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a stream to itself."""
+
+    def __init__(self, dim: int, num_heads: int, round_float16: bool = False) -> None:
+        """
+        Create the layer.
+
+        :param round_float16: round q and k to float16 before and after the rotation, as the
+            reference image encoder does; it acts on float32 only.
+        """
+        super().__init__()
+        self.num_heads = num_heads
+        self.round_float16 = round_float16
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor, positions: Positions | None) -> Tensor:
+        """Map [B, N, C] to [B, N, C]."""
+        query, key, value = (
+            _split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, dim=-1)
+        )
+        if self.round_float16 and tokens.dtype == torch.float32:
+            query = _round_to_half(rotate(_round_to_half(query), positions))
+            key = _round_to_half(rotate(_round_to_half(key), positions))
+        else:
+            query, key = rotate(query, positions), rotate(key, positions)
+        return self.proj(_merge_heads(F.scaled_dot_product_attention(query, key, value)))
+
+
+class AttentionObserver(Protocol):
+    """Whoever wants to see queries and keys of the state's cross-attention."""
+
+    def add(self, query: Tensor, key: Tensor) -> None:
+        """Take rotated queries [B, H, N, D] and keys [B, H, M, D] of one layer."""
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of one stream to the other."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        """Create the four projections of width ``dim``."""
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        other: Tensor,
+        positions: Positions | None,
+        other_positions: Positions | None,
+        observer: AttentionObserver | None = None,
+    ) -> Tensor:
+        """Map tokens [B, N, C], looking at ``other`` [B, M, C], to [B, N, C]."""
+        if other.shape[1] == 1 and observer is None:
+            # The softmax over a single key is 1 whatever the query: its value is the answer.
+            return self.proj(self.value(other)).expand(-1, tokens.shape[1], -1)
+        query = rotate(_split_heads(self.query(tokens), self.num_heads), positions)
+        key = rotate(_split_heads(self.key(other), self.num_heads), other_positions)
+        value = _split_heads(self.value(other), self.num_heads)
+        if observer is not None:
+            observer.add(query, key)
+        return self.proj(_merge_heads(F.scaled_dot_product_attention(query, key, value)))
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention, then MLP."""
+
+    def __init__(
+        self, dim: int, num_heads: int, mlp_ratio: float, eps: float, round_float16: bool = False
+    ) -> None:
+        """Create one pre-norm block of width ``dim``."""
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attention = SelfAttention(dim, num_heads, round_float16)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(self, tokens: Tensor, positions: Positions | None) -> Tensor:
+        """Map [B, N, C] to [B, N, C]."""
+        tokens = tokens + self.attention(self.norm1(tokens), positions)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, attention to the other stream, then MLP."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, eps: float) -> None:
+        """Create one pre-norm block of width ``dim``."""
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attention = SelfAttention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.norm_other = nn.LayerNorm(dim, eps=eps)
+        self.cross_attention = CrossAttention(dim, num_heads)
+        self.norm3 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        other: Tensor,
+        positions: Positions | None = None,
+        other_positions: Positions | None = None,
+        observer: AttentionObserver | None = None,
+    ) -> Tensor:
+        """Map tokens [B, N, C], looking at ``other`` [B, M, C], to [B, N, C]."""
+        tokens = tokens + self.attention(self.norm1(tokens), positions)
+        tokens = tokens + self.cross_attention(
+            self.norm2(tokens), self.norm_other(other), positions, other_positions, observer
+        )
+        return tokens + self.mlp(self.norm3(tokens))
+
+
+class ModulatedNorm(nn.Module):
+    """LayerNorm whose shift and scale come from the pose token (adaLN, arXiv 2212.09748)."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        """Create the norm, with an affine part of its own, and its modulation."""
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=eps)
+        self.modulation = nn.Linear(dim, 2 * dim)
+
+    def forward(self, tokens: Tensor, pose_token: Tensor) -> Tensor:
+        """Map tokens [B, N, C], given the pose token [B, 1, C], to [B, N, C]."""
+        shift, scale = self.modulation(F.silu(pose_token)).chunk(2, dim=-1)
+        return self.norm(tokens) * (1 + scale) + shift
+
+
+class ModulatedBlock(nn.Module):
+    """Encoder block whose norms are modulated by the pose token."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, eps: float) -> None:
+        """Create one block of width ``dim``."""
+        super().__init__()
+        self.norm1 = ModulatedNorm(dim, eps)
+        self.attention = SelfAttention(dim, num_heads)
+        self.norm2 = ModulatedNorm(dim, eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(self, tokens: Tensor, pose_token: Tensor, positions: Positions) -> Tensor:
+        """Map tokens [B, N, C], given the pose token [B, 1, C], to [B, N, C]."""
+        tokens = tokens + self.attention(self.norm1(tokens, pose_token), positions)
+        return tokens + self.mlp(self.norm2(tokens, pose_token))

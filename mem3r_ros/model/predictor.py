@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""From decoded tokens to poses, points, confidences and colours: only what is asked for."""
+
+# B streams, H x W pixels, N image tokens, C decoder width
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mem3r_ros.model.config import ModelConfig
+from mem3r_ros.model.decoder import Decoded
+from mem3r_ros.model.frame import Prediction
+from mem3r_ros.model.heads import (
+    confidence_from_raw,
+    dense_head,
+    points_from_raw,
+    pose_from_raw,
+    rgb_from_raw,
+)
+from mem3r_ros.model.layers import Mlp, ModulatedBlock, Positions
+from mem3r_ros.model.motion import FlowSolver, MotionInput, pixel_rays
+from mem3r_ros.model.rotation import matrix_from_pose, orthonormalise, pose_from_matrix
+from mem3r_ros.model.state import MotionState, where_stream
+
+if TYPE_CHECKING:
+    from mem3r_ros.model.network import Encoded
+
+NOMINAL_DEPTH_M = 3.0  # depth of an untrained small preset: the middle of a room
+MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
+NOMINAL_INFORMATION = -6.0  # log trust in the pose head before training: the flow decides
+WORLD_BLOCKS = 2
+
+
+class Predictor(nn.Module):
+    """All heads behind the decoder."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Create the heads that the configuration asks for."""
+        super().__init__()
+        self.config = config
+        width, eps = config.dec_embed_dim, config.norm_eps
+        pose_channels = 7 + (7 if config.motion_input else 0)
+        self.pose_head = (
+            Mlp(width, int(width * config.mlp_ratio), pose_channels) if config.pose_head else None
+        )
+        self.by_depth = config.points == 'depth'
+        self.camera_head = dense_head(config, 3 if self.by_depth else 4)
+        self.rgb_head = dense_head(config, 3) if config.rgb_head else None
+        self.world_blocks, self.world_head = None, None
+        if config.world_head:
+            self.world_blocks = nn.ModuleList(
+                ModulatedBlock(width, config.dec_num_heads, config.mlp_ratio, eps)
+                for _ in range(WORLD_BLOCKS)
+            )
+            self.world_head = dense_head(config, 4)
+        self.solver = FlowSolver(config.motion_solver_steps)
+        if config.motion_input:
+            self._start_at_rest()
+        self.available = self._available()
+
+    def _start_at_rest(self) -> None:
+        """Begin training with no motion, the nominal focal length and depth."""
+        with torch.no_grad():
+            self.pose_head.fc2.weight.mul_(0.01)
+            self.pose_head.fc2.bias.zero_()
+            self.pose_head.fc2.bias[3] = 1.0  # real part of the quaternion
+            self.pose_head.fc2.bias[7:13] = NOMINAL_INFORMATION
+
+    def _available(self) -> frozenset[str]:
+        names = {'points_camera', 'confidence_camera', 'telemetry'}
+        if self.config.pose_head:
+            names |= {'camera_pose', 'T_world_camera'}
+        if self.world_head is not None or self.config.pose_head:
+            names |= {'points_world', 'confidence_world'}
+        if self.rgb_head is not None:
+            names |= {'rgb'}
+        if self.config.motion_input:
+            names |= {'T_previous_camera', 'focal_px'}
+        if self.by_depth:
+            names |= {'flow_weight'}
+        return frozenset(names)
+
+    def forward(
+        self,
+        decoded: Decoded,
+        encoded: Encoded,
+        positions: Positions,
+        motion: MotionState | None,
+        wanted: frozenset[str],
+    ) -> Prediction:
+        """
+        Compute the wanted outputs of one frame.
+
+        :param positions: of the image tokens, without the pose token.
+        :param motion: where the streams were, for presets with motion input.
+        """
+        dense_dtype = self.camera_head_dtype
+        levels = tuple(
+            level.to(dense_dtype)
+            for level in (encoded.features, *decoded.levels, decoded.image_tokens)
+        )
+        finer = [features.to(dense_dtype) for features in encoded.finer]
+        found: dict[str, Tensor] = {}
+        if self._needs_camera_points(wanted):
+            raw = self.camera_head(levels, finer, encoded.grid).float()
+        else:
+            raw = None
+        pose_raw = self._pose_raw(decoded)
+        if motion is not None:
+            found |= self._relative_pose(raw, pose_raw, encoded.motion, motion, wanted)
+        elif pose_raw is not None:
+            found['camera_pose'] = pose_from_raw(pose_raw)
+            found['T_world_camera'] = matrix_from_pose(found['camera_pose'])
+        if raw is not None and not self.by_depth:
+            found['points_camera'] = points_from_raw(raw[..., :3])
+            found['confidence_camera'] = confidence_from_raw(raw[..., 3])
+        if wanted & {'points_world', 'confidence_world'}:
+            found |= self._world_points(found, levels, decoded, positions, finer, encoded)
+        if 'rgb' in wanted:
+            found['rgb'] = rgb_from_raw(self.rgb_head(levels, finer, encoded.grid).float())
+        keep = wanted | ({'T_previous_camera'} if motion is not None else set())
+        return Prediction(**{name: value for name, value in found.items() if name in keep})
+
+    @property
+    def camera_head_dtype(self) -> torch.dtype:
+        """What the dense heads compute in."""
+        return next(self.camera_head.parameters()).dtype
+
+    def world_pose(self, motion: MotionState, T_previous_camera: Tensor) -> Tensor:
+        """Compose the relative pose onto the last remembered one, float64 [B, 4, 4]."""
+        return orthonormalise(motion.T_world_camera @ T_previous_camera.double())
+
+    def _needs_camera_points(self, wanted: frozenset[str]) -> bool:
+        """The solver needs depth whatever is asked for."""
+        if self.by_depth:
+            return True
+        if wanted & {'points_camera', 'confidence_camera'}:
+            return True
+        return self.world_head is None and bool(wanted & {'points_world', 'confidence_world'})
+
+    def _pose_raw(self, decoded: Decoded) -> Tensor | None:
+        if self.pose_head is None:
+            return None
+        head = self.pose_head
+        with torch.autocast(decoded.pose_token.device.type, enabled=False):
+            return head(decoded.pose_token[:, 0].to(head.fc1.weight.dtype)).float()
+
+    def _relative_pose(
+        self,
+        raw: Tensor | None,
+        pose_raw: Tensor,
+        seen: MotionInput,
+        motion: MotionState,
+        wanted: frozenset[str],
+    ) -> dict[str, Tensor]:
+        """Predict the motion since the previous frame, fit it to the flow, compose it."""
+        with torch.autocast(pose_raw.device.type, enabled=False):
+            found: dict[str, Tensor] = {}
+            raw_pose, information, log_focal = pose_raw.split((7, 6, 1), dim=-1)
+            relative = matrix_from_pose(pose_from_raw(raw_pose))
+            # A given focal length is kept; a guessed one is corrected.
+            correction = torch.where(seen.intrinsics_known[:, None], 0.0, log_focal).exp()
+            intrinsics = seen.intrinsics * torch.cat(
+                (correction, correction, torch.ones_like(seen.intrinsics[:, 2:])), dim=-1
+            )
+            found['focal_px'] = intrinsics[:, 0]
+            if self.by_depth:
+                found |= self._points_from_depth(raw, intrinsics)
+                relative = self.solver.solve(
+                    relative,
+                    found['points_camera'][..., 2],
+                    found['flow_weight'],
+                    seen.flow,
+                    intrinsics,
+                    information.exp(),
+                )
+            identity = torch.eye(4, device=relative.device).expand_as(relative)
+            relative = where_stream(seen.has_flow, relative, identity)
+            found['T_previous_camera'] = relative
+            if wanted & {'camera_pose', 'T_world_camera', 'points_world', 'confidence_world'}:
+                found['T_world_camera'] = self.world_pose(motion, relative).float()
+                found['camera_pose'] = pose_from_matrix(found['T_world_camera'])
+            return found
+
+    def _points_from_depth(self, raw: Tensor, intrinsics: Tensor) -> dict[str, Tensor]:
+        """Place each pixel along its ray."""
+        height, width = raw.shape[1:3]
+        depth = NOMINAL_DEPTH_M * raw[..., 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()
+        rays = pixel_rays(intrinsics, height, width).permute(0, 2, 3, 1)
+        points = torch.cat((rays, torch.ones_like(rays[..., :1])), dim=-1) * depth[..., None]
+        return {
+            'points_camera': points,
+            'confidence_camera': confidence_from_raw(raw[..., 1]),
+            'flow_weight': torch.sigmoid(raw[..., 2]),
+        }
+
+    def _world_points(
+        self,
+        found: dict[str, Tensor],
+        levels: tuple[Tensor, ...],
+        decoded: Decoded,
+        positions: Positions,
+        finer: list[Tensor],
+        encoded: Encoded,
+    ) -> dict[str, Tensor]:
+        """By the world head where there is one; else camera points moved by the pose."""
+        if self.world_head is None:
+            pose = found['T_world_camera'][:, None, None]
+            points = (pose[..., :3, :3] @ found['points_camera'][..., None])[..., 0]
+            points = points + pose[..., :3, 3]
+            return {'points_world': points, 'confidence_world': found['confidence_camera']}
+        tokens = decoded.image_tokens
+        for block in self.world_blocks:
+            tokens = block(tokens, decoded.pose_token, positions)
+        levels = (*levels[:-1], tokens.to(levels[0].dtype))
+        raw = self.world_head(levels, finer, encoded.grid).float()
+        return {
+            'points_world': points_from_raw(raw[..., :3]),
+            'confidence_world': confidence_from_raw(raw[..., 3]),
+        }

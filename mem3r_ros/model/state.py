@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""All that one stream remembers between two frames; its size never grows."""
+
+# B streams, S state tokens, C width, M slots, H heads, D head width
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from mem3r_ros.errors import UserError
+
+RULE_PREFIX = 'rule.'
+
+
+@dataclass(frozen=True, slots=True)
+class MotionState:
+    """What the presets with motion input remember: where the camera was, and what it saw."""
+
+    T_world_camera: Tensor  # [B, 4, 4] float64, pose of the last remembered frame
+    previous_gray: Tensor  # [B, H, W] uint8, the last remembered image
+    has_previous: Tensor  # [B] bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """
+    The recurrent state of B streams, a value: a step returns a new one.
+
+    Tokens and memories are float32 whatever the network computes in.
+    """
+
+    tokens: Tensor  # [B, S, C] mapping memory
+    camera_memory: Tensor  # [B, 3, H, D, D] fast weights, or [B, M, 2C] slots of LocalMemory
+    is_first: Tensor  # [B] bool: the next frame starts a segment
+    motion: MotionState | None = None
+    rule: Mapping[str, Tensor] = field(default_factory=dict)  # running values of the rule
+
+    @property
+    def batch_size(self) -> int:
+        """Number of streams."""
+        return self.tokens.shape[0]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the state holds, in bytes."""
+        return sum(value.numel() * value.element_size() for value in self.to_dict().values())
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """Return the state as plain named tensors, for a snapshot."""
+        named = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                named[item.name] = value
+        if self.motion is not None:
+            named |= {item.name: getattr(self.motion, item.name) for item in fields(MotionState)}
+        return named | {RULE_PREFIX + name: value for name, value in self.rule.items()}
+
+    @classmethod
+    def from_dict(cls, tensors: Mapping[str, Tensor]) -> State:
+        """
+        Rebuild a state from :meth:`to_dict`'s tensors.
+
+        :raises UserError: a tensor is missing.
+        """
+        missing = sorted({'tokens', 'camera_memory', 'is_first'} - set(tensors))
+        if missing:
+            raise UserError(f'the stream state lacks {", ".join(missing)}')
+        motion_names = [item.name for item in fields(MotionState)]
+        motion = None
+        if motion_names[0] in tensors:
+            motion = MotionState(**{name: tensors[name] for name in motion_names})
+        rule = {
+            name.removeprefix(RULE_PREFIX): value
+            for name, value in tensors.items()
+            if name.startswith(RULE_PREFIX)
+        }
+        return cls(
+            tensors['tokens'], tensors['camera_memory'], tensors['is_first'], motion, rule
+        )
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> State:
+        """Return the state with ``function`` applied to every tensor."""
+        return State.from_dict({name: function(value) for name, value in self.to_dict().items()})
+
+    def to(self, device: torch.device | str) -> State:
+        """Return the state on another device."""
+        return self.apply(lambda tensor: tensor.to(device))
+
+    def clone(self) -> State:
+        """Return a copy that shares no memory."""
+        return self.apply(torch.clone)
+
+    def detach(self) -> State:
+        """Return the state cut from the autograd graph."""
+        return self.apply(torch.Tensor.detach)
+
+    def select(self, streams: Sequence[int]) -> State:
+        """Return the state of some of the streams."""
+        index = torch.as_tensor(streams, device=self.tokens.device)
+        return self.apply(lambda tensor: tensor[index])
+
+    def with_rule(self, rule: Mapping[str, Tensor]) -> State:
+        """Return the state with other running values of the update rule."""
+        return replace(self, rule=dict(rule))
+
+    @staticmethod
+    def cat(states: Sequence[State]) -> State:
+        """
+        Join streams into one batch.
+
+        :raises UserError: the states belong to different networks or rules.
+        """
+        named = [state.to_dict() for state in states]
+        if any(set(tensors) != set(named[0]) for tensors in named):
+            raise UserError('streams of different networks or update rules cannot share a batch')
+        return State.from_dict(
+            {name: torch.cat([tensors[name] for tensors in named]) for name in named[0]}
+        )
+
+
+def where_stream(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+    """
+    Choose whole streams.
+
+    A choice, not arithmetic: what is not chosen may be NaN without harm.
+
+    :param mask: [B] bool.
+    :param chosen: [B, ...] where the mask is true.
+    :param other: [B, ...] elsewhere.
+    """
+    return torch.where(mask.reshape(-1, *[1] * (chosen.dim() - 1)), chosen, other)

@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+How much of the candidate state each token takes: plug-in rules, no training needed.
+
+CUT3R (arXiv 2501.12387) takes all of it; TTT3R (arXiv 2509.26645), TTSA3R, MeMix
+(arXiv 2603.15330) and FILT3R (arXiv 2603.18493) gate it per token. A rule is a frozen dataclass
+of hyperparameters with pure methods; its running values live in the stream's state. The rule
+multiplies Mem3R's channel-wise gate where the network has one.
+"""
+
+# B streams, S state tokens, C state width, N image tokens, E encoder width, H heads, D head width
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mem3r_ros.config import dataclass, setting, validate
+from mem3r_ros.errors import UserError
+
+RuleState = dict[str, Tensor]
+
+
+class AttentionMean:
+    """
+    Mean over keys, heads and layers of the state-to-image logits, without any attention map.
+
+    The mean over keys of q.k is q.(mean of k), so one averaged key per head is enough.
+    """
+
+    def __init__(self) -> None:
+        """Start empty; one object serves one frame."""
+        self._sum: Tensor | None = None
+        self._layers = 0
+
+    def add(self, query: Tensor, key: Tensor) -> None:
+        """Take queries [B, H, S, D] and keys [B, H, N+1, D] of one layer."""
+        mean_key = key.float().mean(dim=2, keepdim=True)
+        logits = (query.float() * mean_key).sum(-1).mean(1) * query.shape[-1] ** -0.5
+        self._sum = logits if self._sum is None else self._sum + logits
+        self._layers += 1
+
+    @property
+    def value(self) -> Tensor:
+        """The mean logit of each state token, [B, S]."""
+        assert self._sum is not None, 'the decoder has not run yet'
+        return self._sum / self._layers
+
+
+class AttentionProduct:
+    """Mean over heads and layers of the state-to-image logits: one S x (N+1) sum, no more."""
+
+    def __init__(self) -> None:
+        """Start empty; one object serves one frame."""
+        self._sum: Tensor | None = None
+        self._layers = 0
+
+    def add(self, query: Tensor, key: Tensor) -> None:
+        """Take queries [B, H, S, D] and keys [B, H, N+1, D] of one layer."""
+        scale = query.shape[-1] ** -0.5 / query.shape[1]
+        # Heads side by side: the product sums over them at once.
+        left = query.float().transpose(1, 2).flatten(2)
+        right = key.float().permute(0, 1, 3, 2).flatten(1, 2)
+        if self._sum is None:
+            self._sum = torch.bmm(left, right).mul_(scale)
+        else:
+            self._sum = torch.baddbmm(self._sum, left, right, alpha=scale)
+        self._layers += 1
+
+    @property
+    def value(self) -> Tensor:
+        """The mean logit of each state token to each image token (pose first), [B, S, N+1]."""
+        assert self._sum is not None, 'the decoder has not run yet'
+        return self._sum / self._layers
+
+
+class RuleInput(NamedTuple):
+    """What a rule may look at after the decoder has run."""
+
+    candidate: Tensor  # [B, S, C] proposed state
+    features: Tensor  # [B, N, E] encoder tokens F_t
+    mean_image_token: Tensor  # [B, C] mean of the encoder tokens, embedded into the decoder
+    observer: AttentionMean | AttentionProduct | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateRule:
+    """The CUT3R rule, and the interface of all others: every token takes its whole candidate."""
+
+    name: ClassVar[str] = 'cut3r'
+    observer: ClassVar[type | None] = None
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def initial_state(self, seen: RuleInput) -> RuleState:
+        """Return the running values before the first frame, shaped for this stream."""
+        return {}
+
+    def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
+        """
+        Decide what to take.
+
+        :param seen: the frame's candidate, features and attention.
+        :param state: running values as they were before the frame.
+        :return: gate [B, S, 1] in [0, 1] (None: all ones) and the running values after it.
+        """
+        return None, state
+
+
+Cut3rRule = UpdateRule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ttt3rRule(UpdateRule):
+    """Open each token as far as it attends to the image: beta = sigmoid(mean logit)."""
+
+    name: ClassVar[str] = 'ttt3r'
+    observer: ClassVar[type | None] = AttentionMean
+
+    def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
+        """See :meth:`UpdateRule.gate`."""
+        return torch.sigmoid(seen.observer.value)[..., None], state
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ttsa3rRule(UpdateRule):
+    """Open a token where its candidate moves and where it looks at what changed in the image."""
+
+    name: ClassVar[str] = 'ttsa3r'
+    observer: ClassVar[type | None] = AttentionProduct
+
+    threshold: float = setting(1.5, 'candidate change, over its mean, at which the gate is half')
+
+    def initial_state(self, seen: RuleInput) -> RuleState:
+        """Remember nothing yet."""
+        return {
+            'candidate': torch.zeros_like(seen.candidate),
+            'features': torch.zeros_like(seen.features),
+        }
+
+    def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
+        """See :meth:`UpdateRule.gate`."""
+        change = (seen.candidate - state['candidate']).norm(dim=-1)
+        temporal = torch.sigmoid(change / _positive(change.mean(-1, keepdim=True)) - self.threshold)
+        novelty = 1 - F.cosine_similarity(seen.features, state['features'], dim=-1)  # [B, N]
+        attention = seen.observer.value[..., 1:].abs()  # the pose column is dropped
+        spatial = torch.sigmoid((attention * novelty[:, None]).amax(-1))
+        after = {'candidate': seen.candidate, 'features': seen.features}
+        return (temporal * spatial)[..., None], after
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemixRule(UpdateRule):
+    """Write only the patches of tokens that agree least with the image; keep the others."""
+
+    name: ClassVar[str] = 'memix'
+
+    num_patches: int = setting(12, 'patches that the state tokens are cut into', low=1)
+    num_written: int = setting(8, 'patches that a frame may write', low=1)
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.num_written > self.num_patches:
+            raise UserError(
+                f'memix num_written is {self.num_written}; it must be at most num_patches '
+                f'({self.num_patches})'
+            )
+
+    def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
+        """See :meth:`UpdateRule.gate`."""
+        score = torch.einsum('bsc,bc->bs', seen.candidate, seen.mean_image_token)
+        num_tokens = score.shape[1]
+        # Patches are runs of neighbouring tokens, of as equal a length as can be.
+        patch = torch.arange(num_tokens, device=score.device) * self.num_patches // num_tokens
+        members = F.one_hot(patch, self.num_patches).to(score.dtype)  # [S, P]
+        # A state smaller than the number of patches leaves some empty: never the lowest.
+        count = members.sum(0)
+        patch_score = (score @ members) / count.clamp(min=1)
+        patch_score = patch_score.masked_fill(count == 0, float('inf'))
+        lowest = patch_score.topk(self.num_written, dim=-1, largest=False).indices
+        written = torch.zeros_like(patch_score).scatter(1, lowest, 1.0)
+        return written[:, patch][..., None], state
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filt3rRule(UpdateRule):
+    """Treat each token as a scalar Kalman filter whose process noise follows its own change."""
+
+    name: ClassVar[str] = 'filt3r'
+
+    initial_variance: float = setting(1.5, 'variance before the first frame', low=0.0)
+    mean_rate: float = setting(0.05, 'rate of the running mean change', low=0.0, high=1.0)
+    mean_floor: float = setting(1e-2, 'smallest running mean change', low=0.0)
+    noise_low: float = setting(0.02, 'process noise of a token at rest', low=0.0)
+    noise_span: float = setting(0.48, 'process noise added by a large change', low=0.0)
+    noise_slope: float = setting(20.0, 'steepness of the step between the two')
+    noise_threshold: float = setting(3.0, 'change, over its running mean, of the step')
+
+    GAIN_LIMITS: ClassVar[tuple[float, float]] = (0.01, 0.99)
+
+    def initial_state(self, seen: RuleInput) -> RuleState:
+        """Start every token at the initial variance, with nothing seen."""
+        token = seen.candidate[..., 0]
+        return {
+            'candidate': torch.zeros_like(seen.candidate),
+            'variance': torch.full_like(token, self.initial_variance),
+            'mean_change': torch.zeros_like(token[:, :1]),
+            'frames': torch.zeros_like(token[:, :1]),
+        }
+
+    def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
+        """See :meth:`UpdateRule.gate`."""
+        change = (seen.candidate - state['candidate']).norm(dim=-1)
+        mean = change.mean(-1, keepdim=True)
+        # The first change seen is the first mean.
+        known = state['frames'] > 1
+        running = state['mean_change'] + self.mean_rate * (mean - state['mean_change'])
+        running = torch.where(known, running, mean)
+        relative = change / running.clamp(min=self.mean_floor)
+        step = torch.sigmoid(self.noise_slope * (relative - self.noise_threshold))
+        predicted = state['variance'] + self.noise_low + self.noise_span * step
+        gain = (predicted / (predicted + 1)).clamp(*self.GAIN_LIMITS)
+        after = {
+            'candidate': seen.candidate,
+            'variance': (1 - gain).square() * predicted + gain.square(),
+            'mean_change': running,
+            'frames': state['frames'] + 1,
+        }
+        return gain[..., None], after
+
+
+def _positive(value: Tensor) -> Tensor:
+    return value.clamp(min=torch.finfo(value.dtype).tiny)
+
+
+UPDATE_RULES: dict[str, type[UpdateRule]] = {
+    rule.name: rule for rule in (Cut3rRule, Ttt3rRule, Ttsa3rRule, MemixRule, Filt3rRule)
+}
+
+
+def update_rule(name: str, **options: float) -> UpdateRule:
+    """
+    Return the rule of that name with its hyperparameters.
+
+    :raises UserError: the name or an option is unknown, or a value is refused.
+    """
+    if name not in UPDATE_RULES:
+        raise UserError(f'no update rule {name!r}; choose one of {", ".join(UPDATE_RULES)}')
+    try:
+        return UPDATE_RULES[name](**options)
+    except TypeError:
+        known = ', '.join(UPDATE_RULES[name].__dataclass_fields__) or 'none'
+        raise UserError(
+            f'update rule {name!r} has no option {sorted(options)}; it has: {known}'
+        ) from None
