@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Trajectories keep their nanoseconds, find their partners and interpolate."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.trajectory import (
+    Trajectory,
+    associate,
+    ns_to_seconds,
+    read_tum,
+    seconds_to_ns,
+    write_tum,
+)
+
+
+def trajectory(stamps_ns, yaw_rad=0.0):
+    poses = np.tile(np.eye(4), (len(stamps_ns), 1, 1))
+    poses[:, 0, 3] = np.arange(len(stamps_ns))
+    yaws = yaw_rad * np.arange(len(stamps_ns))
+    poses[:, :3, :3] = Rotation.from_euler('z', yaws[:, None]).as_matrix().reshape(-1, 3, 3)
+    return Trajectory(np.array(stamps_ns), poses)
+
+
+def test_a_tum_file_keeps_every_nanosecond_and_the_pose(tmp_path):
+    original = trajectory([1_700_000_000_123_456_789, 1_700_000_000_223_456_789], yaw_rad=3.0)
+
+    write_tum(tmp_path / 'path.txt', original)
+    again = read_tum(tmp_path / 'path.txt')
+
+    np.testing.assert_array_equal(again.stamps_ns, original.stamps_ns)
+    np.testing.assert_allclose(again.poses, original.poses, atol=1e-6)
+
+
+def test_a_tum_line_has_nine_decimals_and_the_quaternion_ends_with_w(tmp_path):
+    write_tum(tmp_path / 'path.txt', trajectory([1_000_000_007]))
+
+    last = (tmp_path / 'path.txt').read_text().splitlines()[-1].split()
+
+    assert last[0] == '1.000000007' and len(last) == 8
+    assert float(last[7]) == 1.0
+
+
+@pytest.mark.parametrize(
+    'stamp_ns', [0, 7, 999_999_999, 1_700_000_000_123_456_789, -1_500_000_000]
+)
+def test_seconds_and_nanoseconds_are_exact_both_ways(stamp_ns):
+    assert seconds_to_ns(ns_to_seconds(stamp_ns)) == stamp_ns
+
+
+@pytest.mark.parametrize(
+    'line', ['1 2 3', '1 0 0 0 0 0 0 x', '1 0 0 0 0 0 0 0', 'a 0 0 0 0 0 0 1']
+)
+def test_a_bad_line_of_a_tum_file_is_named(tmp_path, line):
+    (tmp_path / 'path.txt').write_text(f'# head\n0 0 0 0 0 0 0 1\n{line}\n')
+
+    with pytest.raises(UserError, match='line 3 is not "stamp tx ty tz qx qy qz qw"'):
+        read_tum(tmp_path / 'path.txt')
+
+
+def test_a_missing_tum_file_is_told(tmp_path):
+    with pytest.raises(UserError, match=r'cannot read .*No such file'):
+        read_tum(tmp_path / 'path.txt')
+
+
+def test_poses_are_put_into_the_order_of_their_stamps():
+    assert trajectory([2, 1]).positions[:, 0].tolist() == [1.0, 0.0]
+
+
+def test_length_and_duration_are_those_of_the_path():
+    path = trajectory([0, 500_000_000, 1_000_000_000])
+
+    assert path.length_m == 2.0 and path.duration_s == 1.0
+
+
+def test_association_pairs_nearest_stamps_once_and_leaves_out_far_ones():
+    first = trajectory([0, 10, 20, 30])
+    second = trajectory([1, 9, 11, 100])
+
+    in_first, in_second = associate(first, second, max_difference_ns=5)
+
+    assert in_first.tolist() == [0, 1]
+    assert in_second.tolist() == [0, 1]
+
+
+def test_association_with_nothing_is_empty():
+    assert associate(trajectory([]), trajectory([1]))[0].size == 0
+
+
+def test_interpolation_halves_position_and_rotation():
+    poses, valid = trajectory([0, 100], yaw_rad=1.0).interpolate(np.array([50]))
+
+    assert valid.all()
+    np.testing.assert_allclose(poses[0, :3, 3], [0.5, 0, 0])
+    np.testing.assert_allclose(Rotation.from_matrix(poses[0, :3, :3]).as_rotvec(), [0, 0, 0.5])
+
+
+def test_interpolation_outside_or_far_from_any_pose_is_not_valid():
+    path = trajectory([0, 100])
+
+    assert path.interpolate(np.array([-1, 0, 100, 101]))[1].tolist() == [False, True, True, False]
+    assert path.interpolate(np.array([-5, 30, 95]), 10)[1].tolist() == [True, False, True]
+
+
+def test_interpolation_of_a_single_pose_holds_it():
+    poses, valid = trajectory([100]).interpolate(np.array([90, 100]), 10)
+
+    assert valid.all()
+    np.testing.assert_array_equal(poses[0], np.eye(4))
