@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Readers and writers of recordings: ``open_sequence`` finds out what a path holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.errors import UserError
+
+__all__ = ['Selection', 'Sequence', 'SequenceFrame', 'open_sequence']
+
+DEFAULT_FPS = 30.0
+
+
+def open_sequence(
+    path: str | Path,
+    image_topic: str | None = None,
+    *,
+    stride: int = 1,
+    max_frames: int | None = None,
+    with_depth: bool = True,
+    fps: float | None = None,
+) -> Sequence:
+    """
+    Open a bag, a video, a sequence of a known data set or a folder of images.
+
+    :param path: file or folder.
+    :param image_topic: which images of a bag to read; by default the only or likeliest ones.
+    :param stride: read every n-th frame.
+    :param max_frames: stop after so many frames.
+    :param with_depth: whether true depth is read where there is some.
+    :param fps: frame rate of videos and folders that do not tell theirs.
+    :return: the sequence; iterate it for frames.
+    :raises UserError: there is nothing at the path, or nothing that can be read.
+    """
+    path = Path(path).expanduser()
+    selection = Selection(stride, max_frames, with_depth)
+    if fps is not None and not 0.0 < fps < 1e6:
+        raise UserError(f'fps is {fps}; it must be positive')
+    if not path.exists():
+        raise UserError(f'no such file or folder: {path}')
+    if path.is_dir() and not any(path.iterdir()):
+        raise UserError(f'{path} is an empty folder; expected a bag, a video or images')
+    kind = kind_of(path)
+    if image_topic is not None and kind != 'bag':
+        raise UserError(f'{path} is no bag, so it has no image topic {image_topic!r}')
+    return _open(kind, path, selection, image_topic, fps)
+
+
+def kind_of(path: Path) -> str:
+    """
+    Tell what a path holds from its name and its entries.
+
+    :param path: existing file or folder.
+    :return: 'bag', 'video', 'folder', 'tum', '7scenes', 'kitti' or 'images'.
+    :raises UserError: it is none of these.
+    """
+    from mem3r_ros.data.bag import BAG_SUFFIXES
+    from mem3r_ros.data.folder import IMAGE_SUFFIXES
+    from mem3r_ros.data.video import VIDEO_SUFFIXES
+
+    if path.is_file():
+        suffix = path.suffix.lower()
+        if suffix in BAG_SUFFIXES or path.name == 'metadata.yaml':
+            return 'bag'
+        if suffix in VIDEO_SUFFIXES:
+            return 'video'
+        if suffix in IMAGE_SUFFIXES:
+            raise UserError(f'{path} is one image; give the folder of the sequence')
+        raise UserError(
+            f'{path} is of unknown kind {suffix or path.name!r}; expected a bag '
+            f'({", ".join(BAG_SUFFIXES)}), a video (.mp4, ...) or a folder'
+        )
+    suffixes = {entry.suffix.lower() for entry in path.iterdir()}
+    if (path / 'metadata.yaml').exists() or suffixes & set(BAG_SUFFIXES):
+        return 'bag'
+    if (path / 'rgb.txt').exists():
+        return 'tum'
+    if (path / 'rgb').is_dir():
+        return 'folder'
+    if next(path.glob('frame-*.color.*'), None) is not None:
+        return '7scenes'
+    if any((path / f'image_{number}').is_dir() for number in range(4)):
+        return 'kitti'
+    if suffixes & set(IMAGE_SUFFIXES):
+        return 'images'
+    inside = ', '.join(sorted(entry.name for entry in path.iterdir())[:8])
+    raise UserError(
+        f'{path} holds no images and no bag (it has: {inside}); '
+        f'give a bag, a video, a folder of images or one sequence of a data set'
+    )
+
+
+def _open(
+    kind: str, path: Path, selection: Selection, image_topic: str | None, fps: float | None
+) -> Sequence:
+    # Imported here so that a reader's libraries are needed only by those who use it.
+    if kind == 'bag':
+        from mem3r_ros.data.bag import BagSequence
+
+        folder = path.parent if path.name == 'metadata.yaml' else path
+        return BagSequence(folder, selection, image_topic)
+    if kind == 'video':
+        from mem3r_ros.data.video import VideoFile
+
+        return VideoFile(path, selection, fps)
+    if kind == 'tum':
+        from mem3r_ros.data.tum import TumSequence
+
+        return TumSequence(path, selection)
+    if kind == '7scenes':
+        from mem3r_ros.data.seven_scenes import SevenScenesSequence
+
+        return SevenScenesSequence(path, selection, fps or DEFAULT_FPS)
+    if kind == 'kitti':
+        from mem3r_ros.data.kitti import KittiSequence
+
+        return KittiSequence(path, selection)
+    from mem3r_ros.data.folder import ImageFolder, SequenceFolder, list_images, read_camera
+
+    if kind == 'folder':
+        return SequenceFolder(path, selection, fps or DEFAULT_FPS)
+    return ImageFolder(
+        path, selection, fps or DEFAULT_FPS, list_images(path), camera=read_camera(path)
+    )

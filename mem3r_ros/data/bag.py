@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Recordings of ROS read without ROS: rosbag2 as mcap or sqlite3, and ROS 1 bags, through rosbags.
+
+A bag is a folder with ``metadata.yaml``, a folder of storage files without it, or one such file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic, truth_topic
+from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.encodings import decode_compressed, decode_image
+from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame, pose_at
+from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.geometry import matrix_from_pose
+from mem3r_ros.trajectory import NANOSECONDS, Trajectory
+
+BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
+TRUTH_FRAME = 'ground_truth_camera'
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BagMessage:
+    """One message as it lies in the bag."""
+
+    topic: str
+    stamp_ns: int  # when it was recorded
+    data: bytes  # serialised
+
+
+class Bag:
+    """The topics and messages of a recording; every failure is one sentence."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with _explained(self.path, 'opened'):
+            self._readers = [self._reader(file) for file in _storages(self.path)]
+            for reader in self._readers:
+                reader.open()
+        self._is_ros1 = any(file.suffix == '.bag' for file in _storages(self.path))
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._readers:
+            self._readers.pop().close()
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Return the message type of each topic, as ``package/msg/Name``."""
+        return {
+            connection.topic: connection.msgtype
+            for reader in self._readers
+            for connection in reader.connections
+        }
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Return the number of messages of each topic."""
+        counts: dict[str, int] = dict.fromkeys(self.types, 0)
+        for reader in self._readers:
+            for connection in reader.connections:
+                counts[connection.topic] += connection.msgcount
+        return counts
+
+    def messages(self, *topics: str) -> Iterator[BagMessage]:
+        """
+        Yield the messages of the topics in the order of their recording.
+
+        :param topics: names; none for all.
+        :raises UserError: the file is damaged.
+        """
+        wanted = set(topics) or set(self.types)
+        with _explained(self.path, 'read to its end'):
+            for reader in self._readers:
+                connections = [c for c in reader.connections if c.topic in wanted]
+                if connections:
+                    for connection, stamp_ns, data in reader.messages(connections):
+                        yield BagMessage(connection.topic, stamp_ns, data)
+
+    def decode(self, message: BagMessage) -> Any:
+        """
+        Turn a message into an object with the fields of its type.
+
+        :raises BadFrame: the bytes are not such a message.
+        """
+        typename = self.types[message.topic]
+        try:
+            if self._is_ros1:
+                return self._typestore.deserialize_ros1(message.data, typename)
+            return self._typestore.deserialize_cdr(message.data, typename)
+        # rosbags generates its decoders: cut bytes fail in whatever way numpy or struct does.
+        except Exception as error:
+            raise BadFrame(f'damaged {typename} on {message.topic}: {error}') from error
+
+    @cached_property
+    def _typestore(self) -> Any:
+        from rosbags.typesys import Stores, get_typestore
+
+        # The messages read here have had the same wire format in every ROS 2 distribution.
+        return get_typestore(Stores.ROS1_NOETIC if self._is_ros1 else Stores.ROS2_JAZZY)
+
+    @staticmethod
+    def _reader(path: Path) -> Any:
+        from rosbags import rosbag1, rosbag2
+
+        return rosbag1.Reader(path) if path.suffix == '.bag' else rosbag2.Reader(path)
+
+
+@contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a damaged file provokes in rosbags into one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    # A cut or foreign file ends in errors of rosbags, struct, sqlite or zstd, or in an assertion.
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f'{path} cannot be {what} as a bag ({reason[0] if reason else type(error).__name__}); '
+            f'is it a complete recording?'
+        ) from error
+
+
+def _storages(path: Path) -> list[Path]:
+    """Return what rosbags is to open: the folder, or its storage files where metadata lack."""
+    if path.is_file() or (path / 'metadata.yaml').exists():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix in BAG_SUFFIXES)
+    if not files:
+        raise UserError(f'no bag in {path}; expected metadata.yaml or *.mcap, *.db3 files')
+    return files
+
+
+class BagSequence(Sequence):
+    """One image topic of a bag, with its calibration and the true path where recorded."""
+
+    def __init__(self, path: Path, selection: Selection, image_topic: str | None = None) -> None:
+        super().__init__(path, selection)
+        with Bag(path) as bag:
+            self.image_topic = choose_image_topic(path, bag.types, bag.counts, image_topic)
+            self.info_topic = camera_info_topic(self.image_topic, bag.types)
+            self._truth_topic = truth_topic(bag.types)
+            self._count = bag.counts[self.image_topic]
+            self._type = bag.types[self.image_topic]
+            self._camera = self._first_camera(bag)
+        self._bag: Bag | None = None
+
+    @cached_property
+    def truth(self) -> Trajectory | None:  # type: ignore[override]
+        """Return the path of the TF frame ground_truth_camera, or of a ground-truth topic."""
+        stamps_ns, poses = [], []
+        if self._truth_topic is None:
+            return None
+        with Bag(self.path) as bag:
+            for message in bag.messages(self._truth_topic):
+                for stamp_ns, pose in _poses(bag.decode(message)):
+                    stamps_ns.append(stamp_ns)
+                    poses.append(pose)
+        return Trajectory(np.array(stamps_ns), np.array(poses)) if poses else None
+
+    def _first_camera(self, bag: Bag) -> Intrinsics | None:
+        """Return the first valid calibration: images may come before it in the bag."""
+        if self.info_topic is None:
+            return None
+        for message in bag.messages(self.info_topic):
+            try:
+                camera = camera_from_info(bag.decode(message), self.image_topic)
+            except BadFrame:
+                continue
+            if camera is not None:
+                return camera
+        LOGGER.warning('%s holds no valid calibration; it is ignored', self.info_topic)
+        return None
+
+    def _num_items(self) -> int:
+        return self._count
+
+    def _items(self) -> Iterator[BagMessage]:
+        with Bag(self.path) as bag:
+            self._bag = bag
+            camera = self._camera
+            topics = [self.image_topic] + ([self.info_topic] if camera else [])
+            for message in bag.messages(*topics):
+                if message.topic == self.image_topic:
+                    yield message
+                elif (newer := self._newer_camera(message)) is not None:
+                    self._camera = newer
+
+    def _newer_camera(self, message: BagMessage) -> Intrinsics | None:
+        """Follow a calibration that changes in mid-recording, as that of a zoom lens does."""
+        assert self._bag is not None, 'calibrations are read while the bag is open'
+        try:
+            return camera_from_info(self._bag.decode(message), self.image_topic)
+        except BadFrame:
+            return None
+
+    def _load(self, item: BagMessage) -> SequenceFrame:
+        assert self._bag is not None, 'a frame is loaded while the bag is open'
+        message = self._bag.decode(item)
+        stamp_ns = header_stamp_ns(message) or item.stamp_ns
+        image = image_from_message(message)
+        return SequenceFrame(stamp_ns, image, self._camera, pose_at(self.truth, stamp_ns))
+
+
+def image_from_message(message: Any) -> np.ndarray:
+    """
+    Decode a sensor_msgs Image or CompressedImage, of rclpy or of rosbags.
+
+    :return: image [H, W, 3] uint8 RGB.
+    :raises UnknownEncoding: nobody knows the encoding.
+    :raises BadFrame: the data are damaged.
+    """
+    if hasattr(message, 'format'):
+        return decode_compressed(message.data, message.format)
+    return decode_image(
+        message.data,
+        message.height,
+        message.width,
+        message.encoding,
+        message.step,
+        bool(message.is_bigendian),
+    )
+
+
+def header_stamp_ns(message: Any) -> int:
+    """Return the stamp of a message's header in nanoseconds; 0 where nobody set it."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def _poses(message: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield stamp and T_world_camera of whatever ground-truth message this is."""
+    if hasattr(message, 'transforms'):
+        for transform in message.transforms:
+            if transform.child_frame_id.lstrip('/') == TRUTH_FRAME:
+                yield (
+                    header_stamp_ns(transform),
+                    _matrix(transform.transform.translation, transform.transform.rotation),
+                )
+        return
+    if hasattr(message, 'transform'):
+        translation, rotation = message.transform.translation, message.transform.rotation
+    else:
+        pose = message.pose
+        while hasattr(pose, 'pose'):
+            pose = pose.pose
+        translation, rotation = pose.position, pose.orientation
+    yield header_stamp_ns(message), _matrix(translation, rotation)
+
+
+def _matrix(translation: Any, rotation: Any) -> np.ndarray:
+    return matrix_from_pose(
+        np.array([translation.x, translation.y, translation.z]),
+        np.array([rotation.x, rotation.y, rotation.z, rotation.w]),
+    )

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Which topics of a recording are the images, their calibration and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import logging
+from pathlib import Path
+
+from mem3r_ros.errors import UserError
+
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+TF_TYPE = 'tf2_msgs/msg/TFMessage'
+POSE_TYPES = (
+    'geometry_msgs/msg/PoseStamped',
+    'geometry_msgs/msg/PoseWithCovarianceStamped',
+    'geometry_msgs/msg/TransformStamped',
+    'nav_msgs/msg/Odometry',
+)
+# Words of topics that hold images of another kind than a colour or grey picture of the scene.
+_NOT_PICTURES = ('depth', 'disparity', 'mask', 'segmentation', 'label', 'heatmap', 'costmap')
+_PREFERRED = ('color', 'colour', 'rgb', 'left', 'front', 'cam0', 'image_2')
+
+LOGGER = logging.getLogger(__name__)
+
+
+def choose_image_topic(
+    path: Path, types: Mapping[str, str], counts: Mapping[str, int], wanted: str | None = None
+) -> str:
+    """
+    Find the image topic to read; where several would do, say in the log which one is taken.
+
+    :param path: the bag, for messages.
+    :param types: message type of each topic.
+    :param counts: number of messages of each topic.
+    :param wanted: topic that the user named.
+    :return: its name.
+    :raises UserError: there are no images, or not on the topic that was named.
+    """
+    images = {t: counts[t] for t, kind in types.items() if kind in IMAGE_TYPES and counts[t]}
+    if not images:
+        others = ', '.join(sorted(types)) or 'none'
+        raise UserError(f'{path} has no images; its topics are: {others}')
+    if wanted is not None:
+        if wanted not in images:
+            raise UserError(
+                f'{path} has no images on {wanted!r}; its image topics are: {_list(images)}'
+            )
+        return wanted
+    pictures = [topic for topic in images if not any(word in topic for word in _NOT_PICTURES)]
+    if not pictures:
+        raise UserError(
+            f'{path} has no topic that looks like a camera image; '
+            f'choose one with --image-topic: {_list(images)}'
+        )
+    # A compressed copy of a topic that is there in full is not another camera.
+    full = [topic for topic in pictures if topic.rpartition('/')[0] not in pictures]
+    chosen = min(full, key=lambda topic: (_rank(topic), topic))
+    if len(full) > 1:
+        LOGGER.warning(
+            '%s has several image topics: %s; taking %s, choose another with --image-topic',
+            path,
+            _list({topic: images[topic] for topic in full}),
+            chosen,
+        )
+    return chosen
+
+
+def _rank(topic: str) -> int:
+    return next((i for i, word in enumerate(_PREFERRED) if word in topic), len(_PREFERRED))
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ', '.join(f'{topic} ({count} images)' for topic, count in sorted(counts.items()))
+
+
+def camera_info_topic(image_topic: str, types: Mapping[str, str]) -> str | None:
+    """
+    Find the calibration of an image topic: beside it, or the only one that there is.
+
+    :param image_topic: raw, rectified or compressed image.
+    :param types: message type of each topic.
+    :return: topic, None if there is none or the choice would be a guess.
+    """
+    infos = [topic for topic, kind in types.items() if kind == INFO_TYPE]
+    folder = image_topic
+    while folder:
+        folder = folder.rpartition('/')[0]
+        if f'{folder}/camera_info' in infos:
+            return f'{folder}/camera_info'
+    return infos[0] if len(infos) == 1 else None
+
+
+def truth_topic(types: Mapping[str, str]) -> str | None:
+    """
+    Find where the true pose of the camera was recorded.
+
+    :param types: message type of each topic.
+    :return: a pose topic with "ground truth" in its name, else /tf, else None.
+    """
+    for topic, kind in sorted(types.items()):
+        name = topic.replace('_', '').lower()
+        if kind in POSE_TYPES and 'groundtruth' in name:
+            return topic
+    return '/tf' if types.get('/tf') == TF_TYPE else None

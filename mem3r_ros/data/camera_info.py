@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration messages, of rclpy or of rosbags, as Intrinsics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mem3r_ros.camera import DISTORTION_MODELS, Intrinsics
+from mem3r_ros.errors import BadFrame
+
+
+def camera_from_info(message: Any, image_topic: str = '') -> Intrinsics | None:
+    """
+    Read a sensor_msgs CameraInfo.
+
+    :param message: the message, with the field names of ROS 2 or of ROS 1.
+    :param image_topic: topic of the images; those of ``*rect*`` are rectified already, so P is
+        their camera matrix and they have no distortion.
+    :return: the camera, None where the message says "not calibrated" (K is zero).
+    :raises BadFrame: the numbers are no camera.
+    """
+    K = message.k if hasattr(message, 'k') else message.K
+    P = message.p if hasattr(message, 'p') else message.P
+    D = message.d if hasattr(message, 'd') else message.D
+    if not K[0]:
+        return None
+    is_rectified = 'rect' in image_topic and bool(P[0])
+    fx, cx, fy, cy = (P[0], P[2], P[5], P[6]) if is_rectified else (K[0], K[2], K[4], K[5])
+    model = message.distortion_model or 'none'
+    distortion = tuple(float(number) for number in D)
+    if is_rectified or not any(distortion):
+        model, distortion = 'none', ()
+    if model not in DISTORTION_MODELS:
+        raise BadFrame(f'distortion model {model!r} is not one of {", ".join(DISTORTION_MODELS)}')
+    try:
+        size = int(message.width), int(message.height)
+        return Intrinsics(float(fx), float(fy), float(cx), float(cy), *size, model, distortion)
+    except ValueError as error:
+        raise BadFrame(str(error)) from error

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Turn the pixels of cameras, bags and files into RGB images: the one place that knows encodings.
+
+The names are those of ``sensor_msgs/image_encodings`` and REP 118; nothing here needs ROS.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mem3r_ros.errors import BadFrame, UserError
+
+
+class UnknownEncoding(UserError):
+    """The pixels are laid out in a way that no part of this package reads."""
+
+
+# encoding -> (sample type, samples a pixel, how to get RGB or grey from [H, W, samples])
+_PLAIN: dict[str, tuple[str, int, int | None]] = {
+    'rgb8': ('u1', 3, None),
+    'bgr8': ('u1', 3, cv2.COLOR_BGR2RGB),
+    'rgba8': ('u1', 4, cv2.COLOR_RGBA2RGB),
+    'bgra8': ('u1', 4, cv2.COLOR_BGRA2RGB),
+    'mono8': ('u1', 1, cv2.COLOR_GRAY2RGB),
+    '8UC1': ('u1', 1, cv2.COLOR_GRAY2RGB),
+    '8UC3': ('u1', 3, cv2.COLOR_BGR2RGB),
+    '8UC4': ('u1', 4, cv2.COLOR_BGRA2RGB),
+    'rgb16': ('u2', 3, None),
+    'bgr16': ('u2', 3, cv2.COLOR_BGR2RGB),
+    'rgba16': ('u2', 4, cv2.COLOR_RGBA2RGB),
+    'bgra16': ('u2', 4, cv2.COLOR_BGRA2RGB),
+    'mono16': ('u2', 1, cv2.COLOR_GRAY2RGB),
+    '16UC1': ('u2', 1, cv2.COLOR_GRAY2RGB),
+    '16UC3': ('u2', 3, cv2.COLOR_BGR2RGB),
+    'yuv422': ('u1', 2, cv2.COLOR_YUV2RGB_UYVY),
+    'uyvy': ('u1', 2, cv2.COLOR_YUV2RGB_UYVY),
+    'yuv422_yuy2': ('u1', 2, cv2.COLOR_YUV2RGB_YUY2),
+    'yuyv': ('u1', 2, cv2.COLOR_YUV2RGB_YUY2),
+    # ROS names the pattern from the first pixel, OpenCV from the second pixel of the second row.
+    'bayer_rggb8': ('u1', 1, cv2.COLOR_BayerBG2RGB),
+    'bayer_bggr8': ('u1', 1, cv2.COLOR_BayerRG2RGB),
+    'bayer_gbrg8': ('u1', 1, cv2.COLOR_BayerGR2RGB),
+    'bayer_grbg8': ('u1', 1, cv2.COLOR_BayerGB2RGB),
+    'bayer_rggb16': ('u2', 1, cv2.COLOR_BayerBG2RGB),
+    'bayer_bggr16': ('u2', 1, cv2.COLOR_BayerRG2RGB),
+    'bayer_gbrg16': ('u2', 1, cv2.COLOR_BayerGR2RGB),
+    'bayer_grbg16': ('u2', 1, cv2.COLOR_BayerGB2RGB),
+}
+# A full-size luma plane, then interleaved chroma: encoding -> (rows of chroma bytes, code)
+_PLANAR: dict[str, tuple[int, int]] = {
+    'nv12': (1, cv2.COLOR_YUV2RGB_NV12),
+    'nv21': (1, cv2.COLOR_YUV2RGB_NV21),
+    'nv24': (4, cv2.COLOR_YUV2RGB_NV12),
+}
+IMAGE_ENCODINGS = (*_PLAIN, *_PLANAR)
+
+
+def decode_image(
+    data: Any, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False
+) -> np.ndarray:
+    """
+    Convert the bytes of an uncompressed image message to RGB.
+
+    :param data: bytes, array or anything with the buffer protocol.
+    :param height: rows of the picture.
+    :param width: columns of the picture.
+    :param encoding: name as in ``sensor_msgs/image_encodings``.
+    :param step: bytes from one row to the next; 0 means that rows are not padded.
+    :param is_bigendian: byte order of 16 bit samples.
+    :return: image [H, W, 3] uint8 RGB, memory of its own.
+    :raises UnknownEncoding: the encoding is not one of ``IMAGE_ENCODINGS``.
+    :raises BadFrame: size and data contradict each other.
+    """
+    if encoding not in _PLAIN and encoding not in _PLANAR:
+        raise UnknownEncoding(
+            f'image encoding {encoding!r} is not supported; '
+            f'use one of {", ".join(IMAGE_ENCODINGS)}'
+        )
+    if height <= 0 or width <= 0:
+        raise BadFrame(f'image size is {width}x{height}; both must be positive')
+    pixels = np.frombuffer(data, np.uint8)
+    if encoding in _PLANAR:
+        return _decode_planar(pixels, height, width, encoding, step)
+    sample, num_samples, code = _PLAIN[encoding]
+    dtype = np.dtype(sample).newbyteorder('>' if is_bigendian else '<')
+    rows = _rows(pixels, height, width * num_samples * dtype.itemsize, step)
+    image = np.ascontiguousarray(rows).view(dtype).reshape(height, width, num_samples)
+    if dtype.itemsize == 2:
+        image = image.astype(np.uint16)
+        if not encoding.startswith('bayer'):
+            image = eight_bits(image)
+    if code is not None:
+        if encoding.startswith('bayer') and (height < 2 or width < 2):
+            raise BadFrame(f'image size is {width}x{height}; a Bayer picture needs 2x2 pixels')
+        if num_samples == 2 and width % 2:
+            raise BadFrame(f'image width is {width} px; encoding {encoding} needs an even width')
+        image = cv2.cvtColor(image, code)
+    return eight_bits(image) if image.dtype == np.uint16 else np.array(image)
+
+
+def decode_compressed(data: Any, format: str = '') -> np.ndarray:
+    """
+    Decode a JPEG, PNG or other picture file held in memory to RGB, 16 bit files included.
+
+    :param data: the file's bytes.
+    :param format: the ``format`` field of a CompressedImage message, if it came from one.
+    :return: image [H, W, 3] uint8 RGB.
+    :raises UnknownEncoding: the message holds depth, not a picture.
+    :raises BadFrame: the bytes are empty, cut off or no picture.
+    """
+    if 'compressedDepth' in format:
+        raise UnknownEncoding(f'format {format!r} holds depth; choose the topic of a colour image')
+    return _colour(data)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """
+    Read a picture file.
+
+    :param path: JPEG, PNG or whatever else OpenCV reads.
+    :return: image [H, W, 3] uint8 RGB.
+    :raises BadFrame: the file is missing, empty, cut off or no picture.
+    """
+    return _colour(_file_bytes(path))
+
+
+def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
+    """
+    Read a depth picture of 16 bit numbers.
+
+    :param path: PNG or the like with one channel.
+    :param depth_factor: stored units in a metre.
+    :return: depth [H, W] float32 m along the optical axis, NaN where there is no measurement.
+    :raises BadFrame: the file is missing or not a picture with one channel.
+    """
+    stored = _decode(_file_bytes(path), cv2.IMREAD_UNCHANGED)
+    if stored.ndim != 2:
+        raise BadFrame(f'{path} has {stored.shape[2]} channels; a depth picture has one')
+    depth_m = stored.astype(np.float32) / np.float32(depth_factor)
+    # 0 is "no measurement" everywhere; 65535 is what 7-Scenes writes for it.
+    depth_m[(stored == 0) | (stored == 65535)] = np.nan
+    return depth_m
+
+
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    """
+    Reduce 16 bit samples to 8 bits.
+
+    Cameras with 10, 12 or 14 bits store them in the low bits of 16, so a fixed division by 256
+    would give black pictures: the brightest sample tells how many bits are in use.
+
+    :param image: uint16 of any shape.
+    :return: uint8 of the same shape.
+    """
+    bits = int(image.max(initial=0)).bit_length()
+    shift = max(8, bits + bits % 2) - 8
+    return (image >> shift).astype(np.uint8)
+
+
+def _rows(pixels: np.ndarray, height: int, row_bytes: int, step: int) -> np.ndarray:
+    """Cut the padding off; the last row may come without it."""
+    step = step or row_bytes
+    if step < row_bytes:
+        raise BadFrame(f'image step is {step} bytes; a row of this size needs {row_bytes}')
+    needed = (height - 1) * step + row_bytes
+    if pixels.size < needed:
+        raise BadFrame(f'image data has {pixels.size} bytes; its size and step need {needed}')
+    return np.lib.stride_tricks.as_strided(pixels, (height, row_bytes), (step, 1), writeable=False)
+
+
+def _decode_planar(
+    pixels: np.ndarray, height: int, width: int, encoding: str, step: int
+) -> np.ndarray:
+    half_rows, code = _PLANAR[encoding]
+    if height % 2 or width % 2:
+        raise BadFrame(f'image size is {width}x{height}; encoding {encoding} needs even numbers')
+    step = step or width
+    rows = _rows(pixels, height + half_rows * height // 2, width, step)
+    if encoding == 'nv24' and step == width:
+        chroma = rows[height:].reshape(height, width, 2)[::2, ::2].reshape(height // 2, width)
+        rows = np.concatenate([rows[:height], chroma])
+    elif encoding == 'nv24':
+        raise BadFrame(f'image step is {step} bytes; encoding nv24 is read without padding only')
+    return cv2.cvtColor(np.ascontiguousarray(rows), code)
+
+
+def _colour(data: Any) -> np.ndarray:
+    # IMREAD_COLOR would reduce 16 bits by a fixed division; ANYDEPTH keeps them for eight_bits.
+    image = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype == np.uint16:
+        image = eight_bits(image)
+    elif image.dtype != np.uint8:
+        raise BadFrame(f'picture has samples of type {image.dtype}; expected 8 or 16 bit integers')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode(data: Any, flags: int) -> np.ndarray:
+    pixels = np.frombuffer(data, np.uint8)
+    if not pixels.size:
+        raise BadFrame('compressed image is empty')
+    _check_complete(pixels.tobytes())
+    try:
+        image = cv2.imdecode(pixels, flags)
+    except cv2.error as error:
+        raise BadFrame(f'compressed image cannot be decoded: {error.err}') from error
+    if image is None:
+        raise BadFrame(f'compressed image of {pixels.size} bytes cannot be decoded')
+    return image
+
+
+def _check_complete(data: bytes) -> None:
+    """Refuse a file that was cut off: OpenCV would fill the missing part with grey."""
+    for start, end in ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND')):
+        # Some cameras append bytes after the end, and a thumbnail inside has an end of its own.
+        if data.startswith(start) and data.rfind(end) < len(data) // 2:
+            raise BadFrame(f'compressed image of {len(data)} bytes is cut off')
+
+
+def _file_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadFrame(f'cannot read {path}: {error.strerror}') from error

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Folders of images: bare ones, and the uniform layout with stamps, truth, depth and calibration.
+
+The uniform layout is ``rgb/*.png|jpg``, ``timestamps.txt`` (seconds, one an image) and, where
+known, ``groundtruth.txt`` (TUM), ``depth/*.png``, ``camera.json`` and ``meta.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.encodings import read_depth, read_image
+from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame, pose_at
+from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.trajectory import NANOSECONDS, Trajectory, read_tum, seconds_to_ns, text_rows
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
+
+
+class ImageFolder(Sequence):
+    """Pictures of one folder in the order of their names, numbers counted as numbers."""
+
+    def __init__(
+        self,
+        path: Path,
+        selection: Selection,
+        fps: float,
+        images: list[Path],
+        stamps_ns: list[int] | None = None,
+        camera: Intrinsics | None = None,
+    ) -> None:
+        super().__init__(path, selection)
+        self.images = images
+        self.camera = camera
+        self.stamps_ns = stamps_ns or [round(i * NANOSECONDS / fps) for i in range(len(images))]
+
+    def _num_items(self) -> int:
+        return len(self.images)
+
+    def _items(self) -> Iterator[int]:
+        yield from range(len(self.images))
+
+    def _load(self, item: int) -> SequenceFrame:
+        image = read_image(self.images[item])
+        return SequenceFrame(self.stamps_ns[item], image, self.camera)
+
+
+class SequenceFolder(ImageFolder):
+    """The uniform layout: images with stamps, and truth, depth and calibration where known."""
+
+    def __init__(self, path: Path, selection: Selection, fps: float) -> None:
+        images = list_images(path / 'rgb')
+        stamps_ns = None
+        if (path / 'timestamps.txt').exists():
+            stamps_ns = read_stamps(path / 'timestamps.txt')
+            if len(stamps_ns) < len(images):
+                raise UserError(
+                    f'{path / "timestamps.txt"} has {len(stamps_ns)} stamps for '
+                    f'{len(images)} images; give one a line'
+                )
+        super().__init__(path, selection, fps, images, stamps_ns, read_camera(path))
+        meta = read_json(path / 'meta.json') if (path / 'meta.json').exists() else {}
+        self._depth_factor = float(meta.get('depth_factor') or 1000.0)
+        truth_file = path / 'groundtruth.txt'
+        self._truth = read_tum(truth_file) if truth_file.exists() else None
+
+    @property
+    def truth(self) -> Trajectory | None:
+        """Return the poses of groundtruth.txt."""
+        return self._truth
+
+    def _load(self, item: int) -> SequenceFrame:
+        stamp_ns = self.stamps_ns[item]
+        return SequenceFrame(
+            stamp_ns,
+            read_image(self.images[item]),
+            self.camera,
+            pose_at(self._truth, stamp_ns),
+            self._depth(self.images[item].stem),
+        )
+
+    def _depth(self, name: str) -> Any:
+        path = self.path / 'depth' / f'{name}.png'
+        if not self.selection.with_depth or not path.exists():
+            return None
+        try:
+            return read_depth(path, self._depth_factor)
+        except BadFrame:
+            return None  # the image is what is tracked; depth only measures the result
+
+
+def list_images(folder: Path) -> list[Path]:
+    """
+    List the pictures of a folder, frame 2 before frame 10.
+
+    :raises UserError: the folder holds none.
+    """
+    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise UserError(f'no images in {folder}; expected files like *.jpg or *.png')
+    return sorted(images, key=_natural)
+
+
+def _natural(path: Path) -> list[Any]:
+    return [
+        (1, int(part), '') if part.isdigit() else (0, 0, part)
+        for part in re.split(r'(\d+)', path.stem)
+    ]
+
+
+def read_stamps(path: Path) -> list[int]:
+    """Read one stamp a line in decimal seconds, as nanoseconds."""
+    stamps_ns = []
+    for number, words in text_rows(path):
+        try:
+            stamps_ns.append(seconds_to_ns(words[0]))
+        except (ValueError, ArithmeticError) as error:
+            raise UserError(
+                f'{path} line {number} is not a time in seconds: {words[0]}'
+            ) from error
+    return stamps_ns
+
+
+def read_camera(folder: Path) -> Intrinsics | None:
+    """
+    Read ``camera.json``, whose keys are the fields of Intrinsics.
+
+    :param folder: where it may lie.
+    :return: the camera, None where there is no such file.
+    :raises UserError: the file is not JSON or lacks a key.
+    """
+    path = folder / 'camera.json'
+    if not path.exists():
+        return None
+    values = read_json(path)
+    try:
+        return Intrinsics(
+            *(float(values[key]) for key in ('fx', 'fy', 'cx', 'cy')),
+            int(values['width']),
+            int(values['height']),
+            values.get('distortion_model') or 'none',
+            tuple(values.get('distortion') or ()),
+        )
+    except KeyError as error:
+        raise UserError(f'{path} has no {error}; it needs fx fy cx cy width height') from error
+    except TypeError as error:
+        raise UserError(f'{path} holds something other than numbers: {error}') from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """
+    Read a JSON object.
+
+    :raises UserError: the file cannot be read, or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise UserError(f'cannot read {path}: {error.strerror}') from error
+    except ValueError as error:
+        raise UserError(f'{path} is not JSON: {error}') from error
+    if not isinstance(values, dict):
+        raise UserError(f'{path} holds a {type(values).__name__}; expected names and values')
+    return values

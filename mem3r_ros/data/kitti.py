@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+A sequence of the KITTI odometry benchmark as it is downloaded (Geiger et al., CVPR 2012).
+
+``sequences/NN`` holds ``image_0`` (left, grey) to ``image_3``, ``times.txt`` and ``calib.txt``;
+``poses/NN.txt`` holds T_world_cam0. The left colour camera is read where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.encodings import read_image
+from mem3r_ros.data.folder import list_images, read_stamps
+from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.errors import UserError
+from mem3r_ros.trajectory import NANOSECONDS, Trajectory, text_rows
+
+CAMERAS = ('image_2', 'image_0', 'image_3', 'image_1')
+NOMINAL_FPS = 10.0
+
+
+class KittiSequence(Sequence):
+    """One numbered sequence of the benchmark, seen by one of its cameras."""
+
+    def __init__(self, path: Path, selection: Selection) -> None:
+        super().__init__(path, selection)
+        folder = next(path / name for name in CAMERAS if (path / name).is_dir())
+        self._images = list_images(folder)
+        self._stamps_ns = _stamps(path / 'times.txt', len(self._images))
+        projection = _projection(path / 'calib.txt', folder.name[-1])
+        self._projection = projection
+        self._truth = self._read_truth(path, projection)
+
+    @property
+    def truth(self) -> Trajectory | None:
+        """Return the poses of the camera that is read."""
+        return self._truth
+
+    def _read_truth(self, path: Path, projection: np.ndarray | None) -> Trajectory | None:
+        number = path.resolve().name
+        candidates = [path / 'poses.txt', path.resolve().parents[1] / 'poses' / f'{number}.txt']
+        file = next((candidate for candidate in candidates if candidate.exists()), None)
+        if file is None:
+            return None
+        poses = _read_poses(file)
+        T_cam0_camera = np.eye(4)
+        if projection is not None:
+            # P = K [I | t] with p_camera = p_cam0 + t, and all cameras are parallel.
+            T_cam0_camera[:3, 3] = -np.linalg.solve(projection[:, :3], projection[:, 3])
+        count = min(len(poses), len(self._stamps_ns))
+        return Trajectory(np.array(self._stamps_ns[:count]), poses[:count] @ T_cam0_camera)
+
+    def _num_items(self) -> int:
+        return len(self._images)
+
+    def _items(self) -> Iterator[int]:
+        yield from range(len(self._images))
+
+    def _load(self, item: int) -> SequenceFrame:
+        image = read_image(self._images[item])
+        camera = None
+        if self._projection is not None:
+            K = self._projection
+            height, width = image.shape[:2]
+            camera = Intrinsics(K[0, 0], K[1, 1], K[0, 2], K[1, 2], width, height)
+        has_pose = self._truth is not None and item < len(self._truth)
+        pose = self._truth.poses[item] if has_pose else None
+        return SequenceFrame(self._stamps_ns[item], image, camera, pose)
+
+
+def _stamps(path: Path, count: int) -> list[int]:
+    if not path.exists():
+        return [round(i * NANOSECONDS / NOMINAL_FPS) for i in range(count)]
+    stamps_ns = read_stamps(path)
+    if len(stamps_ns) < count:
+        raise UserError(f'{path} has {len(stamps_ns)} stamps for {count} images')
+    return stamps_ns
+
+
+def _projection(path: Path, number: str) -> np.ndarray | None:
+    """Return the 3x4 projection of a camera, None without calibration."""
+    if not path.exists():
+        return None
+    for _, words in text_rows(path):
+        if words[0] == f'P{number}:' and len(words) == 13:
+            return np.array(words[1:], dtype=np.float64).reshape(3, 4)
+    raise UserError(f'{path} has no line "P{number}:" with twelve numbers')
+
+
+def _read_poses(path: Path) -> np.ndarray:
+    try:
+        values = np.loadtxt(path, dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        raise UserError(f'{path} does not hold twelve numbers a line') from error
+    if values.shape[1] != 12:
+        raise UserError(f'{path} has {values.shape[1]} numbers a line; expected twelve')
+    poses = np.tile(np.eye(4), (len(values), 1, 1))
+    poses[:, :3] = values.reshape(-1, 3, 4)
+    return poses

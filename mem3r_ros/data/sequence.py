@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What every reader of recorded images offers, so that the rest never asks where they are from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.trajectory import Trajectory
+
+LOGGER = logging.getLogger(__name__)
+
+# A pose or a depth picture belongs to an image when their stamps differ by no more than this:
+# well under the time between two images, well over the offset of a hand-made recording.
+MATCH_TOLERANCE_NS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceFrame:
+    """One image of a recording and what the recording knows about it."""
+
+    stamp_ns: int
+    image: np.ndarray  # [H, W, 3] uint8 RGB
+    camera: Intrinsics | None = None
+    T_world_camera: np.ndarray | None = None  # [4, 4] float64, optical axes, world arbitrary
+    depth_m: np.ndarray | None = None  # [H, W] float32, NaN where invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which frames of a recording are read, and what of them."""
+
+    stride: int = 1
+    max_frames: int | None = None
+    with_depth: bool = True
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise UserError(f'stride is {self.stride} frames; it must be at least 1')
+        if self.max_frames is not None and self.max_frames < 1:
+            raise UserError(f'max_frames is {self.max_frames}; it must be at least 1')
+
+
+class Sequence(ABC):
+    """
+    A recording as a stream of frames: memory does not grow with its length.
+
+    Frames that cannot be decoded are logged, counted in ``skipped`` and left out.
+    """
+
+    def __init__(self, path: Path, selection: Selection) -> None:
+        self.path = path
+        self.selection = selection
+        self.skipped = 0
+
+    @property
+    def name(self) -> str:
+        """Return what to call the recording in tables and titles."""
+        return self.path.resolve().stem if self.path.is_file() else self.path.resolve().name
+
+    @property
+    def num_frames(self) -> int | None:
+        """Return how many frames an iteration tries to read, None where nobody knows."""
+        total = self._num_items()
+        if total is None:
+            return self.selection.max_frames
+        chosen = -(-total // self.selection.stride)
+        return min(chosen, self.selection.max_frames or chosen)
+
+    @property
+    def truth(self) -> Trajectory | None:
+        """Return the true path of the camera, None where the recording has none."""
+        return None
+
+    def __len__(self) -> int:
+        if self.num_frames is None:
+            raise TypeError(f'the number of frames in {self.path} is not known beforehand')
+        return self.num_frames
+
+    def __iter__(self) -> Iterator[SequenceFrame]:
+        """
+        Yield the chosen frames in the order of the recording.
+
+        :raises UserError: not one of the frames could be read.
+        """
+        self.skipped = 0
+        tried = 0
+        for index, item in enumerate(self._items()):
+            if index % self.selection.stride:
+                continue
+            tried += 1
+            try:
+                yield self._load(item)
+            except BadFrame as error:
+                self.skipped += 1
+                LOGGER.warning('%s: frame %d skipped: %s', self.name, index, error)
+            if tried == self.selection.max_frames:
+                break
+        if tried == self.skipped:
+            what = f'none of its {tried} images can be read' if tried else 'it has no images'
+            raise UserError(f'nothing to do with {self.path}: {what}')
+
+    @abstractmethod
+    def _items(self) -> Iterator[Any]:
+        """Yield a cheap handle of each frame, nothing decoded."""
+
+    @abstractmethod
+    def _load(self, item: Any) -> SequenceFrame:
+        """Decode the frame of a handle; raise BadFrame if it cannot be."""
+
+    @abstractmethod
+    def _num_items(self) -> int | None:
+        """Return how many handles there are, None if unknown."""
+
+
+def pose_at(truth: Trajectory | None, stamp_ns: int) -> np.ndarray | None:
+    """Return the true pose at a stamp [4, 4], None without truth near enough in time."""
+    if truth is None:
+        return None
+    poses, valid = truth.interpolate(np.array([stamp_ns]), MATCH_TOLERANCE_NS)
+    return poses[0] if valid[0] else None

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+A sequence of Microsoft 7-Scenes as it is downloaded (Shotton et al., CVPR 2013).
+
+``frame-000000.color.png``, ``.depth.png`` (mm, 65535 invalid) and ``.pose.txt`` (T_world_camera)
+lie in one folder, without stamps: 30 frames a second. Depth is seen by the depth camera, which
+sits about 25 mm beside the colour camera and has another focal length; here depth is moved to
+the colour camera's pixels by the focal lengths alone, good to a few pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.encodings import read_depth, read_image
+from mem3r_ros.data.folder import read_camera
+from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.trajectory import NANOSECONDS, Trajectory
+
+COLOUR = Intrinsics(525.0, 525.0, 320.0, 240.0, 640, 480)
+DEPTH_FOCAL_PX = 585.0
+
+
+class SevenScenesSequence(Sequence):
+    """One ``seq-NN`` folder."""
+
+    def __init__(self, path: Path, selection: Selection, fps: float) -> None:
+        super().__init__(path, selection)
+        self._fps = fps
+        self._images = sorted(path.glob('frame-*.color.*'))
+        self._camera = read_camera(path) or COLOUR
+
+    @cached_property
+    def truth(self) -> Trajectory | None:  # type: ignore[override]
+        """Return the poses of all frames that have one."""
+        stamps_ns, poses = [], []
+        for index, image in enumerate(self._images):
+            pose = _read_pose(_beside(image, 'pose.txt'))
+            if pose is not None:
+                stamps_ns.append(self._stamp_ns(index))
+                poses.append(pose)
+        return Trajectory(np.array(stamps_ns), np.array(poses)) if poses else None
+
+    def _stamp_ns(self, index: int) -> int:
+        return round(index * NANOSECONDS / self._fps)
+
+    def _num_items(self) -> int:
+        return len(self._images)
+
+    def _items(self) -> Iterator[int]:
+        yield from range(len(self._images))
+
+    def _load(self, item: int) -> SequenceFrame:
+        path = self._images[item]
+        return SequenceFrame(
+            self._stamp_ns(item),
+            read_image(path),
+            self._camera,
+            _read_pose(_beside(path, 'pose.txt')),
+            self._depth(_beside(path, 'depth.png')) if self.selection.with_depth else None,
+        )
+
+    def _depth(self, path: Path) -> np.ndarray | None:
+        if not path.exists():
+            return None
+        try:
+            depth_m = read_depth(path, 1000.0)
+        except BadFrame:
+            return None
+        height, width = depth_m.shape
+        zoom = DEPTH_FOCAL_PX / self._camera.fx
+        columns = (np.arange(width, dtype=np.float32) - width / 2) * zoom + width / 2
+        rows = (np.arange(height, dtype=np.float32) - height / 2) * zoom + height / 2
+        return cv2.remap(
+            depth_m,
+            *np.meshgrid(columns, rows),
+            cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=float('nan'),
+        )
+
+
+def _beside(image: Path, suffix: str) -> Path:
+    return image.with_name(f'{image.name.split(".")[0]}.{suffix}')
+
+
+def _read_pose(path: Path) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    try:
+        pose = np.loadtxt(path, dtype=np.float64)
+    except ValueError as error:
+        raise UserError(f'{path} does not hold a 4x4 matrix of numbers') from error
+    if pose.shape != (4, 4):
+        raise UserError(f'{path} holds a matrix of shape {pose.shape}; expected 4x4')
+    return pose if np.all(np.isfinite(pose)) else None

@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Bags: both storages, raw and compressed images, the right topics, and what is wrong told."""
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from mem3r_ros.data import open_sequence
+from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic
+from mem3r_ros.errors import UserError
+
+pytest.importorskip('rosbags')
+
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+TYPES = STORE.types
+IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+INFO = 'sensor_msgs/msg/CameraInfo'
+START_NS = 1_700_000_000_000_000_000
+
+
+def header(index, frame='camera'):
+    stamp = TYPES['builtin_interfaces/msg/Time'](
+        sec=1_700_000_000 + index // 10, nanosec=index % 10 * 100_000_000
+    )
+    return TYPES['std_msgs/msg/Header'](stamp=stamp, frame_id=frame)
+
+
+def image(index, encoding='rgb8', size=(6, 8)):
+    data = np.zeros((*size, 3), np.uint8)
+    data[..., 0] = index
+    return TYPES[IMAGE](
+        header=header(index),
+        height=size[0],
+        width=size[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=size[1] * 3,
+        data=data.reshape(-1),
+    )
+
+
+def compressed(index, keep=None):
+    picture = np.full((6, 8, 3), (index, 0, 0), np.uint8)
+    data = cv2.imencode('.png', picture[..., ::-1])[1].reshape(-1)[:keep]
+    return TYPES[COMPRESSED](header=header(index), format='rgb8; png compressed bgr8', data=data)
+
+
+def info(index, focal_px=10.0, model='plumb_bob', distortion=(0.0,) * 5):
+    region = TYPES['sensor_msgs/msg/RegionOfInterest'](
+        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
+    K = np.array([focal_px, 0, 4, 0, focal_px, 3, 0, 0, 1.0])
+    P = np.array([20.0, 0, 4, 0, 0, 20.0, 3, 0, 0, 0, 1, 0])
+    return TYPES[INFO](
+        header=header(index),
+        height=6,
+        width=8,
+        distortion_model=model,
+        d=np.array(distortion),
+        k=K,
+        r=np.eye(3).reshape(-1),
+        p=P,
+        binning_x=0,
+        binning_y=0,
+        roi=region,
+    )
+
+
+def tf(index, child='ground_truth_camera'):
+    transform = TYPES['geometry_msgs/msg/Transform'](
+        translation=TYPES['geometry_msgs/msg/Vector3'](x=float(index), y=0.0, z=0.0),
+        rotation=TYPES['geometry_msgs/msg/Quaternion'](x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    stamped = TYPES['geometry_msgs/msg/TransformStamped'](
+        header=header(index, 'map'), child_frame_id=child, transform=transform
+    )
+    return TYPES['tf2_msgs/msg/TFMessage'](transforms=[stamped])
+
+
+def write_bag(path, messages, storage=StoragePlugin.MCAP):
+    """Write ``(topic, message)`` pairs, one every 10 ms."""
+    with Writer(path, version=9, storage_plugin=storage) as writer:
+        connections = {}
+        for index, (topic, message) in enumerate(messages):
+            kind = message.__msgtype__
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            data = STORE.serialize_cdr(message, kind)
+            writer.write(connections[topic], START_NS + index * 10_000_000, data)
+    return path
+
+
+@pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_images_come_with_calibration_and_truth(tmp_path, storage):
+    messages = []
+    for index in range(3):
+        messages += [('/cam/image_raw', image(index)), ('/cam/camera_info', info(index))]
+        messages += [('/tf', tf(index)), ('/tf', tf(index, 'wheel'))]
+    bag = write_bag(tmp_path / 'bag', messages, storage)
+
+    sequence = open_sequence(bag)
+    frames = list(sequence)
+
+    assert len(sequence) == 3
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 1, 2]
+    assert [frame.stamp_ns - START_NS for frame in frames] == [0, 100_000_000, 200_000_000]
+    assert all(frame.camera.fx == 10.0 for frame in frames)
+    assert [frame.T_world_camera[0, 3] for frame in frames] == [0.0, 1.0, 2.0]
+    assert len(sequence.truth) == 3
+
+
+@pytest.mark.parametrize(
+    ('storage', 'suffix'), [(StoragePlugin.MCAP, 'mcap'), (StoragePlugin.SQLITE3, 'db3')]
+)
+def test_a_storage_file_and_a_folder_without_metadata_are_bags_too(tmp_path, storage, suffix):
+    bag = write_bag(tmp_path / 'bag', [('/image', image(i)) for i in range(2)], storage)
+    (bag / 'metadata.yaml').unlink()
+
+    assert len(list(open_sequence(bag))) == 2
+    assert len(list(open_sequence(next(bag.glob(f'*.{suffix}'))))) == 2
+
+
+def test_compressed_images_are_read_and_corrupt_ones_skipped(tmp_path, caplog):
+    messages = [('/image/compressed', compressed(i, 30 if i == 1 else None)) for i in range(3)]
+    sequence = open_sequence(write_bag(tmp_path / 'bag', messages))
+
+    with caplog.at_level(logging.WARNING):
+        frames = list(sequence)
+
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 2]
+    assert sequence.skipped == 1
+    assert 'frame 1 skipped' in caplog.text
+
+
+def test_the_raw_topic_is_taken_rather_than_its_compressed_copy(tmp_path, caplog):
+    messages = [('/image', image(5)), ('/image/compressed', compressed(6))]
+
+    frame = next(iter(open_sequence(write_bag(tmp_path / 'bag', messages))))
+
+    assert frame.image[0, 0, 0] == 5
+    assert 'several' not in caplog.text
+
+
+def test_of_several_cameras_the_likeliest_is_taken_and_told(tmp_path, caplog):
+    messages = [('/right/image', image(1)), ('/left/image', image(2)), ('/depth/image', image(3))]
+    bag = write_bag(tmp_path / 'bag', messages)
+
+    frame = next(iter(open_sequence(bag)))
+    chosen = next(iter(open_sequence(bag, '/right/image')))
+
+    assert frame.image[0, 0, 0] == 2 and chosen.image[0, 0, 0] == 1
+    assert (
+        'several image topics: /left/image (1 images), /right/image (1 images); '
+        'taking /left/image, choose another with --image-topic'
+    ) in caplog.text
+
+
+def test_a_bag_without_images_names_its_topics(tmp_path):
+    bag = write_bag(tmp_path / 'bag', [('/tf', tf(0)), ('/cam/camera_info', info(0))])
+
+    with pytest.raises(UserError, match=r'has no images; its topics are: /cam/camera_info, /tf'):
+        open_sequence(bag)
+
+
+def test_a_wrong_image_topic_is_told_with_the_right_ones(tmp_path):
+    bag = write_bag(tmp_path / 'bag', [('/image', image(0))])
+
+    with pytest.raises(UserError, match=r"no images on '/imgae'; its image topics are: /image"):
+        open_sequence(bag, '/imgae')
+
+
+def test_an_unknown_encoding_is_an_error_not_a_skipped_frame(tmp_path):
+    bag = write_bag(tmp_path / 'bag', [('/image', image(0, encoding='h264'))])
+
+    with pytest.raises(UserError, match="image encoding 'h264' is not supported"):
+        list(open_sequence(bag))
+
+
+def test_a_recording_that_was_cut_off_is_told(tmp_path):
+    bag = write_bag(tmp_path / 'bag', [('/image', image(i)) for i in range(5)])
+    storage = next(bag.glob('*.mcap'))
+    storage.write_bytes(storage.read_bytes()[:-200])
+
+    with pytest.raises(UserError, match=r'cannot be opened as a bag .*complete recording'):
+        open_sequence(bag)
+
+
+def test_images_without_a_stamp_get_the_time_of_recording(tmp_path):
+    message = image(0)
+    message.header.stamp.sec = 0
+
+    frame = next(iter(open_sequence(write_bag(tmp_path / 'bag', [('/image', message)]))))
+
+    assert frame.stamp_ns == START_NS
+
+
+def test_a_calibration_of_zeros_means_none(tmp_path):
+    messages = [('/cam/camera_info', info(0, focal_px=0.0)), ('/cam/image', image(0))]
+
+    assert next(iter(open_sequence(write_bag(tmp_path / 'bag', messages)))).camera is None
+
+
+def test_rectified_images_use_the_rectified_camera(tmp_path):
+    distorted = info(0, distortion=(0.1, 0, 0, 0, 0))
+    messages = [('/cam/camera_info', distorted), ('/cam/image_rect', image(0))]
+
+    camera = next(iter(open_sequence(write_bag(tmp_path / 'bag', messages)))).camera
+
+    assert camera.fx == 20.0 and not camera.is_distorted
+
+
+def test_a_calibration_that_changes_is_followed(tmp_path):
+    messages = []
+    for index, focal_px in enumerate((10.0, 11.0)):
+        messages += [('/camera_info', info(index, focal_px)), ('/image', image(index))]
+
+    frames = list(open_sequence(write_bag(tmp_path / 'bag', messages)))
+
+    assert [frame.camera.fx for frame in frames] == [10.0, 11.0]
+
+
+@pytest.mark.parametrize(
+    ('image_topic', 'infos', 'wanted'),
+    [
+        ('/camera/image_raw', ['/camera/camera_info', '/b/camera_info'], '/camera/camera_info'),
+        ('/camera/image_raw/compressed', ['/camera/camera_info', '/b'], '/camera/camera_info'),
+        ('/image', ['/camera_info', '/b/camera_info'], '/camera_info'),
+        ('/image', ['/elsewhere/info'], '/elsewhere/info'),
+        ('/image', ['/a/camera_info', '/b/camera_info'], None),
+        ('/image', [], None),
+    ],
+)
+def test_calibration_is_looked_for_beside_the_images(image_topic, infos, wanted):
+    assert camera_info_topic(image_topic, dict.fromkeys(infos, INFO)) == wanted
+
+
+def test_a_topic_that_looks_like_depth_is_not_chosen_by_itself(tmp_path):
+    with pytest.raises(UserError, match='no topic that looks like a camera image; choose one'):
+        choose_image_topic(tmp_path, {'/depth/image': IMAGE}, {'/depth/image': 3})
