@@ -103,10 +103,9 @@ def _dpt_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     head = 'downstream_head.dpt_self.'
     if f'{head}head.0.weight' not in shapes:
         return {}
-    last, feature = shapes[f'{head}head.0.weight'][:2]
     return {
-        'dpt_feature_dim': feature,
-        'dpt_last_dim': last,
+        'dpt_feature_dim': shapes[f'{head}head.0.weight'][1],
+        'dpt_last_dim': shapes[f'{head}head.2.weight'][0],
         'dpt_layer_dims': tuple(
             shapes[f'{head}act_postprocess.{level}.0.weight'][0] for level in range(4)
         ),

@@ -123,8 +123,8 @@ class DptHead(nn.Module):
         self.fusion = nn.ModuleList(
             Fusion(width, has_skip=stage < 3 or config.dpt_coarse_skip) for stage in range(4)
         )
-        self.head1 = nn.Conv2d(width, config.dpt_last_dim, 3, padding=1)
-        self.head2 = nn.Conv2d(config.dpt_last_dim, config.dpt_last_dim, 3, padding=1)
+        self.head1 = nn.Conv2d(width, width // 2, 3, padding=1)
+        self.head2 = nn.Conv2d(width // 2, config.dpt_last_dim, 3, padding=1)
         self.head3 = nn.Conv2d(config.dpt_last_dim, out_channels, 1)
         self.patch_size = config.patch_size
 
