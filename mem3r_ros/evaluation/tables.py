@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Results as rows of label and text, for the terminal and for the report alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mem3r_ros.evaluation.depth_error import DepthError
+from mem3r_ros.evaluation.trajectory_error import TrajectoryError
+
+
+def length(metres: float) -> str:
+    """Return a length with a unit that suits its size."""
+    if metres != metres:
+        return 'unknown'
+    if abs(metres) < 0.01:
+        return f'{1000 * metres:.1f} mm'
+    return f'{100 * metres:.1f} cm' if abs(metres) < 1.0 else f'{metres:.2f} m'
+
+
+def trajectory_rows(error: TrajectoryError) -> list[tuple[str, str, str, str]]:
+    """Return rows of label, estimate, stand-still and constant-velocity baseline."""
+    still, line = error.stand_still, error.constant_velocity
+    return [
+        (
+            'ATE, scale fitted (Sim3)',
+            length(error.ate_sim3_rmse_m),
+            length(still.ate_rmse_m),
+            length(line.ate_rmse_m),
+        ),
+        ('ATE, metres as published (SE3)', length(error.ate_se3_rmse_m), '', ''),
+        (
+            'RPE translation per frame',
+            length(error.rpe_translation_m),
+            length(still.rpe_translation_m),
+            length(line.rpe_translation_m),
+        ),
+        (
+            'RPE rotation per frame',
+            f'{error.rpe_rotation_deg:.2f} deg',
+            f'{still.rpe_rotation_deg:.2f} deg',
+            f'{line.rpe_rotation_deg:.2f} deg',
+        ),
+        ('scale error', f'{error.scale_error_percent:+.1f} %', '', ''),
+    ]
+
+
+def depth_rows(error: DepthError) -> list[tuple[str, str, str]]:
+    """Return rows of label, prediction and constant-depth baseline."""
+    return [
+        ('AbsRel (median-aligned)', f'{error.abs_rel:.3f}', f'{error.constant_abs_rel:.3f}'),
+        (
+            'depth within 25 %',
+            f'{error.delta1_percent:.1f} %',
+            f'{error.constant_delta1_percent:.1f} %',
+        ),
+        ('RMSE', length(error.rmse_m), ''),
+    ]
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """
+    Print a table on the terminal.
+
+    :param title: what it shows.
+    :param columns: heads; the first column is aligned left, the others right.
+    :param rows: text of each cell.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify='left', title_style='bold')
+    for index, column in enumerate(columns):
+        table.add_column(column, justify='left' if index == 0 else 'right')
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console().print(table)
