@@ -9,8 +9,8 @@ column u to (u + 0.5) s - 0.5.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 import math
-from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -165,6 +165,13 @@ def estimate_focal(
     return max(float(focal), 0.0)
 
 
+@dataclass(slots=True)
+class FocalMemory:
+    """Votes for the focal length."""
+
+    log_votes: list[float] = field(default_factory=list)  # log of focal length per image width
+
+
 class FocalEstimate:
     """
     The focal length of an uncalibrated camera, made sure by many frames.
@@ -176,38 +183,31 @@ class FocalEstimate:
     def __init__(self, window: int = 64) -> None:
         """Start without a vote; ``window`` bounds how many are kept."""
         self._window = window
-        self._votes: list[float] = []
+        self.memory = FocalMemory()
 
     def add(self, focal_px: float, width: int) -> None:
         """Take one frame's estimate; absurd ones (view under 5 or over 170 degrees) are left."""
         if math.isfinite(focal_px) and 0.04 * width < focal_px < 12.0 * width:
-            self._votes.append(math.log(focal_px / width))
-            del self._votes[: -self._window]
+            self.memory.log_votes.append(math.log(focal_px / width))
+            del self.memory.log_votes[: -self._window]
 
     @property
     def count(self) -> int:
         """How many votes there are."""
-        return len(self._votes)
-
-    @property
-    def votes(self) -> list[float]:
-        """The votes, oldest first, for snapshots."""
-        return self._votes
-
-    @votes.setter
-    def votes(self, votes: list[float]) -> None:
-        self._votes = list(votes)
+        return len(self.memory.log_votes)
 
     def focal_px(self, width: int) -> float:
         """Return the focal length in px for an image of this width; NaN without votes."""
-        return math.exp(float(np.median(self._votes))) * width if self._votes else math.nan
+        if not self.memory.log_votes:
+            return math.nan
+        return math.exp(float(np.median(self.memory.log_votes))) * width
 
     @property
     def spread(self) -> float:
         """Relative standard deviation of the votes (1.4826 median deviation); NaN if under 3."""
-        if len(self._votes) < 3:
+        if self.count < 3:
             return math.nan
-        votes = np.asarray(self._votes)
+        votes = np.asarray(self.memory.log_votes)
         return 1.4826 * float(np.median(np.abs(votes - np.median(votes))))
 
 

@@ -13,4 +13,10 @@ class UserError(ValueError):
 
 
 class BadFrame(UserError):
-    """One frame of a stream cannot be used; the stream itself goes on."""
+    """
+    One frame of a stream cannot be used; the stream itself goes on.
+
+    ``tell`` is False where the user has been told about such frames within the last second.
+    """
+
+    tell: bool = True

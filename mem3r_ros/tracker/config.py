@@ -134,6 +134,21 @@ class HealthConfig:
         high=1.0,
         dynamic=True,
     )
+    max_state_change: float = setting(
+        0.0,
+        "a frame that changes the memory more than so many times the stream's usual is degraded; "
+        '0 = off',
+        low=0.0,
+        high=1e6,
+        dynamic=True,
+    )
+    min_tracking_cosine: float = setting(
+        -1.0,
+        'agreement of expected and found pose token below which a frame is degraded; -1 = off',
+        low=-1.0,
+        high=1.0,
+        dynamic=True,
+    )
     max_speed: float = setting(
         40.0, 'faster motion is not believed', low=0.01, high=1000.0, unit='m/s', dynamic=True
     )
@@ -171,6 +186,36 @@ class HealthConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CovarianceConfig:
+    """How wrong poses are; fitted by ``python -m mem3r_ros.tracker.calibration``."""
+
+    position_floor_m: float = setting(
+        0.005, 'standard deviation of one increment at no motion', low=1e-6, high=10.0, unit='m'
+    )
+    position_share: float = setting(0.3, 'and as a part of the distance moved', low=0.0, high=10.0)
+    rotation_floor_rad: float = setting(
+        0.003, 'standard deviation of one increment at no motion', low=1e-6, high=1.0, unit='rad'
+    )
+    rotation_share: float = setting(0.15, 'and as a part of the angle turned', low=0.0, high=10.0)
+    correlation: float = setting(
+        2.0,
+        'factor on the variance of each increment because errors of neighbouring frames add up',
+        low=0.01,
+        high=1000.0,
+    )
+    degraded_factor: float = setting(
+        3.0, 'factor on the standard deviation of flawed frames', low=1.0, high=100.0
+    )
+    model_scale_spread: float = setting(
+        0.25, "relative standard deviation of the network's own metres", low=0.0, high=10.0
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrackerConfig:
     """How frames are turned into poses, depth and points."""
 
@@ -193,6 +238,7 @@ class TrackerConfig:
     scale: ScaleConfig = section(ScaleConfig)
     stillness: StillnessConfig = section(StillnessConfig)
     health: HealthConfig = section(HealthConfig)
+    covariance: CovarianceConfig = section(CovarianceConfig)
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

@@ -9,12 +9,12 @@ crop to whole patches; square images become 4:3 unless ``square_ok``.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+import math
 
 import numpy as np
-import torch
 from PIL import Image
+import torch
 from torch import Tensor
 
 from mem3r_ros.camera import Intrinsics
@@ -120,8 +120,9 @@ class PixelMap:
         resized = Image.fromarray(image).resize((self.resized_width, self.resized_height), filter_)
         if self.is_stretched:
             size = (self.width, self.height)
-            return np.asarray(resized.resize(size, Image.Resampling.LANCZOS))
-        return np.ascontiguousarray(self._crop(np.asarray(resized)))
+            return np.array(resized.resize(size, Image.Resampling.LANCZOS))
+        # A copy: Pillow's own memory may not be written to.
+        return self._crop(np.asarray(resized)).copy()
 
 
 _GROW = Image.Resampling.BICUBIC
@@ -159,7 +160,7 @@ def plan_pixels(
     scale = long_side / max(width, height)
     if by_area:
         scale = math.sqrt(network_size[0] * network_size[1] / (width * height))
-    resized_width, resized_height = int(round(width * scale)), int(round(height * scale))
+    resized_width, resized_height = round(width * scale), round(height * scale)
     centre_x, centre_y = resized_width // 2, resized_height // 2
     if size == _SQUARE_SIZE:
         new_width = new_height = 2 * min(centre_x, centre_y)

@@ -1,156 +1,391 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames in, odometry, depth and points out."""
+"""
+Camera frames in, odometry, depth and points out.
+
+One frame's way: intake (is it a frame?), prepare (rectify, resize), quality (is anything to be
+seen?), stillness (has anything moved?), the network, health (is its answer to be believed?),
+segments and scale (what is the motion in metres?), odometry (where is the camera now?), products.
+The network's memory changes only by frames that passed all of it: steps are pure, and the state
+after a doubtful frame is simply not taken over.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from mem3r_ros.camera import FocalEstimate, Intrinsics, Rectifier, estimate_focal
-from mem3r_ros.cloud import select_points
-from mem3r_ros.errors import BadFrame
-from mem3r_ros.geometry import T_FLU_OPTICAL, invert, orthonormalise, se3_log
+from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, update_rule
 from mem3r_ros.tracker.config import TrackerConfig
-from mem3r_ros.tracker.frame import CameraFrame, Health, Status, TrackedFrame
-from mem3r_ros.tracker.preprocess import network_tensor, plan_pixels
+from mem3r_ros.tracker.frame import CameraFrame, Status, TrackedFrame
+from mem3r_ros.tracker.look import Look, Work, look_at
+from mem3r_ros.tracker.memory import Snapshot, read_snapshot, write_snapshot
+from mem3r_ros.tracker.prepare import Preparation
+from mem3r_ros.tracker.preprocess import network_tensor
+from mem3r_ros.tracker.products import View
+from mem3r_ros.tracker.quality import ImageQuality
+from mem3r_ros.tracker.recovery import Recovery
+from mem3r_ros.tracker.report import tracked_frame
+from mem3r_ros.tracker.segments import depth_ratio
+from mem3r_ros.tracker.stage_clock import StageClock
+from mem3r_ros.tracker.stream import Stream
+from mem3r_ros.tracker.uncertainty import increment_covariance
 
 ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
+_POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
+_DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
+_DENSE_SCALES = ('camera_height', 'distance')
 
 
 class Tracker:
-    """One stream: a shared network, and all that this camera has taught it."""
+    """One stream: a network that other trackers may share, and all that this camera taught it."""
 
-    def __init__(self, model: torch.nn.Module, config: TrackerConfig | None = None) -> None:
-        """Start a stream on ``model``, which other trackers may share."""
+    def __init__(self, model: Any, config: TrackerConfig | None = None) -> None:
+        """
+        Start a stream.
+
+        :param model: a network with ``config``, ``initial_state`` and ``step``.
+        :param config: settings; default: all defaults.
+        """
         self.model = model
-        self.config = config or TrackerConfig()
-        self._rule = update_rule(self.config.update_rule)
+        weight = next(iter(model.parameters()), None) if hasattr(model, 'parameters') else None
+        self._device = torch.device('cpu') if weight is None else weight.device
+        available = getattr(getattr(model, 'predictor', None), 'available', None)
+        self._available = frozenset(available) if available else _POSE_FIELDS | _DENSE_FIELDS
+        self._preparation = Preparation(model.config)
+        self.configure(config or TrackerConfig())
         self.reset()
 
+    def configure(self, config: TrackerConfig) -> None:
+        """Use other settings from the next frame on; what has been learned stays."""
+        self.config = config
+        self._rule = update_rule(config.update_rule)
+
     def reset(self) -> None:
-        """Forget everything: the next frame is the first one."""
-        self._state = self.model.initial_state(1)
-        self._rectifier: Rectifier | None = None
-        self._plan = None
-        self._focal = FocalEstimate()
-        self._last_stamp_ns: int | None = None
-        self._T_world_previous: np.ndarray | None = None
-        self._T_odom_camera = np.array(T_FLU_OPTICAL)
-        self._age = 0
+        """Forget everything: the next frame is the first one of a new stream."""
+        self._stream = Stream(self.model)
+
+    def request_reset(self) -> None:
+        """Begin a new segment with the next good frame; odometry goes on without a step."""
+        self._stream.segments.memory.is_reset_requested = True
 
     @torch.inference_mode()
     def track(self, frame: CameraFrame, outputs: Collection[str] | None = None) -> TrackedFrame:
-        """Track one frame."""
+        """
+        Track one frame.
+
+        :param frame: the image, its stamp and what is known about it.
+        :param outputs: which of depth, points and confidence are wanted; default all. Heads that
+            nobody asks for are not computed.
+        :return: pose, covariance, twist, status and the wanted outputs; a frame that shows
+            nothing gives a pose by continuity and says so in its status.
+        :raises BadFrame: the frame cannot be used at all; the stream goes on with the next one.
+        """
+        work = self.begin(frame, outputs)
+        answer = None
+        if work.input is not None:
+            with work.clock('network'):
+                answer = self.model.step(
+                    work.input, self._stream.state, self._rule, outputs=work.fields
+                )
+        return self.finish(work, answer)
+
+    # The two halves around the network, so that several streams can share one batched step.
+
+    def begin(self, frame: CameraFrame, outputs: Collection[str] | None = None) -> Work:
+        """Do all that comes before the network; ``Work.input`` is None for a blind frame."""
+        clock = StageClock()
+        wanted = self._wanted(outputs)
+        with clock('prepare'):
+            accepted = self._stream.intake.accept(frame)
+            prepared = self._preparation.prepare(accepted, self.config.input)
+            flaw = self._stream.quality.judge(prepared.grey, self.config.health)
+        with clock('stillness'):
+            is_still = not flaw.reason and self._stream.stillness.judge(
+                prepared.grey, self.config.stillness
+            )
+        reason = self._break_reason(accepted)
+        if reason and not flaw.is_blind:
+            self._begin_unconnected(frame.stamp_ns, accepted.is_new_size)
+            is_still = False
+        is_first = self._stream.segments.memory.T_world_camera is None
+        update = frame.remember and not is_still and (is_first or not flaw.reason)
+        work = Work(
+            accepted,
+            prepared,
+            flaw,
+            is_still,
+            update,
+            wanted,
+            reason,
+            clock,
+            input=None,
+            fields=self._fields(wanted, update),
+        )
+        if flaw.is_blind:
+            return work
+        with clock('prepare'):
+            return replace(work, input=self._input(work))
+
+    def finish(self, work: Work, answer: tuple[Any, Any] | None) -> TrackedFrame:
+        """Do all that comes after the network, given its prediction and the next state."""
+        if answer is None:
+            return self._unseen(work, work.flaw.reason)
+        with work.clock('judge'):
+            look = self._judged(work, *answer)
+        if look.problem.reason and not work.is_still:
+            look = self._rolled_back(work, look)
+        if look.problem.is_unusable and not work.is_still:
+            return self._unseen(work, look.problem.reason)
+        with work.clock('odometry'):
+            self._move(work, look)
+            status, reason = self._status(work, look)
+        is_remembered = work.update and not look.problem.reason
+        self._remember(work, look, is_remembered)
+        if self._is_boundary(work, look, is_remembered):
+            with work.clock('boundary'):
+                self._cross_boundary(work, look)
+        return self._tracked(work, look, status, reason)
+
+    # Before the network.
+
+    def _wanted(self, outputs: Collection[str] | None) -> frozenset[str]:
         wanted = ALL_OUTPUTS if outputs is None else frozenset(outputs)
-        image = frame.image_rgb_uint8
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise BadFrame(f'image is {image.shape} {image.dtype}; expected [H, W, 3] uint8')
-        if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
-            raise BadFrame(f'stamp {frame.stamp_ns} ns is not after {self._last_stamp_ns} ns')
-        height, width = image.shape[:2]
-        if self._plan is None or (width, height) != (
-            self._plan.source_width,
-            self._plan.source_height,
-        ):
-            size = tuple(self.model.config.img_size)
-            by_area = getattr(self.model.config, 'resize_by', 'long_side') == 'area'
-            patch = self.model.config.patch_size
-            self._plan = plan_pixels(width, height, size, patch, by_area=by_area)
-        camera = frame.camera
-        if camera is not None:
-            if self._rectifier is None or self._rectifier.camera != camera:
-                self._rectifier = Rectifier(camera)
-            image, camera = self._rectifier.image(image), self._rectifier.rectified
-        small = self._plan.apply(image)
-        network_camera = None if camera is None else self._plan.network_camera(camera)
-        device = self._state.tokens.device
+        if not wanted <= ALL_OUTPUTS:
+            raise UserError(
+                f'outputs are {sorted(wanted)}; choose of {", ".join(sorted(ALL_OUTPUTS))}'
+            )
+        return wanted
+
+    def _fields(self, wanted: frozenset[str], update: bool) -> frozenset[str]:
+        config = self.config
+        is_dense = (
+            bool(wanted)
+            or config.scale.source in _DENSE_SCALES
+            or (update and self._stream.segments.is_reset_due(config.reset_interval))
+            or self._stream.health.memory.doubtful_since_ns is not None
+        )
+        fields = _POSE_FIELDS | _DENSE_FIELDS if is_dense else _POSE_FIELDS
+        return fields & self._available
+
+    def _input(self, work: Work) -> FrameInput:
+        camera = work.prepared.network_camera
         intrinsics = None
-        if network_camera is not None:
-            values = [network_camera.fx, network_camera.fy, network_camera.cx, network_camera.cy]
-            intrinsics = torch.tensor([values], dtype=torch.float32, device=device)
-        fields = {'T_world_camera', 'telemetry'}
-        if wanted:
-            fields |= {'points_camera', 'confidence_camera', 'focal_px'}
-        prediction, self._state = self.model.step(
-            FrameInput(image=network_tensor(small, device), intrinsics=intrinsics),
-            self._state,
-            self._rule,
-            outputs=fields,
-        )
-        return self._finish(frame, prediction, small, network_camera, wanted)
+        if camera is not None:
+            values = [[camera.fx, camera.fy, camera.cx, camera.cy]]
+            intrinsics = torch.tensor(values, dtype=torch.float32, device=self._device)
+        update = None if work.update else torch.zeros(1, dtype=torch.bool, device=self._device)
+        image = network_tensor(work.prepared.small, self._device)
+        return FrameInput(image=image, update=update, intrinsics=intrinsics)
 
-    def _finish(self, frame, prediction, small, network_camera, wanted) -> TrackedFrame:
+    def _break_reason(self, accepted: Any) -> str:
+        """Say why this frame cannot be connected to the ones before; empty if it can."""
+        if self._stream.segments.memory.T_world_camera is None:
+            return ''
+        if accepted.is_new_size:
+            return 'new segment: the image size has changed'
+        if accepted.gap_s > self.config.health.max_gap_s:
+            return f'stale input ({accepted.gap_s:.1f} s without an image)'
+        if self._stream.health.is_lost(accepted.frame.stamp_ns, self.config.health):
+            return 'new segment after being lost'
+        return ''
+
+    def _begin_unconnected(self, stamp_ns: int, is_new_size: bool) -> None:
+        """Begin a segment that shares no frame with the old one; it hangs on the last pose."""
+        self._stream.odometry.coast(stamp_ns, self.config.health.coast_s)
+        self._stream.odometry.start(stamp_ns)
+        self._stream.segments.begin(None)
+        self._stream.scale.break_path()
+        self._stream.health.forget_usual()
+        self._stream.recovery = Recovery()
+        self._stream.state = self.model.initial_state(1)
+        if is_new_size:
+            self._stream.quality = ImageQuality()
+
+    # After the network.
+
+    def _judged(self, work: Work, prediction: Any, state: Any) -> Look:
+        look = look_at(
+            prediction, state, work, self._stream.segments, self._stream.factor(self.config)
+        )
+        since_ns = self._stream.health.memory.last_good_ns
+        stamp_ns = work.accepted.frame.stamp_ns
+        duration_s = (stamp_ns - since_ns) * 1e-9 if since_ns is not None else 1.0
+        problem = self._stream.health.check(
+            look.increment, duration_s, look.confidence, look.telemetry, self.config.health
+        )
+        return replace(look, problem=problem)
+
+    def _rolled_back(self, work: Work, look: Look) -> Look:
+        """Look again with an older memory; keep the better answer."""
+        for state in self._stream.recovery.candidates():
+            answer = self.model.step(work.input, state, self._rule, outputs=work.fields)
+            again = self._judged(work, *answer)
+            if not again.problem.reason:
+                self._stream.state = state
+                self._stream.recovery.adopt(state)
+                return again
+        return look
+
+    def _move(self, work: Work, look: Look) -> None:
+        stamp_ns = work.accepted.frame.stamp_ns
+        if work.is_still:
+            self._stream.odometry.hold(stamp_ns)
+            return
+        if look.increment is None:
+            if self._stream.odometry.memory.stamp_ns is None or work.reason:
+                self._stream.odometry.start(stamp_ns)
+            return
+        ratio = look.confidence / self._stream.health.usual_confidence
+        is_doubtful = bool(look.problem.reason or work.flaw.reason)
+        covariance = increment_covariance(
+            look.increment, ratio, is_doubtful, self.config.covariance
+        )
+        self._stream.odometry.advance(
+            look.increment, covariance, self._stream.scale_spread(self.config), stamp_ns
+        )
+
+    def _status(self, work: Work, look: Look) -> tuple[Status, str]:
+        stamp_ns = work.accepted.frame.stamp_ns
+        doubt = work.reason or work.flaw.reason or ('' if work.is_still else look.problem.reason)
+        is_measured = work.is_still or look.increment is not None
+        return self._stream.health.good(stamp_ns, is_measured, doubt)
+
+    def _remember(self, work: Work, look: Look, is_remembered: bool) -> None:
+        """Take over what the frame taught, as far as it may be taken over."""
+        if work.is_still:
+            return
+        self._observe_scale(work, look)
+        self._stream.health.learn(look.confidence, look.telemetry)
+        self._stream.segments.advance(look.T_world_camera, is_remembered)
+        self._stream.stillness.move_anchor(work.prepared.grey, work.prepared.ignore_grey)
+        if is_remembered:
+            self._stream.state = look.state
+            self._stream.recovery.note(look.state)
+
+    def _is_boundary(self, work: Work, look: Look, is_remembered: bool) -> bool:
+        if look.view is None:
+            return False
+        if is_remembered:
+            return self._stream.segments.is_reset_due(self.config.reset_interval)
+        stamp_ns = work.accepted.frame.stamp_ns
+        is_doubt = bool(look.problem.reason) and not work.is_still
+        return is_doubt and self._stream.health.doubt_lasts(stamp_ns, self.config.health)
+
+    def _cross_boundary(self, work: Work, look: Look) -> None:
+        """Run the frame once more, as the first of a new segment, and match the scales."""
+        fields = (_POSE_FIELDS | _DENSE_FIELDS) & self._available
+        frame = replace(work.input, update=None)
+        prediction, state = self.model.step(
+            frame, self.model.initial_state(1), self._rule, outputs=fields
+        )
+        view = View.of(prediction, work.prepared.ignore)
+        weights = np.minimum(look.view.confidence, view.confidence)
+        ratio = depth_ratio(look.view.depth, view.depth, weights)
         T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
-        twist = np.zeros(6)
-        if self._T_world_previous is not None:
-            increment = orthonormalise(invert(self._T_world_previous) @ T_world_camera)
-            self._T_odom_camera = orthonormalise(self._T_odom_camera @ increment)
-            twist = se3_log(increment) / ((frame.stamp_ns - self._last_stamp_ns) * 1e-9)
-        self._T_world_previous = T_world_camera
-        self._last_stamp_ns = frame.stamp_ns
-        self._age += 1
-        telemetry = prediction.telemetry or {}
-        health = Health(segment_age=self._age)
-        for name, value in telemetry.items():
-            if hasattr(health, name):
-                setattr(health, name, float(value[0]))
-        products = {}
-        if wanted:
-            products = self._products(prediction, small, network_camera, wanted)
-        return TrackedFrame(
-            stamp_ns=frame.stamp_ns,
-            T_odom_camera=self._T_odom_camera.copy(),
-            covariance=np.eye(6) * 1e-2,
-            twist=twist,
-            twist_covariance=np.eye(6) * 1e-2,
-            status=Status.INITIALISING if self._age < 2 else Status.TRACKING,
-            health=health,
-            **products,
+        self._stream.segments.begin(T_world_camera, ratio)
+        self._stream.health.forget_usual()
+        self._stream.recovery = Recovery()
+        self._stream.state = state
+
+    def _observe_scale(self, work: Work, look: Look) -> None:
+        config, frame = self.config.scale, work.accepted.frame
+        unit = self._stream.segments.memory.scale
+        if config.source == 'wheel' and frame.wheel_path_m is not None:
+            step = 0.0
+            if look.increment is not None:
+                step = float(np.linalg.norm(look.increment[:3, 3])) / self._stream.factor(
+                    self.config
+                )
+            self._stream.scale.observe_wheel(frame.wheel_path_m, step, config)
+        if look.view is None:
+            return
+        if config.source == 'distance' and not self._stream.scale.memory.log_votes:
+            self._stream.scale.observe_distance(
+                config.distance_m, look.view.depth_at_centre() * unit, config
+            )
+        if config.source == 'camera_height':
+            camera = self._stream.products.network_camera(work.prepared, look.view)
+            rays = self._stream.products.rays(camera)[::2, ::2]
+            points = rays * (look.view.depth[::2, ::2, None] * unit)
+            self._stream.scale.observe_height(points.reshape(-1, 3), config)
+
+    # What comes out.
+
+    def _unseen(self, work: Work, reason: str) -> TrackedFrame:
+        """Go on without a measurement."""
+        stamp_ns = work.accepted.frame.stamp_ns
+        notice = self._stream.intake.count(
+            'unusable', f'no pose from this frame: {reason}', stamp_ns
         )
+        status, reason = self._stream.health.bad(stamp_ns, reason, self.config.health)
+        self._stream.scale.break_path()
+        if self._stream.odometry.memory.stamp_ns is None:
+            self._stream.odometry.start(stamp_ns)
+        else:
+            self._stream.odometry.coast(stamp_ns, self.config.health.coast_s)
+        return self._tracked(work, None, status, reason, notice)
 
-    def _products(self, prediction, small, camera, wanted) -> dict:
-        points = prediction.points_camera[0].cpu().numpy()
-        depth = points[..., 2].copy()
-        depth[~np.isfinite(depth) | (depth <= 0)] = np.nan
-        confidence = prediction.confidence_camera[0].cpu().numpy()
-        height, width = depth.shape
-        if camera is None:
-            if prediction.focal_px is not None:
-                focal = float(prediction.focal_px[0])
-            else:
-                focal = estimate_focal(points)
-            self._focal.add(focal, width)
-            focal = self._focal.focal_px(width)
-            focal = focal if np.isfinite(focal) else 0.9 * width
-            camera = Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
-        products = {'depth': depth, 'intrinsics': camera, 'confidence': confidence}
-        if 'points' in wanted:
-            cloud = select_points(depth, camera, small, confidence, self.config.cloud)
-            products |= {
-                'points': cloud.points,
-                'colours': cloud.colours,
-                'weights': cloud.weights,
-            }
-        return products
+    def _tracked(
+        self, work: Work, look: Look | None, status: Status, reason: str, notice: str = ''
+    ) -> TrackedFrame:
+        return tracked_frame(work, look, self._stream, self.config, status, reason, notice)
 
+    # Besides the stream.
+
+    def snapshot(self, path: str | Path | None = None) -> Snapshot:
+        """
+        Return the whole stream as plain values: state, segments, scale, pose, all of it.
+
+        :param path: also write it there as one safetensors file.
+        :raises UserError: the file cannot be written.
+        """
+        snapshot = self._stream.snapshot(self.model)
+        if path is not None:
+            write_snapshot(path, snapshot)
+        return snapshot
+
+    def restore(self, snapshot: Snapshot | str | Path) -> None:
+        """
+        Go on from a snapshot: the next frames give what they would have given without a stop.
+
+        :raises UserError: it cannot be read, or was taken with another network.
+        """
+        if not isinstance(snapshot, Snapshot):
+            snapshot = read_snapshot(snapshot)
+        self._stream = Stream.from_snapshot(snapshot, self.model, self._device)
+
+    def measure_distance(
+        self, distance_m: float, pixel: tuple[float, float] | None = None
+    ) -> None:
+        """
+        Tell the depth of one point of the last frame; used with scale source 'distance'.
+
+        :param distance_m: depth along the optical axis.
+        :param pixel: (x, y) in the network's image; default: its centre.
+        :raises UserError: there is no depth there.
+        """
+        if self._stream.last_view is None:
+            raise UserError('there is no depth yet to compare the distance with')
+        view, unit = self._stream.last_view
+        depth = view.depth_at_centre() if pixel is None else view.depth_at(*pixel)
+        if not np.isfinite(depth):
+            raise UserError(f'there is no depth at pixel {pixel}; choose another point')
+        self._stream.scale.observe_distance(distance_m, depth * unit, self.config.scale)
+
+    @torch.inference_mode()
     def warm_up(self, width: int, height: int) -> None:
         """Run the network once on an empty image of this size; the stream is not changed."""
-        plan = plan_pixels(
-            width,
-            height,
-            tuple(self.model.config.img_size),
-            self.model.config.patch_size,
-            by_area=getattr(self.model.config, 'resize_by', 'long_side') == 'area',
-        )
-        image = np.zeros((plan.height, plan.width, 3), np.uint8)
+        pixels = self._preparation.plan(width, height, self.config.input)
+        image = np.zeros((pixels.height, pixels.width, 3), np.uint8)
+        frame = FrameInput(image=network_tensor(image, self._device))
+        fields = (_POSE_FIELDS | _DENSE_FIELDS) & self._available
         state = self.model.initial_state(1)
-        with torch.inference_mode():
-            self.model.step(
-                FrameInput(image=network_tensor(image, self._state.tokens.device)),
-                state,
-                self._rule,
-            )
+        for _ in range(2):  # the second frame takes the path of all later ones
+            _, state = self.model.step(frame, state, self._rule, outputs=fields)

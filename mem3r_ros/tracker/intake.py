@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The door of the tracker: what is not a usable frame is counted, told and kept out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.errors import BadFrame
+from mem3r_ros.tracker.frame import CameraFrame
+
+# A new image size is believed after so many frames in a row.
+_NEW_SIZE_FRAMES = 10
+_NOTICE_INTERVAL_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class IntakeMemory:
+    """What has come in so far."""
+
+    last_stamp_ns: int | None = None  # of the last frame let in
+    size: tuple[int, int] | None = None  # width, height
+    num_other_size: int = 0  # frames in a row of another size
+    shift: int = 0  # bits that 16-bit images are shifted right
+    counts: dict[str, int] = field(default_factory=dict)
+    last_notice_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A frame that can be worked on."""
+
+    frame: CameraFrame
+    image: np.ndarray  # [H, W, 3] uint8
+    camera: Intrinsics | None
+    mask: np.ndarray | None  # [H, W] uint8, nonzero = ignore
+    gap_s: float  # since the last frame; 0 for the first
+    is_new_size: bool  # the stream goes on with another image size
+    notice: str
+
+
+class Intake:
+    """Lets frames in, one after the other."""
+
+    def __init__(self) -> None:
+        """Expect the first frame."""
+        self.memory = IntakeMemory()
+
+    def accept(self, frame: CameraFrame) -> Accepted:
+        """
+        Check one frame.
+
+        A wrong mask or calibration is left out; what makes the image itself useless is refused.
+
+        :raises BadFrame: stamp not after the last one, not an image, NaN, or another size.
+        """
+        memory = self.memory
+        self._check_stamp(frame.stamp_ns)
+        image = self._image(frame)
+        is_new_size = self._check_size(image, frame.stamp_ns)
+        notice = ''
+        mask = frame.mask
+        if mask is not None and np.shape(mask) != image.shape[:2]:
+            notice = self._count(
+                'mask of wrong shape',
+                f'mask is {np.shape(mask)}, the image {image.shape[:2]}; the mask is left out',
+                frame.stamp_ns,
+            )
+            mask = None
+        camera = frame.camera
+        if camera is not None and (camera.height, camera.width) != image.shape[:2]:
+            notice = self._count(
+                'calibration of another size',
+                f'calibration is for {camera.width}x{camera.height}, the image is '
+                f'{image.shape[1]}x{image.shape[0]}; the calibration is left out',
+                frame.stamp_ns,
+            )
+            camera = None
+        gap_s = 0.0
+        if memory.last_stamp_ns is not None:
+            gap_s = (frame.stamp_ns - memory.last_stamp_ns) * 1e-9
+        memory.last_stamp_ns = frame.stamp_ns
+        mask = None if mask is None else np.asarray(mask).astype(np.uint8, copy=False)
+        return Accepted(frame, image, camera, mask, gap_s, is_new_size, notice)
+
+    def count(self, reason: str, text: str, stamp_ns: int) -> str:
+        """Count something bad; return ``text`` if it may be told now, at most once a second."""
+        return self._count(reason, text, stamp_ns)
+
+    def _count(self, reason: str, text: str, stamp_ns: int) -> str:
+        memory = self.memory
+        memory.counts[reason] = memory.counts.get(reason, 0) + 1
+        last = memory.last_notice_ns
+        if last is not None and abs(stamp_ns - last) < _NOTICE_INTERVAL_NS:
+            return ''
+        memory.last_notice_ns = stamp_ns
+        return text
+
+    def _refuse(self, reason: str, text: str, stamp_ns: int) -> BadFrame:
+        error = BadFrame(text)
+        error.tell = bool(self._count(reason, text, stamp_ns))
+        return error
+
+    def _check_stamp(self, stamp_ns: int) -> None:
+        last = self.memory.last_stamp_ns
+        if last is None or stamp_ns > last:
+            return
+        if stamp_ns == last:
+            raise self._refuse('repeated stamp', f'stamp {stamp_ns} ns came twice', stamp_ns)
+        raise self._refuse(
+            'backward stamp', f'stamp {stamp_ns} ns is before the last one, {last} ns', stamp_ns
+        )
+
+    def _image(self, frame: CameraFrame) -> np.ndarray:
+        image = frame.image_rgb_uint8
+        stamp_ns = frame.stamp_ns
+        if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or 0 in image.shape:
+            raise self._refuse(
+                'not an image',
+                f'image is {type(image).__name__} {np.shape(image)}; expected '
+                f'an array [H, W, 3] or [H, W]',
+                stamp_ns,
+            )
+        if image.dtype == np.uint16:
+            image = self._from_16_bit(image)
+        elif image.dtype.kind == 'f':
+            if not np.isfinite(image).all():
+                raise self._refuse('not finite', 'image holds NaN or infinity', stamp_ns)
+            # Floating-point images are taken to lie in 0 to 1.
+            image = (image.clip(0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        elif image.dtype != np.uint8:
+            raise self._refuse(
+                'not an image', f'image is of type {image.dtype}; expected uint8', stamp_ns
+            )
+        if image.ndim == 2:
+            image = image[..., None]
+        if image.shape[2] == 1:
+            return np.repeat(image, 3, axis=2)
+        if image.shape[2] not in (3, 4):
+            raise self._refuse(
+                'not an image',
+                f'image has {image.shape[2]} channels; expected 1, 3 or 4',
+                stamp_ns,
+            )
+        return np.ascontiguousarray(image[..., :3])
+
+    def _from_16_bit(self, image: np.ndarray) -> np.ndarray:
+        # Cameras put 10, 12 or 16 bits into 16: the most ever seen decides, so that brightness
+        # does not flicker from frame to frame.
+        bits = max(int(image.max()).bit_length(), 8)
+        self.memory.shift = max(self.memory.shift, bits - 8)
+        return (image >> self.memory.shift).astype(np.uint8)
+
+    def _check_size(self, image: np.ndarray, stamp_ns: int) -> bool:
+        memory = self.memory
+        size = (image.shape[1], image.shape[0])
+        if memory.size is None or size == memory.size:
+            memory.size, memory.num_other_size = size, 0
+            return False
+        memory.num_other_size += 1
+        if memory.num_other_size < _NEW_SIZE_FRAMES:
+            raise self._refuse(
+                'wrong size',
+                f'image is {size[0]}x{size[1]}, the stream {memory.size[0]}x{memory.size[1]}; '
+                f'frame left out',
+                stamp_ns,
+            )
+        memory.size, memory.num_other_size = size, 0
+        return True

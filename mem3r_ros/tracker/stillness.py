@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Standing still, seen in the images alone.
+
+Corners of the last frame that counted as motion (the anchor) are followed into each new one. While
+their common motion stays under a fraction of a pixel nothing has moved: noise never adds up,
+because the anchor stays, and a slow creep is seen as soon as it has added up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mem3r_ros.tracker.config import StillnessConfig
+
+REFERENCE_WIDTH = 320  # px at which the threshold is stated
+_NUM_CORNERS = 80
+_MIN_CORNERS = 12
+
+
+@dataclass(slots=True)
+class StillnessMemory:
+    """The anchor."""
+
+    grey: np.ndarray | None = None  # [H, W] uint8
+    corners: np.ndarray | None = None  # [N, 1, 2] float32; None: not looked for yet
+    is_still: bool = False
+
+
+class Stillness:
+    """Says whether the camera has moved since the anchor."""
+
+    def __init__(self) -> None:
+        """Start without an anchor: the first frame counts as motion."""
+        self.memory = StillnessMemory()
+
+    def judge(self, grey: np.ndarray, config: StillnessConfig) -> bool:
+        """
+        Say whether the camera stands.
+
+        :param grey: the image at working size, [H, W] uint8.
+        """
+        memory = self.memory
+        motion_px = np.inf
+        if config.enabled and memory.grey is not None and memory.grey.shape == grey.shape:
+            motion_px = self._motion(grey) * REFERENCE_WIDTH / grey.shape[1]
+        memory.is_still = motion_px < config.flow_px
+        return memory.is_still
+
+    def move_anchor(self, grey: np.ndarray, mask: np.ndarray | None) -> None:
+        """
+        Take a frame that counts as motion as the new anchor.
+
+        :param mask: True where pixels are to be ignored, [H, W] bool of the same size.
+        """
+        self.memory = StillnessMemory(grey=grey)
+        if mask is not None:
+            usable = np.where(mask, 0, 255).astype(np.uint8)
+            self.memory.corners = _corners(grey, cv2.erode(usable, np.ones((7, 7), np.uint8)))
+
+    def _motion(self, grey: np.ndarray) -> float:
+        """Return the common motion of the corners in px; infinite where that cannot be said."""
+        memory = self.memory
+        if _difference(memory.grey, grey) > 0.5:
+            return np.inf  # cheap: most moving frames end here
+        if memory.corners is None:
+            memory.corners = _corners(memory.grey, None)
+        if len(memory.corners) < _MIN_CORNERS:
+            return np.inf
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(
+            memory.grey,
+            _same_exposure(grey, memory.grey),
+            memory.corners,
+            None,
+            winSize=(15, 15),
+            maxLevel=2,
+        )
+        found = found.ravel() == 1
+        if found.sum() < max(_MIN_CORNERS, 0.5 * len(found)):
+            return np.inf
+        start = memory.corners[found, 0]
+        return _common_motion(start, moved[found, 0] - start)
+
+
+def _corners(grey: np.ndarray, usable: np.ndarray | None) -> np.ndarray:
+    distance = max(5, grey.shape[1] // 32)
+    corners = cv2.goodFeaturesToTrack(grey, _NUM_CORNERS, 0.02, distance, mask=usable)
+    return np.empty((0, 1, 2), np.float32) if corners is None else corners
+
+
+def _difference(anchor: np.ndarray, grey: np.ndarray) -> float:
+    """Return the mean change of coarse brightness over the anchor's own contrast."""
+    size = (32, 24)
+    coarse = [
+        cv2.resize(g, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for g in (anchor, grey)
+    ]
+    coarse = [c - c.mean() for c in coarse]
+    contrast = float(np.abs(coarse[0]).mean())
+    return float(np.abs(coarse[0] - coarse[1]).mean()) / max(contrast, 1.0)
+
+
+def _same_exposure(grey: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Undo a change of exposure, which the flow would take for motion."""
+    (mean, deviation), (wanted_mean, wanted) = (
+        [float(value[0, 0]) for value in cv2.meanStdDev(image)] for image in (grey, anchor)
+    )
+    gain = wanted / max(deviation, 1.0)
+    if abs(gain - 1.0) < 0.01 and abs(mean - wanted_mean) < 1.0:
+        return grey
+    return cv2.convertScaleAbs(grey, alpha=gain, beta=max(0.0, wanted_mean - gain * mean))
+
+
+def _common_motion(start: np.ndarray, flow: np.ndarray) -> float:
+    """
+    Return the root mean square of the smooth part of a sparse flow, px.
+
+    An affine field fitted to the corners that agree with the median: noise of single corners
+    averages out, and things that move by themselves are left aside.
+    """
+    distance = np.linalg.norm(flow - np.median(flow, axis=0), axis=1)
+    agrees = distance <= 3.0 * 1.4826 * np.median(distance) + 0.05
+    start, flow = start[agrees], flow[agrees]
+    centred = start - start.mean(axis=0)
+    design = np.column_stack([np.ones(len(start)), centred / (np.abs(centred).max() + 1e-6)])
+    smooth = design @ np.linalg.lstsq(design, flow, rcond=None)[0]
+    return float(np.sqrt((smooth**2).sum(axis=1).mean()))
