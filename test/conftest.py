@@ -35,7 +35,7 @@ def shared_dir() -> Path:
 def fixed_seeds() -> None:
     """Start every test from the same random numbers, whatever ran before it."""
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002: also for libraries that use the old generator
+    np.random.seed(0)  # noqa: NPY002  libraries use the old generator
     torch = sys.modules.get('torch')
     if torch is not None:
         torch.manual_seed(0)

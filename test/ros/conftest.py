@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS domain for each test process, so that no test hears another one or the machine's robots."""
+"""A ROS domain for each test process, so that no test hears another."""
 
 from collections.abc import Callable, Iterator
 import fcntl
