@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``mem3r replay``: a bag through the real node."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mem3r_ros.errors import UserError
+
+HELP = 'play a rosbag2 to the node through real topics and report what it publishes'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('bag', metavar='BAG', type=Path, help='rosbag2 folder or file')
+    parser.add_argument(
+        '--output',
+        metavar='DIR',
+        type=Path,
+        default=Path('replay_output'),
+        help='folder for trajectory, depth, map and report (%(default)s)',
+    )
+    parser.add_argument(
+        '--image-topic', metavar='TOPIC', help='which images; default: the only or likeliest ones'
+    )
+    add_node_arguments(parser)
+
+
+def add_node_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what concerns the node, for replay and demo alike."""
+    parser.add_argument('--model', help='preset, .safetensors or .pth file')
+    parser.add_argument(
+        '--params-file', metavar='YAML', type=Path, help='ROS parameter file for the node'
+    )
+    parser.add_argument(
+        '-p',
+        '--param',
+        action='append',
+        default=[],
+        metavar='NAME:=VALUE',
+        help='parameter of the node (repeatable)',
+    )
+    parser.add_argument(
+        '--domain',
+        type=int,
+        metavar='N',
+        help='ROS domain, to look on with RViz; default: a free one',
+    )
+
+
+def parse_parameters(assignments: list[str]) -> dict[str, object]:
+    """
+    Read ``name:=value`` pairs; values are YAML, as on a ROS command line.
+
+    :raises UserError: a pair has another form.
+    """
+    import yaml
+
+    parameters = {}
+    for assignment in assignments:
+        name, sign, text = assignment.partition(':=')
+        if not sign or not name:
+            raise UserError(f'--param {assignment!r} is not NAME:=VALUE')
+        try:
+            parameters[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f'--param {assignment!r} has a value that is not YAML') from error
+    return parameters
+
+
+def require_ros() -> None:
+    """
+    Say what to do where ROS is missing.
+
+    :raises UserError: rclpy cannot be imported.
+    """
+    try:
+        import rclpy  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        raise UserError(
+            f'this command needs ROS 2 ({error}); source a distribution or run make env. '
+            'Without ROS use: mem3r run'
+        ) from error
+
+
+def run(args: argparse.Namespace) -> int:
+    """
+    Replay the bag.
+
+    :return: 0.
+    :raises UserError: the bag or the node is of no use.
+    """
+    require_ros()
+    from mem3r_ros.reports.summary import print_summary
+    from mem3r_ros.ros.replay import ReplayOptions, replay
+
+    options = ReplayOptions(
+        path=args.bag,
+        output_dir=args.output,
+        image_topic=args.image_topic,
+        model=args.model,
+        params_file=args.params_file,
+        parameters=parse_parameters(args.param),
+        domain=args.domain,
+    )
+    print_summary(replay(options), args.output)
+    return 0

@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Why nothing comes out: each check gives one line that names the trouble and the remedy.
+
+Used by the node itself, when no image comes in, and by ``mem3r doctor``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+import os
+from pathlib import Path
+import xml.etree.ElementTree as ElementTree
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.utilities import get_rmw_implementation_identifier
+
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+# A shared-memory segment that holds at least two 1280x720 pictures.
+_MIN_SEGMENT_BYTES = 8_000_000
+_FUTURE_S = 1.0
+_OLD_S = 5.0
+
+
+class Level(Enum):
+    """How bad a finding is."""
+
+    OK = 'ok'
+    WARN = 'warning'
+    ERROR = 'error'
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor."""
+
+    level: Level
+    topic: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return the line as it is printed."""
+        return f'{self.level.value}: {self.topic}: {self.message}'
+
+
+def check_publishers(
+    node: Node, topic: str, kind: str, qos: QoSProfile, role: str
+) -> list[Finding]:
+    """
+    Ask the ROS graph who publishes a topic and whether we can hear them.
+
+    :param node: any node.
+    :param topic: full name.
+    :param kind: expected type, as in ``sensor_msgs/msg/Image``.
+    :param qos: of our subscription.
+    :param role: name before remapping, for the remedy.
+    :return: empty if there is at least one publisher and all is well.
+    """
+    infos = node.get_publishers_info_by_topic(topic)
+    if not infos:
+        return [Finding(Level.ERROR, topic, _nobody(node, kind, role))]
+    findings = []
+    for info in infos:
+        where = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+        if info.topic_type != kind:
+            findings.append(
+                Finding(
+                    Level.ERROR,
+                    topic,
+                    f'{where} sends {info.topic_type}, not {kind}: remap '
+                    f'{role} to another topic or change image_transport',
+                )
+            )
+            continue
+        verdict, reason = qos_check_compatible(info.qos_profile, qos)
+        if verdict == QoSCompatibility.ERROR:
+            findings.append(
+                Finding(
+                    Level.ERROR,
+                    topic,
+                    f'quality of service of {where} does not match '
+                    f'({reason.strip().rstrip(";.")}): set {role}_qos to SENSOR_DATA',
+                )
+            )
+    return findings
+
+
+def _nobody(node: Node, kind: str, role: str) -> str:
+    """Say that a topic has no publisher, and which topics of its kind there are instead."""
+    others = sorted(
+        name
+        for name, kinds in node.get_topic_names_and_types()
+        if kind in kinds and node.count_publishers(name)
+    )
+    message = f'nobody publishes {kind} here: start the driver'
+    if others:
+        message += f', or remap {role} to one of {", ".join(others[:6])}'
+    other_kind = {
+        'sensor_msgs/msg/Image': 'sensor_msgs/msg/CompressedImage',
+        'sensor_msgs/msg/CompressedImage': 'sensor_msgs/msg/Image',
+    }.get(kind)
+    if not others and other_kind:
+        transport = 'compressed' if other_kind.endswith('CompressedImage') else 'raw'
+        found = [
+            name
+            for name, kinds in node.get_topic_names_and_types()
+            if other_kind in kinds and node.count_publishers(name)
+        ]
+        if found:
+            message += f', or set image_transport to {transport} ({", ".join(sorted(found)[:6])})'
+    return message
+
+
+def check_clock(node: Node) -> list[Finding]:
+    """Say so where simulated time is asked for and does not run."""
+    if not node.get_parameter('use_sim_time').value:
+        return []
+    if not node.count_publishers('/clock'):
+        return [
+            Finding(
+                Level.ERROR,
+                '/clock',
+                'use_sim_time is set but nobody publishes the time: '
+                'play the bag with --clock or set use_sim_time to false',
+            )
+        ]
+    if node.get_clock().now().nanoseconds == 0:
+        return [Finding(Level.WARN, '/clock', 'the time is zero: the simulation has not started')]
+    return []
+
+
+def check_stamp(topic: str, stamp_ns: int, now_ns: int) -> list[Finding]:
+    """
+    Compare an image's stamp with the clock of the node.
+
+    :param topic: of the image.
+    :param stamp_ns: from its header.
+    :param now_ns: of the node's clock, when it arrived.
+    """
+    age_s = (now_ns - stamp_ns) * 1e-9
+    if stamp_ns == 0:
+        message = 'stamps are zero: have the driver stamp images when they are taken'
+        return [Finding(Level.ERROR, topic, message)]
+    if now_ns == 0:
+        return []
+    if age_s < -_FUTURE_S:
+        message = (
+            f'stamps are {-age_s:.1f} s in the future: synchronise the clocks (chrony), or set '
+            'use_sim_time for a recording'
+        )
+        return [Finding(Level.WARN, topic, message)]
+    if age_s > _OLD_S:
+        message = (
+            f'stamps are {age_s:.1f} s old: for a recording play with --clock and set '
+            'use_sim_time; else synchronise the clocks (chrony)'
+        )
+        return [Finding(Level.WARN, topic, message)]
+    return []
+
+
+def check_dds_profile(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Say so where Fast DDS runs with transports that lose large best-effort messages."""
+    identifier = get_rmw_implementation_identifier()
+    if 'fastrtps' not in identifier:
+        return []
+    remedy = (
+        'start through the launch files, or export FASTRTPS_DEFAULT_PROFILES_FILE='
+        '<share>/mem3r_ros/config/fastdds.xml on both sides'
+    )
+    file = next((environment[name] for name in PROFILE_VARIABLES if environment.get(name)), '')
+    if not file:
+        message = (
+            'no Fast DDS profile in force; large best-effort images get lost (about 85 % of '
+            f'640x480): {remedy}'
+        )
+        return [Finding(Level.WARN, identifier, message)]
+    if not Path(file).is_file():
+        message = f'the Fast DDS profile {file} does not exist: {remedy}'
+        return [Finding(Level.ERROR, identifier, message)]
+    size = _shared_segment_bytes(Path(file))
+    if size < _MIN_SEGMENT_BYTES:
+        message = (
+            f'the shared-memory segment of {file} has {size} bytes, less than two images: {remedy}'
+        )
+        return [Finding(Level.WARN, identifier, message)]
+    return []
+
+
+def _shared_segment_bytes(profile: Path) -> int:
+    """Return the size of the profile's largest shared-memory segment; 0 if it has none."""
+    try:
+        root = ElementTree.parse(profile).getroot()
+    except (ElementTree.ParseError, OSError):
+        return 0
+    sizes = [0]
+    for element in root.iter():
+        if element.tag.rpartition('}')[2] == 'segment_size' and (element.text or '').strip():
+            sizes.append(int(element.text.strip()))
+    return max(sizes)

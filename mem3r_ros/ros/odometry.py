@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+From the camera's motion to the robot's: what the tracker says, told for ``base_link``.
+
+Pure geometry: the transform base to camera comes from outside. ``start`` is the tracker's own
+origin frame; ``odom`` is the robot's, and the link between the two is fixed at the first frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mem3r_ros.geometry import adjoint, hat, invert, matrix, orthonormalise
+
+# What the planar mode claims to know about z, roll and pitch: exact, but still invertible.
+_PLANAR_VARIANCE = 1e-9
+_OUT_OF_PLANE = (2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMotion:
+    """Where the base is and how it moves."""
+
+    T_odom_base: np.ndarray  # [4, 4]
+    T_odom_camera: np.ndarray  # [4, 4], of the same pose
+    covariance: np.ndarray  # [6, 6] x y z roll pitch yaw about odom's fixed axes
+    twist: np.ndarray  # [6] in the base frame
+    twist_covariance: np.ndarray  # [6, 6]
+
+
+class BaseOdometry:
+    """
+    Keeps the link from the tracker's origin to odom, so that odom never jumps.
+
+    A new origin of the tracker (its reset, a loaded state) is hung on the last pose of the base;
+    only a new session, such as a recording that starts over, begins at the initial pose again.
+    """
+
+    def __init__(self, T_odom_initial: np.ndarray) -> None:
+        """
+        Begin before the first frame.
+
+        :param T_odom_initial: pose of the base in odom at the first frame.
+        """
+        self._T_odom_initial = T_odom_initial
+        self._T_odom_next = T_odom_initial
+        self._T_odom_start: np.ndarray | None = None
+        self.T_odom_base: np.ndarray | None = None
+
+    def start_over(self) -> None:
+        """Begin a new session at the initial pose."""
+        self.__init__(self._T_odom_initial)
+
+    def go_on_from(self, T_odom_base: np.ndarray | None = None) -> None:
+        """
+        Expect a new origin of the tracker with the next frame.
+
+        :param T_odom_base: where the base is then; None: where it was last.
+        """
+        if T_odom_base is not None:
+            self._T_odom_next = T_odom_base
+        elif self.T_odom_base is not None:
+            self._T_odom_next = self.T_odom_base
+        self._T_odom_start = None
+
+    def motion(
+        self,
+        T_start_camera: np.ndarray,
+        T_base_camera: np.ndarray,
+        covariance: np.ndarray,
+        twist: np.ndarray,
+        twist_covariance: np.ndarray,
+        *,
+        is_planar: bool = False,
+    ) -> BaseMotion:
+        """
+        Tell the motion of the base from that of the camera.
+
+        :param T_start_camera: pose of the camera in the tracker's frame.
+        :param T_base_camera: where the camera sits, from TF at the same stamp.
+        :param covariance: of that pose, about the tracker's fixed axes, [6, 6].
+        :param twist: velocity in the camera frame, linear first, [6].
+        :param twist_covariance: [6, 6].
+        :param is_planar: keep x, y and yaw only.
+        """
+        T_camera_base = invert(T_base_camera)
+        if self._T_odom_start is None:
+            self._T_odom_start = self._T_odom_next @ T_base_camera @ invert(T_start_camera)
+        T_odom_camera = self._T_odom_start @ T_start_camera
+        # Rounding of many products would slowly make the rotation a little less than one.
+        T_odom_base = orthonormalise(T_odom_camera @ T_camera_base)
+        turn = np.kron(np.eye(2), self._T_odom_start[:3, :3])
+        lever = np.eye(6)
+        lever[:3, 3:] = -hat(T_odom_camera[:3, :3] @ T_camera_base[:3, 3])
+        to_odom = lever @ turn
+        to_base = adjoint(T_base_camera)
+        result = BaseMotion(
+            T_odom_base,
+            T_odom_camera,
+            to_odom @ covariance @ to_odom.T,
+            to_base @ twist,
+            to_base @ twist_covariance @ to_base.T,
+        )
+        if is_planar:
+            result = _planar(result, T_base_camera)
+        self.T_odom_base = result.T_odom_base
+        return result
+
+
+def matrix_from_xyz_rpy(numbers: tuple[float, ...]) -> np.ndarray:
+    """
+    Return the transform of x y z (m) and roll pitch yaw (rad).
+
+    Roll, pitch and yaw turn about the fixed axes x, y, z in that order, as in URDF and
+    ``tf_transformations.quaternion_from_euler``.
+    """
+    x, y, z, roll, pitch, yaw = numbers
+    cr, sr, cp, sp, cy, sy = (f(a) for a in (roll, pitch, yaw) for f in (np.cos, np.sin))
+    R_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+    R_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+    R_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+    return matrix(R_z @ R_y @ R_x, np.array([x, y, z]))
+
+
+def _planar(motion: BaseMotion, T_base_camera: np.ndarray) -> BaseMotion:
+    """Keep x, y and yaw; what is out of the plane is zero and known."""
+    T = motion.T_odom_base
+    yaw = np.arctan2(T[1, 0], T[0, 0])
+    T_planar = matrix_from_xyz_rpy((T[0, 3], T[1, 3], 0.0, 0.0, 0.0, yaw))
+    twist = motion.twist.copy()
+    covariances = [motion.covariance.copy(), motion.twist_covariance.copy()]
+    twist[list(_OUT_OF_PLANE)] = 0.0
+    for covariance in covariances:
+        for axis in _OUT_OF_PLANE:
+            covariance[axis, :] = covariance[:, axis] = 0.0
+            covariance[axis, axis] = _PLANAR_VARIANCE
+    return BaseMotion(T_planar, T_planar @ T_base_camera, covariances[0], twist, covariances[1])

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Decides from stamps what a frame is: the next one, late, or the first of a new session.
+
+Time goes back in two ways: ``/clock`` jumps (a bag loops), and stamps of images jump. One loop
+usually shows both, in either order; it must reset the node once.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+_NANOSECONDS = 1_000_000_000
+# Two signs of the same loop come within this wall time of each other.
+_SAME_JUMP_S = 3.0
+
+
+class Verdict(Enum):
+    """What to do with a frame."""
+
+    NEXT = 'next'
+    REPEATED = 'repeated stamp'
+    LATE = 'stamp before the last one'
+    ZERO = 'stamp is zero'
+    STALE = 'stamp of the time before the clock jumped back'
+    NEW_SESSION = 'time went back'
+
+
+class Session:
+    """The stamps seen since the recording or the robot started."""
+
+    def __init__(self, time_jump_s: float) -> None:
+        """
+        Begin the first session.
+
+        :param time_jump_s: how far a stamp must go back to count as a new session.
+        """
+        self._time_jump_ns = int(time_jump_s * _NANOSECONDS)
+        self._last_ns: int | None = None
+        self._clock_jump: tuple[float, int] | None = None  # wall time, clock after the jump
+        self._restarted_at_s = -float('inf')
+        self.number = 1
+
+    @property
+    def last_stamp_ns(self) -> int | None:
+        """Stamp of the last good frame of this session."""
+        return self._last_ns
+
+    def judge(self, stamp_ns: int, now_s: float) -> Verdict:
+        """
+        Judge a frame by its stamp.
+
+        :param stamp_ns: from the image's header.
+        :param now_s: a monotonic clock.
+        :return: NEXT and NEW_SESSION are to be tracked, the others not.
+        """
+        if stamp_ns == 0:
+            return Verdict.ZERO
+        if self._is_stale(stamp_ns, now_s):
+            return Verdict.STALE
+        last = self._last_ns
+        if last is not None and stamp_ns <= last:
+            if stamp_ns == last:
+                return Verdict.REPEATED
+            if last - stamp_ns <= self._time_jump_ns:
+                return Verdict.LATE
+            self._restart(now_s)
+            self._last_ns = stamp_ns
+            return Verdict.NEW_SESSION
+        self._last_ns = stamp_ns
+        return Verdict.NEXT
+
+    def clock_jumped_back(self, clock_ns: int, now_s: float) -> bool:
+        """
+        Take note that the ROS clock went back.
+
+        :param clock_ns: time after the jump.
+        :param now_s: a monotonic clock.
+        :return: whether a new session starts; False if stamps have already told of this jump.
+        """
+        last = self._last_ns
+        by_stamps = now_s - self._restarted_at_s < _SAME_JUMP_S
+        if by_stamps and (last is None or last <= clock_ns + self._time_jump_ns):
+            return False
+        self._clock_jump = (now_s, clock_ns)
+        self._restart(now_s)
+        self._last_ns = None
+        return True
+
+    def _restart(self, now_s: float) -> None:
+        self.number += 1
+        self._restarted_at_s = now_s
+
+    def _is_stale(self, stamp_ns: int, now_s: float) -> bool:
+        """Whether an image was still on its way when the clock jumped back."""
+        if self._clock_jump is None:
+            return False
+        jumped_at_s, clock_ns = self._clock_jump
+        # The bag may play faster than the wall clock, so half a minute of it is allowed a second.
+        ahead_ns = int((1.0 + 30.0 * (now_s - jumped_at_s)) * _NANOSECONDS)
+        if now_s - jumped_at_s > _SAME_JUMP_S:
+            self._clock_jump = None
+            return False
+        return stamp_ns > clock_ns + max(ahead_ns, self._time_jump_ns)

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What is counted and timed while frames go through the node."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass
+import time
+
+import numpy as np
+
+_WINDOW = 100
+
+
+@dataclass(slots=True)
+class FrameCounts:
+    """Where every image went; received = tracked + failed + late + dropped + waiting."""
+
+    received: int = 0  # images that came in
+    tracked: int = 0  # gave a pose
+    failed: int = 0  # could not be used: corrupt, wrong size, zero stamp
+    late: int = 0  # repeated or older than the one before
+    dropped: int = 0  # a newer one came first, beyond max_rate, or the node was paused
+    without_transform: int = 0  # tracked, but TF had no link to the base: no odometry
+
+    def answered(self) -> int:
+        """Return how many images have been dealt with."""
+        return self.tracked + self.failed + self.late + self.dropped
+
+    def as_dict(self) -> dict[str, int]:
+        """Return names and numbers."""
+        return {**asdict(self), 'answered': self.answered()}
+
+
+class StageTimes:
+    """Milliseconds of each stage over the last hundred frames."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._windows: dict[str, deque[float]] = {}
+
+    def add(self, stage: str, milliseconds: float) -> None:
+        """Remember one measurement."""
+        self._windows.setdefault(stage, deque(maxlen=_WINDOW)).append(milliseconds)
+
+    def summary(self) -> dict[str, tuple[float, float]]:
+        """Return median and 95th percentile of each stage, ms."""
+        # dict() first: another thread may add a stage meanwhile.
+        return {
+            stage: tuple(np.percentile(list(window), (50, 95)))
+            for stage, window in dict(self._windows).items()
+        }
+
+
+class RateMeter:
+    """Events per second over the last few seconds of the wall clock."""
+
+    def __init__(self, window_s: float = 5.0) -> None:
+        """Start empty; only events of the last ``window_s`` count."""
+        self._window_s = window_s
+        self._times: deque[float] = deque(maxlen=1000)
+
+    def tick(self) -> None:
+        """Count an event now."""
+        self._times.append(time.monotonic())
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last event; infinite before the first."""
+        return time.monotonic() - self._times[-1] if self._times else float('inf')
+
+    def rate_hz(self) -> float:
+        """Return events per second; 0 if the last one is too long ago."""
+        now = time.monotonic()
+        recent = [t for t in list(self._times) if now - t <= self._window_s]
+        if len(recent) < 2:
+            return 0.0
+        return (len(recent) - 1) / max(recent[-1] - recent[0], 1e-9)

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The worker's side: images to results, on the one thread that owns the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+import time
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.bag import image_from_message
+from mem3r_ros.errors import UserError
+from mem3r_ros.ros.result import InputFrame, Result, Start, Stopwatch
+from mem3r_ros.ros.session import Session, Verdict
+from mem3r_ros.ros.statistics import FrameCounts
+from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
+
+# A calibration for another size is scaled if the shape agrees this well, else not believed.
+_ASPECT_TOLERANCE = 0.02
+
+
+class Work:
+    """Judges, decodes and tracks one image after another; every image gets a ``Result``."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        session: Session,
+        send: Callable[[Result], object],
+        counts: FrameCounts,
+        wanted: Callable[[], frozenset[str]],
+        tell: Callable[[str], None],
+    ) -> None:
+        """
+        Wrap a tracker.
+
+        :param tracker: owned by this object from now on.
+        :param session: judges stamps.
+        :param send: takes the results; while it is busy this thread waits.
+        :param counts: shared with the publishing side.
+        :param wanted: which outputs of the tracker somebody listens to.
+        :param tell: says something to the user, at most every few seconds for the same text.
+        """
+        self.tracker = tracker
+        self.session = session
+        self._send = send
+        self._counts = counts
+        self._wanted = wanted
+        self._tell = tell
+        self._start = Start.SESSION
+        self.warning = ''
+
+    def handle(self, frame: InputFrame) -> None:
+        """Answer one image."""
+        verdict = self.session.judge(frame.stamp_ns, time.monotonic())
+        if verdict is Verdict.NEW_SESSION:
+            self._tell(f'stamps went back to {frame.stamp_ns * 1e-9:.3f} s: new session')
+            self.start_session()
+        elif verdict is not Verdict.NEXT:
+            self._skip(frame, verdict)
+            return
+        watch = Stopwatch()
+        waited_ms = 1e3 * (time.monotonic() - frame.arrived_s)
+        try:
+            image = image_from_message(frame.message)
+            watch.lap('decode')
+            camera = self._matching_camera(frame.camera, image)
+            tracked = self.tracker.track(
+                CameraFrame(
+                    frame.stamp_ns,
+                    image,
+                    camera,
+                    self._matching_mask(frame.mask, image),
+                    wheel_path_m=frame.wheel_path_m,
+                ),
+                outputs=self._wanted(),
+            )
+        except UserError as error:
+            self._counts.failed += 1
+            self._tell(f'image skipped: {error}')
+            self._answer(frame, None, str(error), {})
+            return
+        watch.lap('track')
+        if tracked.notice:
+            self._tell(tracked.notice)
+        self._counts.tracked += 1
+        stages = {'wait': waited_ms, **watch.milliseconds}
+        stages |= {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
+        self._answer(frame, tracked, '', stages)
+
+    def start_session(self) -> None:
+        """Forget the stream: the next image is the first of a new recording."""
+        self.tracker.reset()
+        self._start = Start.SESSION
+
+    def reset(self) -> str:
+        """Forget what the network remembers; odometry goes on from the last pose."""
+        self.tracker.reset()
+        if self._start is Start.NO:
+            self._start = Start.GOES_ON
+        return 'memory, path and map are empty; odometry goes on from the last pose'
+
+    def restore(self, path: Path) -> str:
+        """Take a saved state; odometry goes on from the last pose, if there is one."""
+        self.tracker.restore(path)
+        if self._start is Start.NO:
+            self._start = Start.GOES_ON
+        return f'state read from {path}'
+
+    def save(self, path: Path) -> str:
+        """Write the state of the stream."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.tracker.snapshot(path)
+        return f'state of {path.stat().st_size / 2**20:.1f} MiB written to {path}'
+
+    def _skip(self, frame: InputFrame, verdict: Verdict) -> None:
+        if verdict is Verdict.ZERO:
+            self._counts.failed += 1
+            self._tell(
+                'image skipped: its stamp is zero; have the driver stamp images as they are taken'
+            )
+        else:
+            self._counts.late += 1
+        self._answer(frame, None, verdict.value, {})
+
+    def _answer(
+        self,
+        frame: InputFrame,
+        tracked: TrackedFrame | None,
+        reason: str,
+        milliseconds: dict[str, float],
+    ) -> None:
+        start = Start.NO
+        if tracked is not None:
+            start, self._start = self._start, Start.NO
+        self._send(
+            Result(
+                frame.stamp_ns,
+                frame.camera_frame,
+                frame.arrived_s,
+                tracked,
+                reason,
+                start,
+                self.session.number,
+                milliseconds,
+            )
+        )
+
+    def _matching_camera(self, camera: Intrinsics | None, image: np.ndarray) -> Intrinsics | None:
+        """Return the calibration at the image's size, or None if it is of another picture."""
+        height, width = image.shape[:2]
+        if camera is None or (camera.width, camera.height) == (width, height):
+            self.warning = ''
+            return camera
+        ratio = (width / height) / (camera.width / camera.height)
+        if abs(ratio - 1.0) <= _ASPECT_TOLERANCE:
+            return camera.resized(width, height)
+        self.warning = (
+            f'camera_info is for {camera.width}x{camera.height}, the image is {width}x{height}: '
+            'calibration not used; remap camera_info to the topic beside the image'
+        )
+        self._tell(self.warning)
+        return None
+
+    def _matching_mask(self, mask: np.ndarray | None, image: np.ndarray) -> np.ndarray | None:
+        if mask is None or mask.shape == image.shape[:2]:
+            return mask
+        self._tell(
+            f'mask of {mask.shape[1]}x{mask.shape[0]} not used: the image is '
+            f'{image.shape[1]}x{image.shape[0]}'
+        )
+        return None
