@@ -103,8 +103,14 @@ def depth_ratio(
     if usable.sum() < _MIN_PIXELS:
         return None
     logs, weights = logs[usable], weights[usable]
-    centre = weighted_median(logs, weights)
-    spread = 1.4826 * weighted_median(np.abs(logs - centre), weights)
+    for _ in range(4):
+        centre = weighted_median(logs, weights)
+        spread = 1.4826 * weighted_median(np.abs(logs - centre), weights)
+        # One-sided outliers pull even a median: leave them out and look again.
+        near = np.abs(logs - centre) <= 2.5 * spread + 1e-9
+        if near.all() or near.sum() < _MIN_PIXELS:
+            break
+        logs, weights = logs[near], weights[near]
     # Neighbouring pixels err together: count one in a patch of about 8 x 8 as independent.
     num_independent = max(1.0, len(logs) / 64)
     return float(np.exp(centre)), float(spread / np.sqrt(num_independent))

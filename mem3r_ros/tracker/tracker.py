@@ -65,7 +65,7 @@ class Tracker:
     def configure(self, config: TrackerConfig) -> None:
         """Use other settings from the next frame on; what has been learned stays."""
         self.config = config
-        self._rule = update_rule(config.update_rule)
+        self.rule = update_rule(config.update_rule)
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first one of a new stream."""
@@ -74,6 +74,11 @@ class Tracker:
     def request_reset(self) -> None:
         """Begin a new segment with the next good frame; odometry goes on without a step."""
         self._stream.segments.memory.is_reset_requested = True
+
+    @property
+    def state(self) -> Any:
+        """The network's recurrent state of this stream."""
+        return self._stream.state
 
     @torch.inference_mode()
     def track(self, frame: CameraFrame, outputs: Collection[str] | None = None) -> TrackedFrame:
@@ -92,7 +97,7 @@ class Tracker:
         if work.input is not None:
             with work.clock('network'):
                 answer = self.model.step(
-                    work.input, self._stream.state, self._rule, outputs=work.fields
+                    work.input, self._stream.state, self.rule, outputs=work.fields
                 )
         return self.finish(work, answer)
 
@@ -225,7 +230,7 @@ class Tracker:
     def _rolled_back(self, work: Work, look: Look) -> Look:
         """Look again with an older memory; keep the better answer."""
         for state in self._stream.recovery.candidates():
-            answer = self.model.step(work.input, state, self._rule, outputs=work.fields)
+            answer = self.model.step(work.input, state, self.rule, outputs=work.fields)
             again = self._judged(work, *answer)
             if not again.problem.reason:
                 self._stream.state = state
@@ -283,7 +288,7 @@ class Tracker:
         fields = (_POSE_FIELDS | _DENSE_FIELDS) & self._available
         frame = replace(work.input, update=None)
         prediction, state = self.model.step(
-            frame, self.model.initial_state(1), self._rule, outputs=fields
+            frame, self.model.initial_state(1), self.rule, outputs=fields
         )
         view = View.of(prediction, work.prepared.ignore)
         weights = np.minimum(look.view.confidence, view.confidence)
@@ -388,4 +393,4 @@ class Tracker:
         fields = (_POSE_FIELDS | _DENSE_FIELDS) & self._available
         state = self.model.initial_state(1)
         for _ in range(2):  # the second frame takes the path of all later ones
-            _, state = self.model.step(frame, state, self._rule, outputs=fields)
+            _, state = self.model.step(frame, state, self.rule, outputs=fields)

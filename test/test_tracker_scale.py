@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Metres: every source finds the true scale, and correcting it never moves the robot."""
+
+from dataclasses import replace
+
+import numpy as np
+from oracle import OracleNetwork, Scene, moving_scene, position_error, run
+import pytest
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.errors import UserError
+from mem3r_ros.geometry import invert, se3_exp
+from mem3r_ros.tracker import Tracker, TrackerConfig
+from mem3r_ros.tracker.config import ScaleConfig
+from mem3r_ros.tracker.scale import ground_height
+
+UNIT = 2.5  # true metres per unit of the oracle
+
+
+def config(**values):
+    return TrackerConfig(scale=ScaleConfig(**values))
+
+
+def half_scale_oracle(scene):
+    return OracleNetwork(scene, unit=lambda start: UNIT)
+
+
+def ground_scene(height=0.8, tilt_rad=0.15, num_frames=30):
+    """Return a camera over a plane, looking a little down, with walls far away."""
+    scene = moving_scene(num_frames)
+    camera = Intrinsics(50.0, 50.0, 31.5, 23.5, 64, 48)
+    normal = np.array([0.0, np.cos(tilt_rad), np.sin(tilt_rad)])
+    with np.errstate(divide='ignore'):
+        depth = height / (camera.rays() @ normal)
+    depth = np.where((depth > 0) & (depth < 15.0), depth, 15.0).astype(np.float32)
+    return Scene(scene.images, np.stack([depth] * num_frames), scene.T_world_camera, camera)
+
+
+def test_a_fixed_factor_acts_on_pose_depth_and_points_together():
+    scene = moving_scene()
+    oracle = half_scale_oracle(scene)
+
+    tracked = run(Tracker(oracle, config(source='fixed', factor=UNIT)), oracle, range(20))
+
+    assert position_error(tracked[-1], scene.T_odom_camera(19)) < 1e-6
+    assert np.allclose(tracked[-1].depth, scene.depth[19], rtol=1e-5)
+    assert np.allclose(tracked[-1].points[:, 2].max(), scene.depth[19].max(), rtol=0.05)
+    assert tracked[-1].scale == UNIT
+    assert tracked[-1].health.scale_spread == 0.0
+
+
+def test_camera_height_over_the_ground_gives_metres():
+    scene = ground_scene()
+    oracle = half_scale_oracle(scene)
+    tracker = Tracker(oracle, config(source='camera_height', camera_height_m=0.8))
+
+    tracked = run(tracker, oracle, range(20))
+
+    assert abs(tracked[-1].scale / UNIT - 1) < 0.01
+    assert tracked[-1].health.scale_spread < 0.02
+
+
+def test_ground_is_found_among_obstacles_and_noise_but_not_invented():
+    random = np.random.default_rng(0)
+    ground = random.uniform([-3, 1.2, 1], [3, 1.2, 8], (600, 3)) + random.normal(0, 0.01, (600, 3))
+    boxes = random.uniform([-3, 0.2, 1], [3, 1.1, 8], (500, 3))
+    wall = random.uniform([-3, -2, 8], [3, 1.2, 8], (400, 3))
+
+    assert abs(ground_height(np.concatenate([ground, boxes, wall])) - 1.2) < 0.02
+    assert ground_height(random.uniform([-3, -2, 8], [3, 1.2, 8.01], (900, 3))) is None
+    assert ground_height(random.uniform(-4, 4, (900, 3))) is None
+    assert ground_height(ground[:10]) is None
+
+
+def test_the_wheels_give_metres():
+    scene = moving_scene()
+    oracle = half_scale_oracle(scene)
+    tracker = Tracker(oracle, config(source='wheel'))
+    path, tracked = 0.0, None
+    for index in range(40):
+        if index:
+            step = invert(scene.T_world_camera[index - 1]) @ scene.T_world_camera[index]
+            path += float(np.linalg.norm(step[:3, 3]))
+        oracle.now = index
+        tracked = tracker.track(scene.frame(index, wheel_path_m=5.0 + path))
+
+    assert abs(tracked.scale / UNIT - 1) < 0.02
+    assert tracked.health.scale_spread < 0.05
+
+
+def test_one_measured_distance_gives_metres():
+    scene = moving_scene()
+    oracle = half_scale_oracle(scene)
+    distance = float(np.median(scene.depth[0][22:27, 30:35]))
+
+    tracked = run(
+        Tracker(oracle, config(source='distance', distance_m=distance)), oracle, range(20)
+    )
+
+    assert abs(tracked[-1].scale / UNIT - 1) < 0.02
+    assert position_error(tracked[-1], scene.T_odom_camera(19)) < 0.03
+
+
+def test_a_distance_told_later_corrects_the_scale_from_then_on():
+    scene = moving_scene()
+    oracle = half_scale_oracle(scene)
+    tracker = Tracker(oracle, config(source='distance', distance_m=1.0))
+    with pytest.raises(UserError, match='no depth yet'):
+        tracker.measure_distance(2.0)
+    before = run(tracker, oracle, range(10))[-1]
+
+    tracker.measure_distance(float(scene.depth[9][10, 20]), (20, 10))
+    after = run(tracker, oracle, [10])[0]
+
+    assert abs(after.scale / UNIT - 1) < 0.02
+    step = np.linalg.norm(after.T_odom_camera[:3, 3] - before.T_odom_camera[:3, 3])
+    assert abs(step - 0.05) < 0.005
+
+
+def test_changing_the_factor_moves_the_pose_neither_back_nor_sideways():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene)
+    tracker = Tracker(oracle, config(source='fixed', factor=1.0))
+    before = run(tracker, oracle, range(20))[-1]
+
+    scale = replace(tracker.config.scale, factor=0.3)
+    tracker.configure(replace(tracker.config, scale=scale))
+    after = run(tracker, oracle, [20])[0]
+
+    moved = invert(before.T_odom_camera) @ after.T_odom_camera
+    true = invert(scene.T_world_camera[19]) @ scene.T_world_camera[20]
+    assert np.allclose(moved[:3, 3], 0.3 * true[:3, 3], atol=1e-9)
+    assert np.allclose(after.depth, 0.3 * scene.depth[20], rtol=1e-5)
+
+
+def test_without_a_source_the_spread_is_that_of_the_network():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene)
+    tracker = Tracker(oracle)
+
+    tracked = run(tracker, oracle, range(3))[-1]
+
+    assert tracked.scale == 1.0
+    assert tracked.health.scale_spread == tracker.config.covariance.model_scale_spread
+
+
+def test_scale_survives_segments_of_other_units():
+    scene = ground_scene(num_frames=40)
+    oracle = OracleNetwork(scene, unit=lambda start: UNIT * (1.0 + 0.1 * (start % 5)))
+    values = ScaleConfig(source='camera_height', camera_height_m=0.8)
+
+    tracked = run(
+        Tracker(oracle, TrackerConfig(scale=values, reset_interval=6)), oracle, range(40)
+    )
+
+    assert tracked[-1].segment >= 5
+    assert np.allclose(tracked[-1].depth[40:], scene.depth[39][40:], rtol=0.02)
+
+
+def test_a_tilting_camera_does_not_lose_its_ground():
+    points = ground_scene(tilt_rad=0.4).depth[0][..., None] * ground_scene().camera.rays()
+
+    assert abs(ground_height(points[::2, ::2].reshape(-1, 3).astype(float)) - 0.8) < 0.01
+    roll = se3_exp(np.array([0, 0, 0, 0, 0, 0.2]))[:3, :3]
+    rolled = (points[::2, ::2].reshape(-1, 3) @ roll.T).astype(float)
+    assert abs(ground_height(rolled) - 0.8) < 0.01
