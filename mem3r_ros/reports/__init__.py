@@ -1,0 +1,9 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves behind: trajectory, depth, map, numbers and one page to look at."""
+
+from mem3r_ros.reports.page import write_report
+from mem3r_ros.reports.recorder import RunRecorder
+from mem3r_ros.reports.result import RunResult, StatusSpan, StripFrame
+
+__all__ = ['RunRecorder', 'RunResult', 'StatusSpan', 'StripFrame', 'write_report']

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Depth as pictures: one colour map and one range for all of a run, and a bar in metres."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mem3r_ros.reports.result import StripFrame
+
+# Perceptually even and readable without colour vision; near is bright.
+_COLOUR_MAP = 'magma_r'
+_UNSURE = (222, 226, 230)
+_BEYOND = (190, 205, 224)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthRange:
+    """Depths at the ends of the colour map; between them colours follow the logarithm."""
+
+    near_m: float
+    far_m: float
+
+    def share(self, depth_m: np.ndarray) -> np.ndarray:
+        """Return where depths lie between near (0) and far (1)."""
+        with np.errstate(invalid='ignore', divide='ignore'):
+            return np.log(depth_m / self.near_m) / np.log(self.far_m / self.near_m)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return position in percent and label of round depths on the bar."""
+        steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 2, 3, 5, 7)]
+        inside = [depth for depth in steps if self.near_m * 1.02 <= depth <= self.far_m * 0.98]
+        while len(inside) > 7:
+            inside = inside[::2]
+        return [(100.0 * float(self.share(np.float64(d))), f'{d:g}') for d in inside]
+
+
+def range_of(frames: Sequence[StripFrame]) -> DepthRange:
+    """Return a range that holds nearly all depths of the frames, true ones included."""
+    pictures = [f.depth_m for f in frames] + [
+        f.true_depth_m for f in frames if f.true_depth_m is not None
+    ]
+    values = np.concatenate([picture.reshape(-1) for picture in pictures])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        return DepthRange(0.1, 10.0)
+    near_m, far_m = np.percentile(values, (1, 99))
+    return DepthRange(float(near_m), float(max(far_m, 1.2 * near_m)))
+
+
+def colour_depth(depth_m: np.ndarray, limits: DepthRange) -> np.ndarray:
+    """
+    Colour a depth image.
+
+    :param depth_m: [H, W] m.
+    :param limits: depths at the ends of the colour map.
+    :return: [H, W, 3] uint8 RGB; grey where unsure, blue-grey where beyond range.
+    """
+    share = limits.share(np.where(depth_m > 0, depth_m, np.nan))
+    indices = (np.clip(np.nan_to_num(share, posinf=1.0), 0, 1) * 255).round().astype(int)
+    picture = _table()[indices]
+    picture[~np.isfinite(depth_m) | ~(depth_m > 0)] = _UNSURE
+    picture[np.isposinf(depth_m)] = _BEYOND
+    return picture
+
+
+def bar_css() -> str:
+    """Return the colour map as a CSS gradient from near to far."""
+    stops = _table()[np.linspace(0, 255, 24).round().astype(int)]
+    return ', '.join('#{:02x}{:02x}{:02x}'.format(*stop) for stop in stops.tolist())
+
+
+def jpeg_uri(image: np.ndarray, quality: int = 85) -> str:
+    """Return an RGB image as a data URI of a JPEG."""
+    return _uri('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality], 'image/jpeg')
+
+
+def png_uri(image: np.ndarray) -> str:
+    """Return an RGB image as a data URI of a PNG, without loss."""
+    return _uri('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 9], 'image/png')
+
+
+def _uri(suffix: str, image: np.ndarray, options: list[int], kind: str) -> str:
+    success, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), options)
+    assert success, f'OpenCV could not encode an image of shape {image.shape}'
+    return f'data:{kind};base64,{base64.b64encode(data.tobytes()).decode("ascii")}'
+
+
+def _table() -> np.ndarray:
+    """Return the 256 colours [256, 3] uint8."""
+    from matplotlib import colormaps
+
+    return (colormaps[_COLOUR_MAP](np.arange(256))[:, :3] * 255).round().astype(np.uint8)

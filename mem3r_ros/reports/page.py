@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""One page to look at: a single HTML file that needs no network and no other file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from mem3r_ros import __version__
+from mem3r_ros.evaluation.tables import depth_rows, length, trajectory_rows
+from mem3r_ros.evaluation.timing import timing_summary
+from mem3r_ros.reports.cloud_view import cloud_view
+from mem3r_ros.reports.depth_pictures import (
+    bar_css,
+    colour_depth,
+    jpeg_uri,
+    png_uri,
+    range_of,
+)
+from mem3r_ros.reports.plots import position_error_svg, timing_svg, trajectory_svg
+from mem3r_ros.reports.result import TOTAL, RunResult
+
+TEMPLATES = Path(__file__).parent / 'templates'
+STATUS_COLOURS = {
+    'initialising': '#74c0fc',
+    'tracking': '#51cf66',
+    'degraded': '#fcc419',
+    'lost': '#fa5252',
+}
+
+
+def write_report(output_dir: str | Path, run: RunResult) -> Path:
+    """
+    Write ``index.html``.
+
+    :param output_dir: existing folder.
+    :param run: what to show.
+    :return: the page.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    view = cloud_view(run.points, run.colours, run.trajectory.positions)
+    page = environment.get_template('report.html').render(
+        run=run,
+        version=__version__,
+        style=(TEMPLATES / 'report.css').read_text(encoding='utf-8'),
+        script=(TEMPLATES / 'cloud.js').read_text(encoding='utf-8'),
+        cards=_cards(run),
+        trajectory_svg=trajectory_svg(run),
+        error_svg=position_error_svg(run),
+        trajectory_rows=trajectory_rows(run.error) if run.error else [],
+        depth_rows=depth_rows(run.depth_error) if run.depth_error else [],
+        strip=_strip(run),
+        cloud=None if view is None else json.dumps(view.packed()),
+        cloud_picture='' if view is None else jpeg_uri(view.picture(), 82),
+        timing_svg=timing_svg(run),
+        stages=_stages(run),
+        statuses=_statuses(run),
+        config=_config_text(run),
+    )
+    path = Path(output_dir) / 'index.html'
+    path.write_text(page, encoding='utf-8')
+    return path
+
+
+def _cards(run: RunResult) -> list[dict[str, str]]:
+    """Return the numbers at the top: value, what it is, and what to compare it with."""
+    cards = []
+    if run.error is not None:
+        error = run.error
+        cards += [
+            _card(
+                length(error.ate_sim3_rmse_m),
+                'ATE, scale fitted',
+                f'standing still: {length(error.stand_still.ate_rmse_m)}',
+            ),
+            _card(
+                length(error.rpe_translation_m),
+                'RPE per frame',
+                f'standing still: {length(error.stand_still.rpe_translation_m)}',
+            ),
+            _card(
+                f'{error.rpe_rotation_deg:.2f} deg',
+                'rotation per frame',
+                f'standing still: {error.stand_still.rpe_rotation_deg:.2f} deg',
+            ),
+            _card(
+                f'{error.scale_error_percent:+.0f} %',
+                'scale error',
+                f'true path: {length(error.path_length_m)}',
+            ),
+        ]
+    if run.depth_error is not None:
+        cards.append(
+            _card(
+                f'{run.depth_error.abs_rel:.3f}',
+                'depth AbsRel',
+                f'constant depth: {run.depth_error.constant_abs_rel:.3f}',
+            )
+        )
+    skipped = f', {run.num_skipped} skipped' if run.num_skipped else ''
+    cards += [
+        _card(
+            length(run.trajectory.length_m), 'path travelled', f'{run.trajectory.duration_s:.1f} s'
+        ),
+        _card(f'{run.num_images}', 'images', f'{len(run.trajectory)} poses{skipped}'),
+    ]
+    if run.wall_time_s > 0:
+        per_frame = f'{run.timing.p50_ms:.0f} ms a frame' if run.timing else ''
+        cards.append(_card(f'{run.rate_hz:.1f}', 'frames per second', per_frame))
+    return cards
+
+
+def _card(value: str, label: str, detail: str = '') -> dict[str, str]:
+    # A number and its unit belong on one line.
+    detail = re.sub(r'(?<=\d) (?=\w)', '\N{NO-BREAK SPACE}', detail)
+    return {'value': value, 'label': label, 'detail': detail}
+
+
+def _strip(run: RunResult) -> dict[str, Any] | None:
+    if not run.strip:
+        return None
+    limits = range_of(run.strip)
+    start_ns = run.trajectory.stamps_ns[0]
+    frames = [
+        {
+            'time': f'{(frame.stamp_ns - start_ns) * 1e-9:.1f} s',
+            'image': '' if frame.image is None else jpeg_uri(frame.image),
+            'depth': png_uri(colour_depth(frame.depth_m, limits)),
+            'true_depth': ''
+            if frame.true_depth_m is None
+            else png_uri(colour_depth(frame.true_depth_m, limits)),
+        }
+        for frame in run.strip
+    ]
+    return {
+        'frames': frames,
+        'has_images': any(frame['image'] for frame in frames),
+        'has_truth': any(frame['true_depth'] for frame in frames),
+        'bar': bar_css(),
+        'ticks': limits.ticks(),
+    }
+
+
+def _stages(run: RunResult) -> list[dict[str, Any]]:
+    """Return the stages of a frame in their order, the whole frame last."""
+    names = [name for name in run.timings_ms if name != TOTAL] + [TOTAL]
+    stages = []
+    for name in names:
+        timing = timing_summary(run.timings_ms.get(name, ()))
+        if timing is not None:
+            stages.append({'name': name, 'timing': timing})
+    longest = max((stage['timing'].p50_ms for stage in stages), default=0.0)
+    for stage in stages:
+        stage['share'] = 100.0 * stage['timing'].p50_ms / longest if longest else 0.0
+    return stages
+
+
+def _statuses(run: RunResult) -> dict[str, Any] | None:
+    if not run.statuses:
+        return None
+    start_ns = run.statuses[0].start_ns
+    total = sum(span.num_frames for span in run.statuses)
+    spans = [
+        {
+            'status': span.status,
+            'reason': span.reason,
+            'colour': STATUS_COLOURS.get(span.status, '#adb5bd'),
+            'share': 100.0 * span.num_frames / total,
+            'time': f'{(span.start_ns - start_ns) * 1e-9:.1f} s',
+            'num_frames': span.num_frames,
+        }
+        for span in run.statuses
+    ]
+    counts = {
+        status: sum(span.num_frames for span in run.statuses if span.status == status)
+        for status in dict.fromkeys(span.status for span in run.statuses)
+    }
+    legend = [
+        {
+            'status': status,
+            'colour': STATUS_COLOURS.get(status, '#adb5bd'),
+            'percent': f'{100.0 * count / total:.0f}',
+        }
+        for status, count in counts.items()
+    ]
+    return {'spans': spans, 'legend': legend}
+
+
+def _config_text(run: RunResult) -> str:
+    if not run.config:
+        return ''
+    import yaml
+
+    return yaml.safe_dump(run.config, sort_keys=False, default_flow_style=None)

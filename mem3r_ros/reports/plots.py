@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Line drawings of the report as SVG text: the path from above and from the side, the timing."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.evaluation.trajectory_error import align, matched
+from mem3r_ros.geometry import invert
+from mem3r_ros.reports.result import TOTAL, RunResult
+
+ESTIMATE, TRUTH, INK, GRID = '#1864ab', '#f08c00', '#343a40', '#e9ecef'
+_MAX_POINTS = 2000  # of a line; more cannot be told apart on a screen
+
+
+def trajectory_svg(run: RunResult) -> str:
+    """
+    Draw the path to scale, from above and from the side, in the frame of odometry.
+
+    :param run: the result; its truth, if any, is laid onto the estimate.
+    :return: an SVG element.
+    """
+    lines = _lines(run)
+    figure = _figure(10.0, 4.4)
+    for index, (vertical, name) in enumerate(((1, 'left y'), (2, 'up z'))):
+        axes = figure.add_subplot(1, 2, index + 1)
+        for line in lines:
+            positions = _thinned(line['positions'])
+            axes.plot(positions[:, 0], positions[:, vertical], **line['style'])
+        start = lines[-1]['positions'][0]
+        axes.plot(start[0], start[vertical], 'o', color=INK, ms=5, label='start', zorder=5)
+        axes.set_aspect('equal', adjustable='datalim')
+        axes.set_xlabel('forward x (m)')
+        axes.set_ylabel(f'{name} (m)')
+        axes.set_title('from above' if index == 0 else 'from the side', loc='left')
+        axes.margins(0.08)
+        _widen(axes)
+        _tidy(axes)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc='lower center', ncols=len(labels), frameon=False, fontsize=9
+    )
+    figure.tight_layout(rect=(0, 0.07, 1, 1), w_pad=3.0)
+    return _svg(figure)
+
+
+def position_error_svg(run: RunResult) -> str:
+    """Draw how far each pose is from the true one, scale fitted; empty without truth."""
+    if run.error is None or run.truth is None:
+        return ''
+    estimate, truth = matched(run.trajectory, run.truth)
+    aligned = align(estimate, truth, True).apply(estimate.poses)
+    error_m = np.linalg.norm(aligned[:, :3, 3] - truth.positions, axis=1)
+    time_s = (truth.stamps_ns - run.trajectory.stamps_ns[0]) * 1e-9
+    figure = _figure(10.0, 1.9)
+    axes = figure.add_subplot()
+    values = _thinned(np.stack([time_s, error_m], axis=1))
+    axes.fill_between(values[:, 0], values[:, 1], color=ESTIMATE, alpha=0.15, lw=0)
+    axes.plot(values[:, 0], values[:, 1], color=ESTIMATE, lw=1.5)
+    axes.axhline(run.error.ate_sim3_rmse_m, color=INK, lw=0.8, ls='--', label='ATE (RMSE)')
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlim(values[0, 0], max(values[-1, 0], values[0, 0] + 1e-3))
+    axes.set_xlabel('time (s)')
+    axes.set_ylabel('position error (m)')
+    axes.legend(frameon=False, loc='upper right', fontsize=8)
+    _tidy(axes)
+    figure.tight_layout()
+    return _svg(figure)
+
+
+def timing_svg(run: RunResult) -> str:
+    """Draw how long each frame took; empty where nobody measured it."""
+    times_ms = run.timings_ms.get(TOTAL)
+    if times_ms is None or not len(times_ms) or run.timing is None:
+        return ''
+    figure = _figure(10.0, 2.0)
+    axes = figure.add_subplot()
+    frames = np.arange(len(times_ms))
+    if len(frames) > _MAX_POINTS:
+        # Thinning would hide the slow frames: show the slowest of each group.
+        groups = np.array_split(times_ms, _MAX_POINTS)
+        frames = np.linspace(0, len(times_ms) - 1, _MAX_POINTS)
+        times_ms = np.array([group.max() for group in groups])
+    axes.plot(frames, times_ms, color=ESTIMATE, lw=1.0)
+    # The first frame loads and warms up; on the same axis it would flatten all others.
+    top = max(run.timing.p99_ms * 1.3, run.timing.p50_ms * 2.0)
+    axes.set_ylim(0.0, top)
+    axes.set_xlim(0, max(len(run.timings_ms[TOTAL]) - 1, 1))
+    for value, name in ((run.timing.p50_ms, 'median'), (run.timing.p99_ms, '99th percentile')):
+        axes.axhline(value, color=INK, lw=0.8, ls='--')
+        axes.text(
+            1.005, value, f'{name}\n{value:.0f} ms', transform=axes.get_yaxis_transform(),
+            va='center', fontsize=8, color=INK,
+        )  # fmt: skip
+    axes.set_xlabel('frame')
+    axes.set_ylabel('time (ms)')
+    _tidy(axes)
+    figure.tight_layout(rect=(0, 0, 0.99, 1))
+    return _svg(figure)
+
+
+def _lines(run: RunResult) -> list[dict[str, Any]]:
+    """Return positions and styles, last the estimate, all in the frame of odometry."""
+    estimate_style = {'color': ESTIMATE, 'lw': 2.0}
+    plain = [{'positions': run.trajectory.positions, 'style': estimate_style | {'label': 'path'}}]
+    if run.truth is None:
+        return plain
+    try:
+        estimate, truth = matched(run.trajectory, run.truth)
+    except UserError:
+        return plain
+    sim3, se3 = align(estimate, truth, True), align(estimate, truth, False)
+    T_odom_truth = invert(sim3.T_truth_estimate)
+    scaled = T_odom_truth @ sim3.apply(estimate.poses)
+    published = T_odom_truth @ se3.apply(estimate.poses)
+    true = T_odom_truth @ truth.poses
+    return [
+        {
+            'positions': true[:, :3, 3],
+            'style': {'color': TRUTH, 'lw': 4.0, 'alpha': 0.6, 'label': 'truth'},
+        },
+        {
+            'positions': published[:, :3, 3],
+            'style': {
+                'color': ESTIMATE, 'lw': 1.2, 'ls': (0, (4, 2)), 'alpha': 0.8,
+                'label': 'metres as published',
+            },
+        },
+        {
+            'positions': scaled[:, :3, 3],
+            'style': estimate_style | {'label': 'scale fitted to the truth'},
+        },
+    ]  # fmt: skip
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), facecolor='none')
+
+
+def _tidy(axes: Any) -> None:
+    axes.set_facecolor('none')
+    axes.grid(color=GRID, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=8, length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ('left', 'bottom'))
+        spine.set_color('#ced4da')
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(INK)
+        label.set_fontsize(9)
+    axes.title.set_fontsize(10)
+    axes.title.set_color(INK)
+
+
+def _widen(axes: Any) -> None:
+    """Give a camera that hardly moved a few centimetres of axis instead of its noise."""
+    for low, high, setter in (
+        (*axes.get_xlim(), axes.set_xlim),
+        (*axes.get_ylim(), axes.set_ylim),
+    ):
+        if high - low < 0.02:
+            middle = 0.5 * (low + high)
+            setter(middle - 0.01, middle + 0.01)
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    if len(values) <= _MAX_POINTS:
+        return values
+    return values[np.linspace(0, len(values) - 1, _MAX_POINTS).round().astype(int)]
+
+
+def _svg(figure: Any) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    # Text stays text, so that the page is small and can be searched; the salt keeps ids the same.
+    with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'mem3r_ros'}):
+        figure.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None})
+    text = buffer.getvalue()
+    return text[text.index('<svg') :]

@@ -1,0 +1,327 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Collects what a run tells, frame by frame, and leaves the outputs behind.
+
+It takes what arrives in whatever order, from the tracker as well as from received messages, and
+its memory is bounded but for about 200 bytes a frame: depth goes to disk at once, points into a
+voxel map, pictures of a few moments are kept small.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+import shutil
+import time
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.cloud import VoxelMap
+from mem3r_ros.data.ply import write_ply
+from mem3r_ros.errors import UserError
+from mem3r_ros.evaluation.depth_error import DepthMeter, true_depth_at
+from mem3r_ros.evaluation.trajectory_error import trajectory_error
+from mem3r_ros.geometry import transform_points
+from mem3r_ros.reports.page import write_report
+from mem3r_ros.reports.result import RunResult, StatusSpan, StripFrame
+from mem3r_ros.reports.summary import write_summary
+from mem3r_ros.trajectory import Trajectory, ns_to_seconds, write_tum
+
+# Images, poses and points of one stamp may arrive this many messages apart.
+_MAX_WAITING = 64
+_MAX_STATUS_SPANS = 2000
+_STRIP_WIDTH_PX = 320
+_FARTHEST = 65535  # millimetres that a 16 bit picture holds
+OUTPUTS = ('trajectory.txt', 'depth.txt', 'map.ply', 'index.html', 'config.yaml', 'summary.json')
+
+Value = TypeVar('Value')
+
+
+class RunRecorder:
+    """Writes the outputs of one run into one folder."""
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        title: str,
+        source: str = '',
+        model: str = '',
+        device: str = '',
+        config: Mapping[str, Any] | None = None,
+        depth_every: int = 1,
+        strip_length: int = 6,
+        voxel_size_m: float = 0.03,
+        max_points: int = 200_000,
+    ) -> None:
+        """
+        Make the folder ready; outputs of an earlier run in it are removed.
+
+        :param output_dir: where to write.
+        :param title: heading of the report.
+        :param source: what is played.
+        :param model: which weights are used.
+        :param device: what they run on.
+        :param config: settings in force, as nested plain containers.
+        :param depth_every: write every n-th depth image; 0 writes none.
+        :param strip_length: moments that the report shows.
+        :param voxel_size_m: distance of the map's points.
+        :param max_points: most points of the map.
+        :raises UserError: the folder cannot be written.
+        """
+        self.output_dir = Path(output_dir)
+        self._about = {'title': title, 'source': source, 'model': model, 'device': device}
+        self._config = dict(config or {})
+        self._depth_every = depth_every
+        self._strip_length = strip_length
+        self._clear()
+        self._stamps, self._poses = array('q'), array('d')
+        self._recent_poses: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._recent_images: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._waiting_points: OrderedDict[int, tuple] = OrderedDict()
+        self._map = VoxelMap(voxel_size_m, max_points)
+        self._timings_ms: dict[str, array] = {}
+        self._spans: list[StatusSpan] = []
+        self._strip: list[StripFrame] = []
+        self._strip_stride = 1
+        self._num_depths = 0
+        self._meter = DepthMeter()
+        self._started_s = time.monotonic()
+
+    def add(
+        self,
+        stamp_ns: int,
+        T_odom_camera: np.ndarray | None,
+        *,
+        depth_m: np.ndarray | None = None,
+        intrinsics: Intrinsics | None = None,
+        image: np.ndarray | None = None,
+        points: np.ndarray | None = None,
+        colours: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        status: str = '',
+        reason: str = '',
+        timings_ms: Mapping[str, float] | None = None,
+        true_depth_m: np.ndarray | None = None,
+        camera: Intrinsics | None = None,
+    ) -> None:
+        """
+        Take everything of one frame at once; see the other methods for the parts.
+
+        :param stamp_ns: stamp of the image.
+        :param T_odom_camera: pose [4, 4], None where there is none.
+        :param depth_m: depth [H, W] m.
+        :param intrinsics: camera of the depth image.
+        :param image: the camera's image [H, W, 3] uint8 RGB.
+        :param points: points in the camera frame [P, 3] m.
+        :param colours: their colours [P, 3] uint8.
+        :param weights: how far each point is trusted [P].
+        :param status: status of the tracker.
+        :param reason: why it is so.
+        :param timings_ms: duration of each stage; 'total' is that of the frame.
+        :param true_depth_m: true depth of the camera's image.
+        :param camera: calibration of the camera's image.
+        """
+        if T_odom_camera is not None:
+            self.add_pose(stamp_ns, T_odom_camera)
+        if image is not None:
+            self.add_image(stamp_ns, image)
+        if depth_m is not None:
+            self.add_depth(stamp_ns, depth_m, intrinsics, true_depth_m, camera)
+        if points is not None and colours is not None:
+            self.add_points(stamp_ns, points, colours, weights)
+        if status:
+            self.add_status(stamp_ns, status, reason)
+        self.add_timings(timings_ms or {})
+
+    def add_pose(self, stamp_ns: int, T_odom_camera: np.ndarray) -> None:
+        """Take the pose of one image; points that waited for it go into the map."""
+        self._stamps.append(stamp_ns)
+        self._poses.extend(np.asarray(T_odom_camera, dtype=np.float64)[:3].reshape(-1))
+        _keep(self._recent_poses, stamp_ns, T_odom_camera)
+        if stamp_ns in self._waiting_points:
+            self.add_points(stamp_ns, *self._waiting_points.pop(stamp_ns))
+
+    def add_image(self, stamp_ns: int, image: np.ndarray) -> None:
+        """Keep a small copy of an image [H, W, 3] for the report, until its depth comes."""
+        _keep(self._recent_images, stamp_ns, _shrunk(image, cv2.INTER_AREA))
+
+    def add_depth(
+        self,
+        stamp_ns: int,
+        depth_m: np.ndarray,
+        intrinsics: Intrinsics | None = None,
+        true_depth_m: np.ndarray | None = None,
+        camera: Intrinsics | None = None,
+    ) -> None:
+        """Write a depth image [H, W] m, and measure it where the truth is known."""
+        true_m = None
+        if true_depth_m is not None and intrinsics is not None:
+            true_m = true_depth_at(true_depth_m, camera, intrinsics)
+            self._meter.add(depth_m, true_m)
+        index = self._num_depths
+        self._num_depths += 1
+        if self._depth_every and index % self._depth_every == 0:
+            self._write_depth(index, stamp_ns, depth_m)
+        if index % self._strip_stride == 0:
+            small = _shrunk(depth_m, cv2.INTER_NEAREST)
+            small_true = None if true_m is None else _shrunk(true_m, cv2.INTER_NEAREST)
+            image = self._recent_images.get(stamp_ns)
+            self._strip.append(StripFrame(stamp_ns, small, image, small_true))
+            if len(self._strip) > 4 * self._strip_length:
+                # The length of the run is not known: keep every second, look half as often.
+                self._strip = self._strip[::2]
+                self._strip_stride *= 2
+
+    def add_points(
+        self,
+        stamp_ns: int,
+        points_camera: np.ndarray,
+        colours: np.ndarray,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        """Put points of one image, in its camera frame, into the map; they wait for its pose."""
+        pose = self._recent_poses.get(stamp_ns)
+        if pose is None:
+            _keep(self._waiting_points, stamp_ns, (points_camera, colours, weights))
+            return
+        self._map.add(transform_points(pose, np.asarray(points_camera)), colours, weights)
+
+    def add_status(self, stamp_ns: int, status: str, reason: str = '') -> None:
+        """Take the tracker's status at one image."""
+        last = self._spans[-1] if self._spans else None
+        if last is not None and (last.status, last.reason) == (status, reason):
+            self._spans[-1] = StatusSpan(
+                status, reason, last.start_ns, stamp_ns, last.num_frames + 1
+            )
+        elif len(self._spans) < _MAX_STATUS_SPANS:
+            self._spans.append(StatusSpan(status, reason, stamp_ns, stamp_ns, 1))
+
+    def add_timings(self, timings_ms: Mapping[str, float]) -> None:
+        """Take the duration of each stage of one frame."""
+        for stage, duration_ms in timings_ms.items():
+            self._timings_ms.setdefault(stage, array('f')).append(duration_ms)
+
+    def finish(
+        self,
+        *,
+        truth: Trajectory | None = None,
+        num_images: int | None = None,
+        num_skipped: int = 0,
+        wall_time_s: float | None = None,
+        notes: Sequence[str] = (),
+    ) -> RunResult:
+        """
+        Write trajectory, map, numbers and page.
+
+        :param truth: the true path of the camera, if known.
+        :param num_images: images that were given to the tracker; default: as many as poses.
+        :param num_skipped: images that could not be used.
+        :param wall_time_s: how long the run took; default: since this recorder was made.
+        :param notes: sentences that the reader of the numbers should know.
+        :return: the result, as it stands in the page.
+        :raises UserError: there is not one pose.
+        """
+        if wall_time_s is None:
+            wall_time_s = time.monotonic() - self._started_s
+        trajectory = self.trajectory()
+        if not len(trajectory):
+            raise UserError('the run gave no pose at all; there is nothing to report')
+        notes = list(notes)
+        error = None
+        if truth is not None:
+            try:
+                error = trajectory_error(trajectory, truth)
+            except UserError as reason:
+                notes.append(f'No trajectory error: {reason}.')
+        result = RunResult(
+            **self._about,
+            trajectory=trajectory,
+            truth=truth,
+            error=error,
+            depth_error=self._meter.result(),
+            strip=self._chosen_strip(),
+            points=self._map.points(),
+            colours=self._map.colours(),
+            timings_ms={stage: np.array(times) for stage, times in self._timings_ms.items()},
+            statuses=tuple(self._spans),
+            num_images=len(trajectory) if num_images is None else num_images,
+            num_skipped=num_skipped,
+            wall_time_s=wall_time_s,
+            notes=tuple(notes),
+            config=self._config,
+        )
+        self._write(result)
+        return result
+
+    def trajectory(self) -> Trajectory:
+        """Return the poses so far."""
+        poses = np.tile(np.eye(4), (len(self._stamps), 1, 1))
+        poses[:, :3] = np.array(self._poses).reshape(-1, 3, 4)
+        return Trajectory(np.array(self._stamps, dtype=np.int64), poses)
+
+    def _clear(self) -> None:
+        try:
+            shutil.rmtree(self.output_dir / 'depth', ignore_errors=True)
+            for name in OUTPUTS:
+                (self.output_dir / name).unlink(missing_ok=True)
+            (self.output_dir / 'depth').mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f'cannot write to {self.output_dir}: {error.strerror}') from error
+
+    def _write(self, result: RunResult) -> None:
+        write_tum(self.output_dir / 'trajectory.txt', result.trajectory)
+        write_ply(self.output_dir / 'map.ply', result.points, result.colours)
+        if result.config:
+            import yaml
+
+            text = yaml.safe_dump(result.config, sort_keys=False, default_flow_style=None)
+            (self.output_dir / 'config.yaml').write_text(text, encoding='utf-8')
+        write_summary(self.output_dir / 'summary.json', result)
+        write_report(self.output_dir, result)
+
+    def _write_depth(self, index: int, stamp_ns: int, depth_m: np.ndarray) -> None:
+        name = f'depth/{index:06d}.png'
+        # Compression 1 is four times as fast as the default for a tenth more bytes.
+        cv2.imwrite(
+            str(self.output_dir / name), millimetres(depth_m), [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        )
+        with open(self.output_dir / 'depth.txt', 'a', encoding='ascii') as file:
+            file.write(f'{ns_to_seconds(stamp_ns)} {name}\n')
+
+    def _chosen_strip(self) -> tuple[StripFrame, ...]:
+        """Return the wanted number of moments, evenly over the run."""
+        count = min(self._strip_length, len(self._strip))
+        chosen = np.linspace(0, len(self._strip) - 1, count).round().astype(int)
+        return tuple(self._strip[index] for index in chosen)
+
+
+def millimetres(depth_m: np.ndarray) -> np.ndarray:
+    """
+    Return depth as 16 bit millimetres, the usual form of depth pictures.
+
+    :param depth_m: [H, W] m.
+    :return: uint16 [H, W]; 0 where unsure, 65535 where farther than 65.534 m.
+    """
+    known = np.nan_to_num(depth_m, nan=0.0, posinf=1e6, neginf=0.0)
+    return np.rint(np.clip(known * 1000.0, 0, _FARTHEST)).astype(np.uint16)
+
+
+def _keep(store: OrderedDict[int, Value], stamp_ns: int, value: Value) -> None:
+    store[stamp_ns] = value
+    if len(store) > _MAX_WAITING:
+        store.popitem(last=False)
+
+
+def _shrunk(image: np.ndarray, interpolation: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    if width <= _STRIP_WIDTH_PX:
+        return np.array(image)
+    size = _STRIP_WIDTH_PX, max(1, round(height * _STRIP_WIDTH_PX / width))
+    return cv2.resize(image, size, interpolation=interpolation)

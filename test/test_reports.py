@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves behind: files with the right numbers, and a page that needs nothing else."""
+
+from html.parser import HTMLParser
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.ply import read_ply, write_ply
+from mem3r_ros.errors import UserError
+from mem3r_ros.reports import RunRecorder
+from mem3r_ros.reports.cloud_view import cloud_view
+from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth
+from mem3r_ros.reports.recorder import millimetres
+from mem3r_ros.trajectory import Trajectory, read_tum
+
+CAMERA = Intrinsics(20.0, 20.0, 15.5, 11.5, 32, 24)
+
+
+def pose(index):
+    T = np.eye(4)
+    T[:3, 3] = 0.1 * index, 0.02 * index**2, 0.0
+    return T
+
+
+def record(folder, num_frames=12, **options):
+    """Record a camera that moves along a bow over a plane 2 m away."""
+    recorder = RunRecorder(folder, title='a <test> & run', source='made up', **options)
+    depth_m = np.full((24, 32), 2.0, np.float32)
+    depth_m[0] = np.nan
+    for index in range(num_frames):
+        recorder.add(
+            index * 100_000_000,
+            pose(index),
+            depth_m=depth_m,
+            intrinsics=CAMERA,
+            image=np.full((24, 32, 3), index % 256, np.uint8),
+            points=np.random.default_rng(index).uniform(-1, 1, (50, 3)).astype(np.float32),
+            colours=np.full((50, 3), 200, np.uint8),
+            status='initialising' if index < 2 else 'tracking',
+            timings_ms={'network': 5.0 + index, 'total': 7.0 + index},
+            true_depth_m=np.full((24, 32), 2.2, np.float32),
+            camera=CAMERA,
+        )
+    return recorder
+
+
+def truth(num_frames=12):
+    return Trajectory(
+        np.arange(num_frames) * 100_000_000, np.stack([pose(i) for i in range(num_frames)])
+    )
+
+
+class Page(HTMLParser):
+    """Collects what a page would load and what it says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.open, self.words = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ('meta', 'img', 'path', 'use', 'br', 'link'):
+            self.open.append(tag)
+        self.links += [value for name, value in attributes if name in ('src', 'href', 'data')]
+
+    def handle_endtag(self, tag):
+        if tag in self.open:
+            self.open.reverse()
+            self.open.remove(tag)
+            self.open.reverse()
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_a_run_leaves_all_its_files(tmp_path):
+    result = record(tmp_path, config={'tracking': {'update_rule': 'ttt3r'}}).finish(truth=truth())
+
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        'trajectory.txt', 'depth', 'depth.txt', 'map.ply', 'index.html', 'config.yaml',
+        'summary.json',
+    }  # fmt: skip
+    np.testing.assert_allclose(
+        read_tum(tmp_path / 'trajectory.txt').positions, truth().positions, atol=1e-6
+    )
+    assert len(list((tmp_path / 'depth').iterdir())) == 12
+    assert len(read_ply(tmp_path / 'map.ply')[0]) == len(result.points) > 100
+    assert result.error.ate_sim3_rmse_m < 1e-6
+
+
+def test_depth_files_are_millimetres_with_a_list_of_their_stamps(tmp_path):
+    record(tmp_path, num_frames=2).finish()
+
+    stored = cv2.imread(str(tmp_path / 'depth' / '000001.png'), cv2.IMREAD_UNCHANGED)
+
+    assert stored.dtype == np.uint16
+    assert (stored[1:] == 2000).all() and (stored[0] == 0).all()
+    assert (tmp_path / 'depth.txt').read_text().splitlines() == [
+        '0.000000000 depth/000000.png',
+        '0.100000000 depth/000001.png',
+    ]
+
+
+def test_unsure_depth_is_0_and_far_depth_is_the_largest_number():
+    depth_m = np.array([[np.nan, 1.2344, 65.5, 100.0, np.inf, -1.0]])
+
+    assert millimetres(depth_m).tolist() == [[0, 1234, 65500, 65535, 65535, 0]]
+
+
+def test_the_summary_holds_numbers_with_units_and_null_where_unknown(tmp_path):
+    record(tmp_path).finish(num_skipped=3, num_images=15, wall_time_s=3.0, notes=['Be careful.'])
+
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+
+    assert summary['rate_hz'] == 5.0 and summary['num_skipped'] == 3
+    assert summary['trajectory_error'] is None
+    assert summary['depth_error']['abs_rel'] == pytest.approx(0.0, abs=1e-6)
+    assert summary['timing']['total']['max_ms'] == 18.0
+    assert summary['status'] == 'initialising 2 > tracking 10'
+    assert summary['notes'] == ['Be careful.']
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_is_whole(tmp_path):
+    record(tmp_path).finish(truth=truth(), notes=['Rendered images.'])
+
+    text = (tmp_path / 'index.html').read_text()
+    page = Page(text)
+
+    assert all(link.startswith(('data:image/', '#')) for link in page.links), page.links
+    assert page.open == []
+    assert 'a &lt;test&gt; &amp; run' in text and '<test>' not in text
+    assert 'Rendered images.' in page.words
+    assert len(text) < 1_000_000
+
+
+def test_a_page_can_be_made_of_a_single_pose(tmp_path):
+    recorder = RunRecorder(tmp_path, title='one')
+    recorder.add(5, np.eye(4))
+
+    recorder.finish(truth=truth())
+
+    assert 'No trajectory error: only 1 of 1 poses' in (tmp_path / 'index.html').read_text()
+
+
+def test_a_run_without_any_pose_is_an_error(tmp_path):
+    with pytest.raises(UserError, match='the run gave no pose at all'):
+        RunRecorder(tmp_path, title='none').finish()
+
+
+def test_points_wait_for_the_pose_of_their_stamp(tmp_path):
+    recorder = RunRecorder(tmp_path, title='messages')
+    recorder.add_points(7, np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8))
+    recorder.add_pose(6, np.eye(4))
+    recorder.add_pose(7, pose(10))
+
+    result = recorder.finish()
+
+    np.testing.assert_allclose(result.points, [[1.0, 2.0, 0.0]], atol=1e-6)
+
+
+def test_memory_does_not_grow_with_points_depth_and_images(tmp_path):
+    recorder = record(tmp_path, num_frames=300, max_points=500, depth_every=0, strip_length=3)
+
+    result = recorder.finish()
+
+    assert len(result.points) <= 500
+    assert len(result.strip) == 3
+    assert len(recorder._strip) <= 12
+    assert len(recorder._recent_images) <= 64
+    assert not list((tmp_path / 'depth').iterdir())
+
+
+def test_the_strip_shows_moments_from_the_beginning_to_the_end(tmp_path):
+    result = record(tmp_path, num_frames=200, depth_every=0, strip_length=4).finish()
+
+    stamps_s = [frame.stamp_ns * 1e-9 for frame in result.strip]
+    assert stamps_s[0] == 0.0 and stamps_s[-1] > 18.0
+    assert np.diff(stamps_s).min() > 4.0
+
+
+def test_an_old_run_in_the_folder_is_replaced(tmp_path):
+    record(tmp_path, num_frames=5).finish()
+    record(tmp_path, num_frames=3).finish()
+
+    assert len(list((tmp_path / 'depth').iterdir())) == 3
+    assert len((tmp_path / 'depth.txt').read_text().splitlines()) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / 'file').write_text('in the way')
+
+    with pytest.raises(UserError, match=r'cannot write to .*file'):
+        RunRecorder(tmp_path / 'file' / 'output', title='x')
+
+
+def test_near_and_far_unsure_and_beyond_have_their_own_colours():
+    depth_m = np.array([[1.0, 4.0, np.nan, np.inf, 0.0]], np.float32)
+
+    colours = colour_depth(depth_m, DepthRange(1.0, 4.0))[0].astype(int)
+
+    assert colours[0].sum() > colours[1].sum() + 300
+    assert colours[2].tolist() == colours[4].tolist() == [222, 226, 230]
+    assert colours[3].tolist() == [190, 205, 224]
+
+
+def test_the_ticks_of_the_depth_bar_are_round_and_inside():
+    ticks = DepthRange(0.5, 20.0).ticks()
+
+    assert ticks[0][0] > 0 and ticks[-1][0] < 100
+    assert {'1', '10'} <= {label for _, label in ticks} or len(ticks) >= 3
+
+
+def test_packed_points_are_within_a_step_of_the_true_ones():
+    import base64
+
+    points = np.random.default_rng(0).normal(0, 2, (1000, 3)).astype(np.float32)
+    view = cloud_view(points, np.zeros((1000, 3), np.uint8), np.zeros((1, 3)))
+    packed = view.packed()
+
+    steps = np.frombuffer(base64.b64decode(packed['points']), '<i2').reshape(-1, 3)
+    np.testing.assert_allclose(steps * packed['step'] + view.centre, points, atol=packed['step'])
+
+
+def test_a_huge_cloud_is_thinned_and_drawn():
+    points = np.random.default_rng(0).uniform(-5, 5, (200_000, 3))
+    view = cloud_view(points, np.full((200_000, 3), 255, np.uint8), np.zeros((2, 3)))
+
+    picture = view.picture(200, 100)
+
+    assert len(view.points) == 80_000
+    assert (picture == 255).all(axis=2).mean() > 0.3
+
+
+def test_a_ply_file_keeps_points_and_colours_and_drops_what_is_not_finite(tmp_path):
+    points = np.array([[1, 2, 3], [np.nan, 0, 0], [4, 5, 6]], np.float32)
+    colours = np.array([[1, 2, 3], [0, 0, 0], [254, 255, 0]], np.uint8)
+
+    write_ply(tmp_path / 'cloud.ply', points, colours)
+    read_points, read_colours = read_ply(tmp_path / 'cloud.ply')
+
+    np.testing.assert_array_equal(read_points, points[[0, 2]])
+    np.testing.assert_array_equal(read_colours, colours[[0, 2]])
+    assert (tmp_path / 'cloud.ply').read_bytes().startswith(b'ply\nformat binary_little_endian')
+
+
+def test_a_file_that_is_no_cloud_is_told(tmp_path):
+    (tmp_path / 'cloud.ply').write_text('solid')
+
+    with pytest.raises(UserError, match='is not a PLY file'):
+        read_ply(tmp_path / 'cloud.ply')
