@@ -7,6 +7,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
+PYTEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: help env demo test lint clean
 
@@ -21,7 +22,7 @@ demo: env ## run the real node on the shipped sequence, results in demo_output/
 	@$(BIN)/mem3r demo
 
 test: env ## run every test
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 lint: env ## check format, style and types
 	@$(BIN)/ruff format --check .

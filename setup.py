@@ -9,12 +9,24 @@ import re
 from setuptools import find_packages, setup
 
 PACKAGE = 'mem3r_ros'
+ROOT = Path(__file__).parent
 
 
 def version() -> str:
     """Return the version that the package itself states."""
-    text = Path(PACKAGE, '__init__.py').read_text(encoding='utf-8')
+    text = (ROOT / PACKAGE / '__init__.py').read_text(encoding='utf-8')
     return re.search(r"__version__ = '([^']+)'", text).group(1)
+
+
+def requirements(name: str) -> list[str]:
+    """Return the packages that one of requirements/*.in names."""
+    lines = (ROOT / 'requirements' / f'{name}.in').read_text(encoding='utf-8').splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def shared(folder: str, pattern: str) -> tuple[str, list[str]]:
+    """Return an install rule: files of a folder go to the same folder under share/."""
+    return f'share/{PACKAGE}/{folder}', sorted(glob(f'{folder}/{pattern}'))
 
 
 setup(
@@ -24,28 +36,31 @@ setup(
     license='Apache-2.0',
     maintainer='mem3r_ros developers',
     maintainer_email='mem3r-ros@example.com',
-    packages=find_packages(exclude=['test', 'test.*', 'tools', 'tools.*']),
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={
         PACKAGE: [
             'py.typed',
-            'weights/*.safetensors',
+            'weights/*',
             'samples/**/*',
-            '**/templates/*',
+            'reports/templates/*',
+            'ros/standins/README.md',
         ],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
-        (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{PACKAGE}/config', sorted(glob('config/*'))),
-        (f'share/{PACKAGE}/rviz', sorted(glob('rviz/*.rviz'))),
+        shared('launch', '*.launch.py'),
+        shared('config', '*.*'),
+        shared('rviz', '*.rviz'),
+        shared('recipes', '*.yaml'),
     ],
     python_requires='>=3.10,<3.14',
-    install_requires=['setuptools'],
+    install_requires=['setuptools', *requirements('runtime')],
     extras_require={
-        'rerun': ['rerun-sdk>=0.20'],
-        'download': ['gdown>=5'],
-        'test': ['pytest'],
+        'ros': requirements('ros'),
+        'rerun': ['rerun-sdk'],
+        'download': ['gdown'],
+        'test': requirements('dev'),
     },
     zip_safe=False,
     entry_points={
