@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``mem3r evaluate``: several sequences with one network, one row of errors each."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mem3r_ros.reports import RunResult
+
+HELP = 'run several sequences and tabulate the errors'
+COLUMNS = (
+    'sequence',
+    'images',
+    'ATE',
+    'at rest',
+    'RPE',
+    'at rest',
+    'rotation',
+    'at rest',
+    'scale error',
+    'AbsRel',
+    'constant',
+    'frames/s',
+    'status',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from mem3r_ros.cli.run import add_sequence_arguments
+    from mem3r_ros.cli.tracking import add_tracking_arguments
+
+    parser.add_argument(
+        'paths', metavar='PATH', nargs='+', help='bags, videos, data sets, folders of images'
+    )
+    parser.add_argument(
+        '--output',
+        metavar='DIR',
+        default='evaluation_output',
+        help='folder for results.json and one report a sequence (evaluation_output)',
+    )
+    add_sequence_arguments(parser)
+    add_tracking_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """
+    Run every sequence and print the table.
+
+    :return: 0.
+    :raises UserError: a recording, the model or a setting is of no use.
+    """
+    import json
+
+    from mem3r_ros.cli.run import run_sequence
+    from mem3r_ros.cli.tracking import config_from, load_network
+    from mem3r_ros.data import open_sequence
+    from mem3r_ros.evaluation.tables import print_table
+    from mem3r_ros.reports.summary import summary
+
+    # All are opened first: a wrong path is told before an hour of work, not after it.
+    sequences = [
+        open_sequence(
+            path,
+            args.image_topic,
+            stride=args.stride,
+            max_frames=args.max_frames,
+            fps=args.fps,
+        )
+        for path in args.paths
+    ]
+    config = config_from(args)
+    network, device = load_network(config)
+    output_dir = Path(args.output)
+    results = []
+    for sequence, folder in zip(sequences, _folders(sequences), strict=True):
+        results.append(
+            run_sequence(sequence, network, device, config, output_dir / folder, depth_every=0)
+        )
+    print_table(f'{config.model}, {config.tracking.update_rule}', COLUMNS, map(row, results))
+    print(
+        'ATE: scale fitted (Sim3); RPE and rotation: per frame, scale fitted; AbsRel: depth, '
+        'median-aligned.\nAt rest: the error of a camera that never moves; constant: of one depth '
+        'everywhere.'
+    )
+    path = output_dir / 'results.json'
+    path.write_text(json.dumps([summary(result) for result in results], indent=2) + '\n')
+    print(f'reports: {output_dir}/*/index.html, numbers: {path}')
+    return 0
+
+
+def row(run: RunResult) -> list[str]:
+    """Return one row of the table."""
+    from mem3r_ros.evaluation.tables import length
+    from mem3r_ros.reports.summary import status_history
+
+    error, depth = run.error, run.depth_error
+    path_cells = [''] * 7
+    if error is not None:
+        path_cells = [
+            length(error.ate_sim3_rmse_m),
+            length(error.stand_still.ate_rmse_m),
+            length(error.rpe_translation_m),
+            length(error.stand_still.rpe_translation_m),
+            f'{error.rpe_rotation_deg:.2f} deg',
+            f'{error.stand_still.rpe_rotation_deg:.2f} deg',
+            f'{error.scale_error_percent:+.0f} %',
+        ]
+    depth_cells = ['', '']
+    if depth is not None:
+        depth_cells = [f'{depth.abs_rel:.3f}', f'{depth.constant_abs_rel:.3f}']
+    return [
+        run.title,
+        str(run.num_images),
+        *path_cells,
+        *depth_cells,
+        f'{run.rate_hz:.1f}',
+        status_history(run),
+    ]
+
+
+def _folders(sequences: list) -> list[str]:
+    """Return a folder name for each sequence, numbered where two have the same."""
+    names: list[str] = []
+    for sequence in sequences:
+        name, number = sequence.name, 2
+        while name in names:
+            name, number = f'{sequence.name}_{number}', number + 1
+        names.append(name)
+    return names

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+The command line: ``mem3r COMMAND``, each command a module with ``add_arguments`` and ``run``.
+
+Only the module of the command that was asked for is imported, so that help needs no torch and a
+command without ROS needs no ROS. What a user can cause ends in one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import importlib
+import logging
+import os
+import sys
+
+from mem3r_ros import __version__
+
+# command -> module, what it does
+COMMANDS = {
+    'demo': ('mem3r_ros.cli.demo', 'run the real node on the shipped recording'),
+    'replay': ('mem3r_ros.cli.replay', 'play a rosbag2 through the real node'),
+    'run': ('mem3r_ros.cli.run', 'track a bag, a video or a folder of images without ROS'),
+    'evaluate': ('mem3r_ros.cli.evaluate', 'run several sequences and tabulate the errors'),
+    'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
+    'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and fetch weights'),
+    'train': ('mem3r_ros.cli.train', 'train a network by a recipe'),
+    'sample': ('mem3r_ros.data.sample', 'make the shipped recording again'),
+    'doctor': ('mem3r_ros.cli.doctor', 'check this machine and its ROS for what is missing'),
+}
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    :param arguments: words after ``mem3r``; default: those of the process.
+    :return: exit code: 0 done, 2 the user's mistake, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    if not words:
+        parser.print_help()
+        return EXIT_USER_ERROR
+    logging.basicConfig(format='%(levelname)s: %(message)s', level=logging.WARNING)
+    try:
+        args = parser.parse_args(words[:1])
+        module = _module(args.command)
+        command = argparse.ArgumentParser(
+            prog=f'mem3r {args.command}', description=COMMANDS[args.command][1].capitalize() + '.'
+        )
+        module.add_arguments(command)
+        return int(module.run(command.parse_args(words[1:])) or 0)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return EXIT_INTERRUPTED
+    # A user's mistakes arrive as these: UserError is a ValueError. MEM3R_TRACEBACK=1 tells where.
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        if os.environ.get('MEM3R_TRACEBACK'):
+            raise
+        print(f'error: {_one_line(error)}', file=sys.stderr)
+        return EXIT_USER_ERROR
+    except BrokenPipeError:
+        # Whoever read our output, such as head, has had enough.
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    commands = '\n'.join(f'  {name:<10} {text}' for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog='mem3r',
+        usage='mem3r [-h] [--version] COMMAND ...',
+        description='Odometry, depth and coloured points from one camera.',
+        epilog=f'commands:\n{commands}\n\nmem3r COMMAND --help tells more about each.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=f'mem3r_ros {__version__}')
+    parser.add_argument(
+        'command', metavar='COMMAND', choices=COMMANDS, help='one of those listed below'
+    )
+    return parser
+
+
+def _module(command: str) -> object:
+    name = COMMANDS[command][0]
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Without torch, say: the remedy is an installation, not a traceback.
+        raise ValueError(
+            f'mem3r {command} needs the Python package {error.name!r}, which is not installed'
+        ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+if __name__ == '__main__':
+    sys.exit(main())

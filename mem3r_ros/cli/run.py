@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``mem3r run``: a bag, a video or a folder of images through the tracker, no ROS."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mem3r_ros.data import Sequence
+    from mem3r_ros.reports import RunResult
+
+HELP = 'track a bag, a video or a folder of images without ROS'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from mem3r_ros.cli.tracking import add_tracking_arguments
+
+    parser.add_argument('path', metavar='PATH', help='bag, video, data set or folder of images')
+    parser.add_argument(
+        '--output', metavar='DIR', default='run_output', help='folder for the results (run_output)'
+    )
+    add_sequence_arguments(parser)
+    add_tracking_arguments(parser)
+    parser.add_argument(
+        '--depth-every',
+        metavar='N',
+        type=int,
+        default=1,
+        help='write every n-th depth image; 0 writes none (1)',
+    )
+    parser.add_argument(
+        '--rerun', action='store_true', help='also write run.rrd for the Rerun viewer'
+    )
+
+
+def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that choose what is read."""
+    parser.add_argument('--image-topic', metavar='T', help='which images of a bag to read')
+    parser.add_argument('--max-frames', metavar='N', type=int, help='stop after so many images')
+    parser.add_argument('--stride', metavar='N', type=int, default=1, help='read every n-th image')
+    parser.add_argument(
+        '--fps', type=float, help='frame rate of videos and folders that do not tell theirs'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """
+    Track the recording and leave the results.
+
+    :return: 0.
+    :raises UserError: the recording, the model or a setting is of no use.
+    """
+    from mem3r_ros.cli.tracking import config_from, load_network
+    from mem3r_ros.data import open_sequence
+    from mem3r_ros.errors import UserError
+    from mem3r_ros.reports.summary import print_summary
+
+    if args.depth_every < 0:
+        raise UserError(f'--depth-every is {args.depth_every}; it must be 0 or more')
+    sequence = open_sequence(
+        args.path,
+        args.image_topic,
+        stride=args.stride,
+        max_frames=args.max_frames,
+        fps=args.fps,
+    )
+    config = config_from(args)
+    network, device = load_network(config)
+    result = run_sequence(
+        sequence,
+        network,
+        device,
+        config,
+        Path(args.output),
+        depth_every=args.depth_every,
+        use_rerun=args.rerun,
+    )
+    print_summary(result, Path(args.output))
+    return 0
+
+
+def run_sequence(
+    sequence: Sequence,
+    network: Any,
+    device: str,
+    config: Any,
+    output_dir: Path,
+    *,
+    depth_every: int = 1,
+    use_rerun: bool = False,
+) -> RunResult:
+    """
+    Track one sequence with a fresh tracker and write the results, with a progress bar.
+
+    :param sequence: what to read.
+    :param network: a loaded network.
+    :param device: what it runs on.
+    :param config: a RunConfig.
+    :param output_dir: where to write.
+    :param depth_every: write every n-th depth image; 0 writes none.
+    :param use_rerun: also write ``run.rrd``.
+    :return: the result.
+    """
+    from mem3r_ros.cli.progress import progress
+    from mem3r_ros.cli.tracking import device_name, track_sequence
+    from mem3r_ros.config import to_dict
+    from mem3r_ros.data.rerun import open_log
+    from mem3r_ros.reports import RunRecorder
+    from mem3r_ros.tracker import Tracker
+
+    recorder = RunRecorder(
+        output_dir,
+        title=sequence.name,
+        source=sequence.path.name,
+        model=config.model,
+        device=device_name(device),
+        config=to_dict(config),
+        depth_every=depth_every,
+    )
+    tracker = Tracker(network, config.tracking)
+    started_s = time.perf_counter()
+    with (
+        progress(sequence.name, sequence.num_frames) as bar,
+        open_log(output_dir / 'run.rrd' if use_rerun else None) as log,
+    ):
+
+        def on_frame(frame: Any, tracked: Any) -> None:
+            bar.advance('' if tracked is None else tracked.status.value)
+            if log is not None and tracked is not None:
+                log.frame(frame, tracked)
+
+        counts = track_sequence(sequence, tracker, recorder, on_frame)
+    return recorder.finish(
+        truth=sequence.truth,
+        num_images=counts.num_images,
+        num_skipped=sequence.skipped + counts.refused.total(),
+        wall_time_s=time.perf_counter() - started_s,
+        notes=[
+            f'{count} images were refused: {reason}.'
+            for reason, count in counts.refused.most_common(5)
+        ],
+    )

@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What ``run``, ``evaluate`` and ``benchmark`` share: which network, which settings, the loop."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+import time
+from typing import Any
+
+from mem3r_ros.config import from_dict, replace_path, section, setting, to_dict, validate
+from mem3r_ros.data import Sequence, SequenceFrame
+from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.reports import RunRecorder
+from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker, TrackerConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Settings of a run without ROS; names as those of the node's parameters."""
+
+    model: str = setting(
+        'mem3r-tiny', 'preset with shipped weights, .safetensors file, or .pth file of CUT3R'
+    )
+    device: str = setting('auto', 'auto (CUDA if there is one), cpu, cuda or cuda:N')
+    dtype: str = setting(
+        'float32', 'numbers of the network', choices=('float32', 'float16', 'bfloat16')
+    )
+    num_threads: int = setting(0, 'CPU threads of the network; 0: as torch chooses', low=0)
+    tracking: TrackerConfig = section(TrackerConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        validate(self)
+
+
+def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that choose network and settings."""
+    parser.add_argument('--model', help='preset, .safetensors or .pth file (mem3r-tiny)')
+    parser.add_argument('--device', help='auto, cpu, cuda or cuda:N (auto)')
+    parser.add_argument(
+        '--config', metavar='YAML', help='settings: those of config.yaml, or a ROS parameter file'
+    )
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        help='change one setting, e.g. tracking.update_rule=cut3r (repeatable)',
+    )
+
+
+def config_from(args: argparse.Namespace) -> RunConfig:
+    """
+    Put the settings together: defaults, then the file, then the command line.
+
+    :param args: parsed arguments of ``add_tracking_arguments``.
+    :return: the settings in force.
+    :raises UserError: a name is unknown or a value is refused.
+    """
+    config = from_dict(RunConfig, _read_settings(args.config)) if args.config else RunConfig()
+    for name in ('model', 'device'):
+        if getattr(args, name) is not None:
+            config = replace_path(config, name, getattr(args, name))
+    for assignment in args.set:
+        name, equals, text = assignment.partition('=')
+        if not equals:
+            raise UserError(f'--set {assignment!r} has no value; write NAME=VALUE')
+        config = replace_path(config, name, _yaml_value(text))
+    return config
+
+
+def _read_settings(path: str) -> dict[str, Any]:
+    """Read a YAML file of settings; of a ROS parameter file, what concerns the tracker."""
+    import yaml
+
+    try:
+        with open(path, encoding='utf-8') as file:
+            values = yaml.safe_load(file)
+    except OSError as error:
+        raise UserError(f'cannot read the configuration {path}: {error.strerror}') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} is not YAML: {str(error).splitlines()[0]}') from error
+    if not isinstance(values, Mapping):
+        raise UserError(f'{path} holds no settings; expected names and values')
+    node = next(iter(values.values()), None)
+    if isinstance(node, Mapping) and 'ros__parameters' in node:
+        nested = _nested(node['ros__parameters'])
+        return {name: nested[name] for name in to_dict(RunConfig()) if name in nested}
+    return _nested(values)
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``a.b: 1`` into ``a: {b: 1}``; ROS parameter files may have both forms."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        head, _, rest = str(name).partition('.')
+        if rest or isinstance(value, Mapping):
+            inner = _nested({rest: value} if rest else value)
+            nested[head] = nested.get(head, {}) | inner
+        else:
+            nested[head] = value
+    return nested
+
+
+def _yaml_value(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f'{text!r} is not a value: {str(error).splitlines()[0]}') from error
+
+
+def choose_device(name: str) -> str:
+    """
+    Return the torch device of a setting.
+
+    :param name: auto, cpu, cuda or cuda:N.
+    :return: name for torch.
+    :raises UserError: torch does not have that device here.
+    """
+    import torch
+
+    if name == 'auto':
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f'device is {name!r}; choose auto, cpu, cuda or cuda:N') from error
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f'device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu'
+        )
+    return name
+
+
+def device_name(device: str) -> str:
+    """Return what a person calls the device."""
+    import platform
+
+    import torch
+
+    if device.startswith('cuda'):
+        return torch.cuda.get_device_name(device)
+    return f'CPU ({platform.machine()}, {torch.get_num_threads()} threads)'
+
+
+def load_network(config: RunConfig) -> tuple[Any, str]:
+    """
+    Load the network of the settings.
+
+    :param config: settings.
+    :return: the network and its device.
+    :raises UserError: there is no such model or device.
+    """
+    import torch
+
+    from mem3r_ros.model import load_model
+
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    device = choose_device(config.device)
+    return load_model(config.model, device=device, dtype=getattr(torch, config.dtype)), device
+
+
+@dataclass(slots=True)
+class Tracked:
+    """Counts of a pass over a sequence."""
+
+    num_images: int = 0
+    refused: Counter[str] | None = None  # frames that the tracker could not use, by reason
+
+
+def track_sequence(
+    sequence: Sequence, tracker: Tracker, recorder: RunRecorder, on_frame: Any = None
+) -> Tracked:
+    """
+    Track every frame of a sequence into a recorder.
+
+    :param sequence: what to read.
+    :param tracker: a fresh tracker.
+    :param recorder: gets everything.
+    :param on_frame: called with each SequenceFrame and its TrackedFrame, None where refused.
+    :return: counts.
+    """
+    counts = Tracked(refused=Counter())
+    for frame in sequence:
+        counts.num_images += 1
+        started_s = time.perf_counter()
+        try:
+            tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
+        except BadFrame as error:
+            counts.refused[str(error)] += 1
+            if on_frame is not None:
+                on_frame(frame, None)
+            continue
+        total_ms = 1e3 * (time.perf_counter() - started_s)
+        record_frame(recorder, frame, tracked, total_ms)
+        if on_frame is not None:
+            on_frame(frame, tracked)
+    return counts
+
+
+def record_frame(
+    recorder: RunRecorder, frame: SequenceFrame, tracked: TrackedFrame, total_ms: float
+) -> None:
+    """Hand one tracked frame to the recorder."""
+    recorder.add(
+        frame.stamp_ns,
+        tracked.T_odom_camera,
+        depth_m=tracked.depth,
+        intrinsics=tracked.intrinsics,
+        image=frame.image,
+        points=tracked.points,
+        colours=tracked.colours,
+        weights=tracked.weights,
+        status=tracked.status.value,
+        reason=tracked.reason,
+        timings_ms={**tracked.health.stage_ms, 'total': total_ms},
+        true_depth_m=frame.depth_m,
+        camera=frame.camera,
+    )
