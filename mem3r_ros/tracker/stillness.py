@@ -18,8 +18,10 @@ import numpy as np
 from mem3r_ros.tracker.config import StillnessConfig
 
 REFERENCE_WIDTH = 320  # px at which the threshold is stated
-_NUM_CORNERS = 80
+_CELLS_ACROSS = 12
 _MIN_CORNERS = 12
+_MIN_STRENGTH = 0.1  # of the usual cell's best corner
+_BORDER = 4  # px at the edge of the image that are no corners
 
 
 @dataclass(slots=True)
@@ -87,9 +89,28 @@ class Stillness:
 
 
 def _corners(grey: np.ndarray, usable: np.ndarray | None) -> np.ndarray:
-    distance = max(5, grey.shape[1] // 32)
-    corners = cv2.goodFeaturesToTrack(grey, _NUM_CORNERS, 0.02, distance, mask=usable)
-    return np.empty((0, 1, 2), np.float32) if corners is None else corners
+    """
+    Return the best corner of each cell of a grid, [N, 1, 2] float32.
+
+    One per cell, so that something richly textured cannot gather all corners on itself.
+    """
+    cell = max(8, grey.shape[1] // _CELLS_ACROSS)
+    rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
+    if min(rows, columns) == 0:
+        return np.empty((0, 1, 2), np.float32)
+    strength = cv2.cornerMinEigenVal(grey, 3)
+    strength[:_BORDER] = strength[-_BORDER:] = 0.0
+    strength[:, :_BORDER] = strength[:, -_BORDER:] = 0.0
+    if usable is not None:
+        strength[usable == 0] = 0.0
+    blocks = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+    blocks = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, cell * cell)
+    best = blocks.argmax(axis=1)
+    peak = blocks[np.arange(len(blocks)), best]
+    index = np.flatnonzero(peak > _MIN_STRENGTH * np.median(peak))
+    x = index % columns * cell + best[index] % cell
+    y = index // columns * cell + best[index] // cell
+    return np.stack([x, y], axis=-1)[:, None].astype(np.float32)
 
 
 def _difference(anchor: np.ndarray, grey: np.ndarray) -> float:

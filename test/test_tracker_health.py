@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Health: bad stretches are told, survived and never published as confident poses."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from oracle import FRAME_NS, OracleNetwork, adversarial_origin, moving_scene, position_error, run
+import pytest
+
+from mem3r_ros.geometry import invert
+from mem3r_ros.tracker import Status, Tracker, TrackerConfig
+from mem3r_ros.tracker.config import HealthConfig
+
+
+def darkened(scene, indices):
+    images = scene.images.copy()
+    images[list(indices)] = 1
+    return replace(scene, images=images)
+
+
+def step_sizes(tracked):
+    poses = [t.T_odom_camera for t in tracked]
+    return [np.linalg.norm((invert(a) @ b)[:3, 3]) for a, b in pairwise(poses)]
+
+
+def test_the_first_frame_initialises_and_the_second_tracks():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene)
+
+    tracked = run(Tracker(oracle), oracle, range(3))
+
+    assert [t.status for t in tracked] == [Status.INITIALISING, Status.TRACKING, Status.TRACKING]
+
+
+def test_a_dark_frame_is_told_and_the_pose_goes_on_at_constant_velocity():
+    scene = darkened(moving_scene(), [20])
+    oracle = OracleNetwork(scene)
+
+    tracked = run(Tracker(oracle), oracle, range(30))
+
+    assert tracked[20].status is Status.DEGRADED
+    assert tracked[20].reason.startswith('dark')
+    assert tracked[20].depth is None
+    assert position_error(tracked[20], scene.T_odom_camera(20)) < 0.002
+    assert tracked[21].status is Status.TRACKING
+    assert oracle.num_steps == 29
+
+
+def test_after_a_short_dark_stretch_the_true_path_is_met_again_without_a_jump():
+    scene = darkened(moving_scene(), range(15, 20))
+    oracle = OracleNetwork(scene)
+
+    tracked = run(Tracker(oracle), oracle, range(40))
+
+    # The scene turns steadily, so constant velocity is nearly right; what is left is worked off.
+    assert max(step_sizes(tracked)) < 0.06
+    assert position_error(tracked[39], scene.T_odom_camera(39)) < 0.01
+    assert tracked[39].segment == 0
+
+
+def test_doubt_grows_in_the_dark_and_does_not_shrink_at_once():
+    scene = darkened(moving_scene(), range(15, 25))
+    oracle = OracleNetwork(scene)
+
+    tracked = run(Tracker(oracle), oracle, range(30))
+
+    variances = [np.trace(t.covariance[:3, :3]) for t in tracked]
+    assert all(b > a for a, b in pairwise(variances[14:25]))
+    assert variances[24] > 10 * variances[14]
+    assert np.isfinite(tracked[24].covariance).all()
+
+
+def test_a_long_dark_stretch_is_lost_then_held_then_a_new_segment_starts_by_itself():
+    scene = darkened(moving_scene(), range(10, 30))
+    oracle = OracleNetwork(scene, origin=adversarial_origin)
+
+    tracked = run(Tracker(oracle), oracle, range(40))
+
+    assert tracked[12].status is Status.DEGRADED
+    assert tracked[25].status is Status.LOST
+    assert (tracked[29].T_odom_camera == tracked[20].T_odom_camera).all()  # held
+    assert (tracked[29].twist == 0).all()
+    assert tracked[30].status is Status.DEGRADED
+    assert tracked[30].segment == 1
+    assert tracked[31].status is Status.TRACKING
+    moved = invert(tracked[31].T_odom_camera) @ tracked[39].T_odom_camera
+    true = invert(scene.T_world_camera[31]) @ scene.T_world_camera[39]
+    assert np.allclose(moved, true, atol=1e-6)
+    assert max(step_sizes(tracked)) < 0.06
+
+
+def test_covariance_stays_finite_and_moderate_when_lost_for_an_hour():
+    scene = darkened(moving_scene(), range(5, 40))
+    oracle = OracleNetwork(scene)
+    tracker = Tracker(oracle)
+    run(tracker, oracle, range(5))
+    oracle.now = 5
+
+    for minute in range(60):
+        tracked = tracker.track(scene.frame(5, 10 * FRAME_NS + minute * 60 * 10**9))
+
+    assert tracked.status is Status.LOST
+    assert np.linalg.eigvalsh(tracked.covariance).min() > -1e-9
+    assert np.diag(tracked.covariance).max() <= 1e4 + 1e-6
+    assert np.diag(tracked.covariance)[:3].min() > 100.0
+
+
+def test_a_blurred_frame_is_degraded_and_not_remembered():
+    scene = moving_scene()
+    images = scene.images.copy()
+    images[20] = cv2.GaussianBlur(images[20], (0, 0), 4)
+    oracle = OracleNetwork(replace(scene, images=images))
+
+    tracked = run(Tracker(oracle), oracle, range(25))
+
+    assert tracked[20].status is Status.DEGRADED
+    assert tracked[20].reason.startswith('blurred')
+    assert oracle.updates[20] is False
+    assert tracked[20].depth is not None
+    assert tracked[21].status is Status.TRACKING
+    assert position_error(tracked[24], scene.T_odom_camera(24)) < 1e-6
+
+
+def test_a_scene_with_little_detail_is_accepted_after_a_while():
+    scene = moving_scene(120)
+    images = scene.images.copy()
+    images[20:] = np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in images[20:]])
+    oracle = OracleNetwork(replace(scene, images=images))
+
+    tracked = run(Tracker(oracle), oracle, range(120), ())
+
+    assert tracked[21].status is Status.DEGRADED
+    assert tracked[119].status is Status.TRACKING
+
+
+def test_a_wild_pose_is_not_believed():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, wild=[20])
+
+    tracked = run(Tracker(oracle), oracle, range(30))
+
+    assert tracked[20].status is Status.DEGRADED
+    assert 'implausible motion' in tracked[20].reason
+    assert max(step_sizes(tracked)) < 0.06
+    assert position_error(tracked[29], scene.T_odom_camera(29)) < 0.01
+
+
+@pytest.mark.parametrize(('name', 'value'), [('max_speed', 0.1), ('max_turn_rate', 0.05)])
+def test_motion_limits_are_settings(name, value):
+    scene = moving_scene()
+    oracle = OracleNetwork(scene)
+    config = TrackerConfig(health=HealthConfig(**{name: value}))
+
+    tracked = run(Tracker(oracle, config), oracle, range(3))
+
+    assert 'implausible motion' in tracked[2].reason
+
+
+def test_endless_nonsense_is_lost_and_never_looks_confident():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, wild=range(10, 40, 2))
+
+    tracked = run(Tracker(oracle), oracle, range(40))
+
+    assert max(step_sizes(tracked)) < 0.1
+    assert np.trace(tracked[39].covariance) > 10 * np.trace(tracked[9].covariance)
+
+
+def test_low_confidence_is_told_widens_the_covariance_and_is_not_remembered():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, confidence=lambda index: 1.2 if index == 20 else 3.0)
+    tracker = Tracker(oracle)
+    run(tracker, oracle, range(20))
+    before = tracker.state
+
+    doubtful = run(tracker, oracle, [20])[0]
+
+    assert doubtful.status is Status.DEGRADED
+    assert 'low confidence' in doubtful.reason
+    assert tracker.state is before
+    assert run(tracker, oracle, [21])[0].status is Status.TRACKING
+
+
+def test_lasting_doubt_starts_a_new_segment_without_a_jump():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, confidence=lambda index: 1.2 if index >= 15 else 3.0)
+
+    tracked = run(Tracker(oracle), oracle, range(40))
+
+    assert tracked[20].status is Status.DEGRADED
+    assert tracked[39].segment >= 1
+    assert tracked[39].status is Status.TRACKING
+    assert position_error(tracked[39], scene.T_odom_camera(39)) < 1e-6
+
+
+def test_a_spoilt_memory_is_rolled_back():
+    scene = moving_scene(80)
+    oracle = OracleNetwork(scene, poison=[50])
+
+    tracked = run(Tracker(oracle), oracle, range(80))
+
+    assert tracked[50].status is Status.TRACKING  # the frame itself looked fine
+    assert all(t.status is Status.TRACKING for t in tracked[51:])
+    assert tracked[79].segment == 0
+    assert position_error(tracked[79], scene.T_odom_camera(79)) < 1e-6
+
+
+def test_a_silent_camera_is_stale_input_and_starts_a_new_segment():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, origin=adversarial_origin)
+    tracker = Tracker(oracle)
+    before = run(tracker, oracle, range(10))[-1]
+    oracle.now = 30
+
+    after = tracker.track(scene.frame(30, 10 * FRAME_NS + 5 * 10**9))
+
+    assert after.status is Status.DEGRADED
+    assert after.reason.startswith('stale input (5.0 s')
+    assert after.segment == 1
+    assert np.trace(after.covariance) > 10 * np.trace(before.covariance)
+    coasted = np.linalg.norm(after.T_odom_camera[:3, 3] - before.T_odom_camera[:3, 3])
+    assert coasted == pytest.approx(0.5 * np.linalg.norm(before.twist[:3]), rel=0.1)
+
+
+def test_each_stage_tells_its_milliseconds():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene)
+
+    tracked = run(Tracker(oracle), oracle, range(3))[-1]
+
+    assert {'prepare', 'stillness', 'network', 'judge', 'odometry', 'products'} == set(
+        tracked.health.stage_ms
+    )
+    assert all(0 <= spent < 1000 for spent in tracked.health.stage_ms.values())

@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever comes in: counted, told once a second at most, survived."""
+
+from dataclasses import replace
+
+import numpy as np
+from oracle import FRAME_NS, OracleNetwork, moving_scene, position_error, run
+import pytest
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.tracker import BadFrame, CameraFrame, Status, Tracker
+
+SCENE = moving_scene()
+
+
+def started():
+    oracle = OracleNetwork(SCENE)
+    tracker = Tracker(oracle)
+    run(tracker, oracle, range(10))
+    oracle.now = 10
+    return tracker, oracle
+
+
+def goes_on(tracker, oracle):
+    """Check that the stream is unharmed: the next frame is right."""
+    tracked = run(tracker, oracle, [11])[0]
+    assert tracked.status is Status.TRACKING
+    assert position_error(tracked, SCENE.T_odom_camera(11)) < 1e-6
+    return tracked
+
+
+USELESS = {
+    'wrong size': np.zeros((24, 32, 3), np.uint8),
+    'not finite': np.full((48, 64, 3), np.nan, np.float32),
+    'not an image': np.zeros((48, 64, 2), np.uint8),
+}
+
+
+@pytest.mark.parametrize('reason', sorted(USELESS))
+def test_a_useless_image_is_refused_and_counted_and_the_stream_goes_on(reason):
+    tracker, oracle = started()
+
+    with pytest.raises(BadFrame):
+        tracker.track(CameraFrame(11 * FRAME_NS, USELESS[reason]))
+
+    assert goes_on(tracker, oracle).health.counts == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    'image', [None, 'text', np.zeros(5), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4), int)]
+)
+def test_what_is_no_image_is_refused(image):
+    tracker, oracle = started()
+
+    with pytest.raises(BadFrame):
+        tracker.track(CameraFrame(11 * FRAME_NS, image))
+
+    goes_on(tracker, oracle)
+
+
+@pytest.mark.parametrize(
+    ('stamp_ns', 'reason'), [(10 * FRAME_NS, 'repeated stamp'), (FRAME_NS, 'backward stamp')]
+)
+def test_repeated_and_backward_stamps_are_refused(stamp_ns, reason):
+    tracker, oracle = started()
+
+    with pytest.raises(BadFrame, match='stamp'):
+        tracker.track(SCENE.frame(10, stamp_ns))
+
+    assert goes_on(tracker, oracle).health.counts == {reason: 1}
+
+
+def test_a_black_image_gives_a_pose_by_continuity_and_no_depth():
+    tracker, oracle = started()
+
+    tracked = tracker.track(CameraFrame(11 * FRAME_NS, np.zeros((48, 64, 3), np.uint8)))
+
+    assert tracked.status is Status.DEGRADED
+    assert tracked.reason.startswith('dark')
+    assert tracked.depth is None
+    assert tracked.points is None
+    goes_on(tracker, oracle)
+
+
+def test_a_black_first_image_is_survived():
+    oracle = OracleNetwork(SCENE)
+    tracker = Tracker(oracle)
+
+    first = tracker.track(CameraFrame(1, np.zeros((48, 64, 3), np.uint8)))
+
+    assert first.status is Status.INITIALISING
+    assert run(tracker, oracle, range(3))[-1].status is Status.TRACKING
+
+
+def test_a_mask_of_the_wrong_shape_is_left_out():
+    tracker, oracle = started()
+
+    tracked = tracker.track(SCENE.frame(10, mask=np.ones((5, 5), bool)))
+
+    assert 'mask' in tracked.notice
+    assert tracked.health.counts == {'mask of wrong shape': 1}
+    assert np.isfinite(tracked.depth).all()
+    goes_on(tracker, oracle)
+
+
+def test_a_calibration_of_another_size_is_left_out():
+    tracker, oracle = started()
+    camera = Intrinsics(500.0, 500.0, 320.0, 240.0, 640, 480)
+
+    tracked = tracker.track(SCENE.frame(10, camera=camera))
+
+    assert 'calibration' in tracked.notice
+    assert tracked.intrinsics.fx == pytest.approx(SCENE.camera.fx, rel=0.01)  # estimated
+    goes_on(tracker, oracle)
+
+
+def test_users_are_told_once_a_second_at_most():
+    tracker, _ = started()
+    told = 0
+    for index in range(40):
+        tracked = tracker.track(
+            SCENE.frame(10, (11 + index) * FRAME_NS, mask=np.ones((5, 5), bool))
+        )
+        told += bool(tracked.notice)
+
+    assert told == 4
+    assert tracked.health.counts == {'mask of wrong shape': 40}
+
+
+def test_refusals_say_whether_to_tell():
+    tracker, _ = started()
+    tell = []
+    for _ in range(5):
+        with pytest.raises(BadFrame) as caught:
+            tracker.track(SCENE.frame(10, 10 * FRAME_NS))
+        tell.append(caught.value.tell)
+
+    assert tell == [True, False, False, False, False]
+
+
+def test_another_size_is_believed_when_it_stays():
+    tracker, oracle = started()
+    refused = 0
+    for index in range(10, 30):
+        oracle.now = index
+        image = np.repeat(np.repeat(SCENE.images[index], 2, axis=0), 2, axis=1)
+        try:
+            tracked = tracker.track(CameraFrame((index + 1) * FRAME_NS, image))
+        except BadFrame:
+            refused += 1
+
+    assert refused == 9
+    assert tracked.status is Status.TRACKING
+    assert tracked.segment == 1
+
+
+def grey_16_bit(image):
+    return image[..., 0].astype(np.uint16) << 4
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda image: image[..., 0],
+        lambda image: image[..., :1],
+        lambda image: np.concatenate([image, image[..., :1]], axis=2),
+        grey_16_bit,
+        lambda image: (image / 255).astype(np.float32),
+        lambda image: image[:, ::-1][:, ::-1],
+    ],
+    ids=['grey', 'one channel', 'alpha', '12 in 16 bits', 'float', 'not contiguous'],
+)
+def test_other_kinds_of_image_are_taken(change):
+    oracle = OracleNetwork(SCENE)
+    tracker = Tracker(oracle)
+    for index in range(5):
+        oracle.now = index
+        frame = replace(SCENE.frame(index), image_rgb_uint8=change(SCENE.images[index]))
+        tracked = tracker.track(frame)
+
+    assert tracked.status is Status.TRACKING
+    assert tracked.colours.std() > 20
+
+
+@pytest.mark.parametrize('size', [(48, 64), (50, 50), (63, 47), (101, 33), (31, 64)])
+def test_portrait_square_and_odd_sizes_are_taken(size):
+    from mem3r_ros.model import ModelConfig, build_model
+
+    model = build_model(ModelConfig.preset('mem3r-tiny')).eval()
+    image = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    camera = Intrinsics(50.0, 50.0, size[0] / 2, size[1] / 2, *size)
+
+    tracked = Tracker(model).track(CameraFrame(1, image, camera))
+
+    height, width = tracked.depth.shape
+    assert (tracked.intrinsics.width, tracked.intrinsics.height) == (width, height)
+    assert len(tracked.points) > 0

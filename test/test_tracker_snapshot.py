@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots: going on from one gives the same numbers as never having stopped."""
+
+from dataclasses import replace
+
+import numpy as np
+from oracle import OracleNetwork, adversarial_unit, moving_scene, run
+import pytest
+from safetensors.torch import load_file, save_file
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.tracker import Tracker, TrackerConfig
+from mem3r_ros.tracker.config import ScaleConfig
+
+CONFIG = TrackerConfig(reset_interval=7, scale=ScaleConfig(source='distance', distance_m=3.0))
+
+
+def same(first, second):
+    assert first.stamp_ns == second.stamp_ns
+    assert (first.T_odom_camera == second.T_odom_camera).all()
+    assert (first.covariance == second.covariance).all()
+    assert (first.twist == second.twist).all()
+    assert first.status is second.status
+    assert first.segment == second.segment
+    assert first.scale == second.scale
+    if first.depth is not None:
+        assert np.array_equal(first.depth, second.depth, equal_nan=True)
+
+
+def stormy_oracle():
+    scene = moving_scene(80)
+    images = scene.images.copy()
+    images[[22, 23, 24, 45]] = 1
+    return OracleNetwork(
+        replace(scene, images=images), unit=adversarial_unit, pose_noise=0.002, poison=[60]
+    )
+
+
+@pytest.mark.parametrize('at', [1, 10, 23, 40, 62])
+def test_a_restored_stream_gives_the_same_numbers(tmp_path, at):
+    oracle = stormy_oracle()
+    tracker = Tracker(oracle, CONFIG)
+    run(tracker, oracle, range(at))
+    tracker.snapshot(tmp_path / 'stream.safetensors')
+    expected = run(tracker, oracle, range(at, 80))
+
+    restored = Tracker(oracle, CONFIG)
+    restored.restore(tmp_path / 'stream.safetensors')
+
+    for first, second in zip(expected, run(restored, oracle, range(at, 80))):
+        same(first, second)
+
+
+def test_a_snapshot_in_memory_is_not_touched_by_later_frames():
+    oracle = stormy_oracle()
+    tracker = Tracker(oracle, CONFIG)
+    run(tracker, oracle, range(10))
+    snapshot = tracker.snapshot()
+    expected = run(tracker, oracle, range(10, 20))
+
+    for _ in range(2):
+        tracker.restore(snapshot)
+        for first, second in zip(expected, run(tracker, oracle, range(10, 20))):
+            same(first, second)
+
+
+def test_the_real_network_goes_on_to_the_bit(tmp_path):
+    from mem3r_ros.model import ModelConfig, build_model
+
+    model = build_model(ModelConfig.preset('mem3r-tiny')).eval()
+    scene = moving_scene(12, (128, 96))
+    config = TrackerConfig(reset_interval=4, update_rule='filt3r')
+    tracker = Tracker(model, config)
+    for index in range(6):
+        tracker.track(scene.frame(index))
+    tracker.snapshot(tmp_path / 'stream.safetensors')
+    expected = [tracker.track(scene.frame(index)) for index in range(6, 10)]
+
+    restored = Tracker(model, config)
+    restored.restore(tmp_path / 'stream.safetensors')
+
+    for index, first in enumerate(expected):
+        same(first, restored.track(scene.frame(6 + index)))
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    oracle = stormy_oracle()
+    tracker = Tracker(oracle, CONFIG)
+    run(tracker, oracle, range(3))
+    path = tmp_path / 'stream.safetensors'
+    tracker.snapshot(path)
+    before = path.read_bytes()
+
+    def full_disk(_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full_disk)
+    with pytest.raises(UserError, match='No space left'):
+        tracker.snapshot(path)
+
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_are_no_snapshot_are_refused(tmp_path):
+    oracle = stormy_oracle()
+    tracker = Tracker(oracle, CONFIG)
+    path = tmp_path / 'stream.safetensors'
+    with pytest.raises(UserError, match='cannot read'):
+        tracker.restore(path)
+    path.write_bytes(b'not a snapshot at all')
+    with pytest.raises(UserError, match='cannot read'):
+        tracker.restore(path)
+    tracker.snapshot(path)
+    tensors = load_file(path)
+    save_file(tensors, path, {'format': 'something else'})
+    with pytest.raises(UserError, match='no snapshot'):
+        tracker.restore(path)
+    save_file(tensors, path, {'format': 'mem3r_ros stream', 'version': '0', 'values': '{}'})
+    with pytest.raises(UserError, match='version 0'):
+        tracker.restore(path)
+
+
+def test_a_snapshot_of_another_network_is_refused():
+    oracle, other = stormy_oracle(), OracleNetwork(moving_scene(10, (96, 64)))
+    snapshot = Tracker(oracle, CONFIG).snapshot()
+
+    with pytest.raises(UserError, match='another network'):
+        Tracker(other, CONFIG).restore(snapshot)
+
+
+def test_a_refused_snapshot_leaves_the_stream_as_it_was(tmp_path):
+    oracle = stormy_oracle()
+    tracker = Tracker(oracle, CONFIG)
+    run(tracker, oracle, range(5))
+    snapshot = tracker.snapshot()
+    del snapshot.values['segments.index']
+
+    with pytest.raises(UserError, match=r'lacks segments\.index'):
+        tracker.restore(snapshot)
+
+    assert run(tracker, oracle, [5])[0].stamp_ns == 600_000_000
+
+
+def test_snapshots_do_not_grow_with_the_stream():
+    oracle = OracleNetwork(moving_scene(80))
+    tracker = Tracker(oracle)
+    sizes = []
+    for start in range(0, 80, 20):
+        run(tracker, oracle, range(start, start + 20), ())
+        tensors = tracker.snapshot().tensors.values()
+        sizes.append(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+    assert sizes[-1] - sizes[1] <= 40  # corners of the newest image
