@@ -22,6 +22,10 @@ from rclpy.utilities import get_rmw_implementation_identifier
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 # A shared-memory segment that holds at least two 1280x720 pictures.
 _MIN_SEGMENT_BYTES = 8_000_000
+_OTHER_TRANSPORT = {
+    'sensor_msgs/msg/Image': ('sensor_msgs/msg/CompressedImage', 'compressed'),
+    'sensor_msgs/msg/CompressedImage': ('sensor_msgs/msg/Image', 'raw'),
+}
 _FUTURE_S = 1.0
 _OLD_S = 5.0
 
@@ -91,28 +95,26 @@ def check_publishers(
 
 def _nobody(node: Node, kind: str, role: str) -> str:
     """Say that a topic has no publisher, and which topics of its kind there are instead."""
-    others = sorted(
-        name
-        for name, kinds in node.get_topic_names_and_types()
-        if kind in kinds and node.count_publishers(name)
-    )
     message = f'nobody publishes {kind} here: start the driver'
-    if others:
-        message += f', or remap {role} to one of {", ".join(others[:6])}'
-    other_kind = {
-        'sensor_msgs/msg/Image': 'sensor_msgs/msg/CompressedImage',
-        'sensor_msgs/msg/CompressedImage': 'sensor_msgs/msg/Image',
-    }.get(kind)
-    if not others and other_kind:
-        transport = 'compressed' if other_kind.endswith('CompressedImage') else 'raw'
-        found = [
-            name
-            for name, kinds in node.get_topic_names_and_types()
-            if other_kind in kinds and node.count_publishers(name)
-        ]
-        if found:
-            message += f', or set image_transport to {transport} ({", ".join(sorted(found)[:6])})'
+    if others := topics_of(node, kind):
+        return f'{message}, or remap {role} to one of {", ".join(others[:6])}'
+    other_kind, transport = _OTHER_TRANSPORT.get(kind, ('', ''))
+    if others := topics_of(node, other_kind):
+        return f'{message}, or set image_transport to {transport} ({", ".join(others[:6])})'
     return message
+
+
+def topics_of(node: Node, kind: str) -> list[str]:
+    """Return the topics of a type that somebody else publishes, sorted."""
+    found = []
+    for name, kinds in node.get_topic_names_and_types():
+        if kind not in kinds:
+            continue
+        publishers = node.get_publishers_info_by_topic(name)
+        us = node.get_name(), node.get_namespace()
+        if any((info.node_name, info.node_namespace) != us for info in publishers):
+            found.append(name)
+    return sorted(found)
 
 
 def check_clock(node: Node) -> list[Finding]:

@@ -192,7 +192,9 @@ class Mem3rNode(LifecycleNode):
 
     def reset(self) -> str:
         """Forget memory, path and map; odometry goes on from the last pose."""
-        return self._on_worker(self.work.reset)
+        answer = self._on_worker(self.work.reset)
+        self._on_publishing(self.output.forget)
+        return answer
 
     def pause(self) -> str:
         """Ignore images until ``resume``; the stream is kept."""
@@ -237,9 +239,9 @@ class Mem3rNode(LifecycleNode):
         if self.inputs is not None:
             self.inputs.config = config
         if self.tracker is not None and self._worker is not None:
-            self._worker.post(lambda: self.tracker.reconfigure(config.tracking))
+            self._worker.post(lambda: self.tracker.configure(config.tracking))
         elif self.tracker is not None:
-            self.tracker.reconfigure(config.tracking)
+            self.tracker.configure(config.tracking)
         return answer
 
     def _on_time_jump(self, jump: TimeJump) -> None:
@@ -287,11 +289,11 @@ class Mem3rNode(LifecycleNode):
     def _send(self, result: Result) -> None:
         self._publishing.mailbox.put(result)
 
-    def _on_worker(self, action: Callable[[], str]) -> str:
+    def _on_worker(self, action: Callable[[], Any]) -> Any:
         self._active_inputs()
         return self._worker.call(action)
 
-    def _on_publishing(self, action: Callable[[], str]) -> str:
+    def _on_publishing(self, action: Callable[[], Any]) -> Any:
         self._active_inputs()
         return self._publishing.call(action)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mem3r_ros.geometry import adjoint, hat, invert, matrix, orthonormalise
+from mem3r_ros.geometry import T_FLU_OPTICAL, adjoint, hat, invert, matrix, orthonormalise
 
 # What the planar mode claims to know about z, roll and pitch: exact, but still invertible.
 _PLANAR_VARIANCE = 1e-9
@@ -48,6 +48,8 @@ class BaseOdometry:
         self._T_odom_initial = T_odom_initial
         self._T_odom_next = T_odom_initial
         self._T_odom_start: np.ndarray | None = None
+        # The tracker's first camera; a saved stream that is loaded at the start hangs on it too.
+        self._T_start_anchor: np.ndarray | None = T_FLU_OPTICAL
         self.T_odom_base: np.ndarray | None = None
 
     def start_over(self) -> None:
@@ -64,7 +66,8 @@ class BaseOdometry:
             self._T_odom_next = T_odom_base
         elif self.T_odom_base is not None:
             self._T_odom_next = self.T_odom_base
-        self._T_odom_start = None
+        if self.T_odom_base is not None:
+            self._T_odom_start = self._T_start_anchor = None
 
     def motion(
         self,
@@ -88,7 +91,8 @@ class BaseOdometry:
         """
         T_camera_base = invert(T_base_camera)
         if self._T_odom_start is None:
-            self._T_odom_start = self._T_odom_next @ T_base_camera @ invert(T_start_camera)
+            anchor = T_start_camera if self._T_start_anchor is None else self._T_start_anchor
+            self._T_odom_start = self._T_odom_next @ T_base_camera @ invert(anchor)
         T_odom_camera = self._T_odom_start @ T_start_camera
         # Rounding of many products would slowly make the rotation a little less than one.
         T_odom_base = orthonormalise(T_odom_camera @ T_camera_base)

@@ -80,7 +80,7 @@ class Output:
         if result.start is Start.SESSION:
             self.start_over()
         elif result.start is Start.GOES_ON:
-            self.go_on()
+            self.odometry.go_on_from()
         published: list[str] = []
         tracked = result.tracked
         if tracked is not None:
@@ -108,12 +108,7 @@ class Output:
     def start_over(self) -> None:
         """Begin a new session: odometry at the initial pose, nothing remembered."""
         self.odometry.start_over()
-        self._forget()
-
-    def go_on(self) -> None:
-        """Expect a new origin of the tracker: odometry goes on, path and map start afresh."""
-        self.odometry.go_on_from()
-        self._forget()
+        self.forget()
 
     def take_hint(self, T_odom_base: np.ndarray) -> str:
         """
@@ -149,7 +144,8 @@ class Output:
         write_ply(path, points, self.map.colours())
         return f'{len(points)} points in {self.config.odom_frame} written to {path}'
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Empty path, trajectory and map."""
         self.path.clear()
         self.trajectory.clear()
         self.map.clear()

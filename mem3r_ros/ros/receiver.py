@@ -151,9 +151,11 @@ class Receiver:
         if pending.points is not None:
             recorder.add_points(stamp, *points_from_message(pending.points))
         recorder.add_status(stamp, state, status.get('reason', ''))
-        recorder.add_timings(
-            {name[3:]: float(value) for name, value in status.items() if name.startswith('ms.')}
-        )
+        times = {n[3:]: float(value) for n, value in status.items() if n.startswith('ms.')}
+        if 'total' in times:
+            # An image of a recording waits for its turn; that is no time of the node.
+            times['total'] -= times.pop('wait', 0.0)
+        recorder.add_timings(times)
 
 
 def depth_from_message(message: Image) -> np.ndarray:

@@ -97,11 +97,9 @@ class Work:
         self._start = Start.SESSION
 
     def reset(self) -> str:
-        """Forget what the network remembers; odometry goes on from the last pose."""
-        self.tracker.reset()
-        if self._start is Start.NO:
-            self._start = Start.GOES_ON
-        return 'memory, path and map are empty; odometry goes on from the last pose'
+        """Forget what the network remembers; odometry goes on without a step."""
+        self.tracker.request_reset()
+        return 'memory, path and map are forgotten; odometry goes on without a step'
 
     def restore(self, path: Path) -> str:
         """Take a saved state; odometry goes on from the last pose, if there is one."""

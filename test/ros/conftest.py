@@ -117,3 +117,57 @@ def spin_until(ros_executor: Any) -> Callable[..., bool]:
         return True
 
     return spin
+
+
+@pytest.fixture(scope='session')
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small network with random weights as a file."""
+    from node_harness import save_small_model
+
+    return save_small_model(tmp_path_factory.mktemp('model') / 'small.safetensors')
+
+
+@pytest.fixture
+def start_node(ros_context: Any, model_file: Path) -> Iterator[Callable[..., Any]]:
+    """Return a function that runs the node in this process; see ``node_harness.RunningNode``."""
+    from node_harness import RunningNode
+
+    running = []
+
+    def start(
+        *, remappings: tuple[str, ...] = (), options: dict[str, Any] | None = None, **parameters
+    ) -> Any:
+        settings = {
+            'model': str(model_file),
+            'warm_up_size': [0, 0],
+            'input_policy': 'all',
+            'mount': 'standalone',
+            'input.camera_info_wait': 0.0,
+            'autostart': True,
+        }
+        settings.update({name.replace('__', '.'): value for name, value in parameters.items()})
+        node = RunningNode(ros_context, settings, remappings, **(options or {}))
+        running.append(node)
+        if settings['autostart']:
+            node.node.start_by_itself()
+        return node.node
+
+    yield start
+    for node in running:
+        node.stop()
+
+
+@pytest.fixture
+def camera(make_node: Callable[..., Any]) -> Any:
+    """Return a camera that publishes small pictures."""
+    from node_harness import Camera
+
+    return Camera(make_node('test_camera'))
+
+
+@pytest.fixture
+def listener(make_node: Callable[..., Any]) -> Any:
+    """Return somebody who keeps all messages."""
+    from node_harness import Listener
+
+    return Listener(make_node('test_listener'))

@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+The names that users rely on: topics, services, parameters. Growing them is a decision.
+
+Remappings, parameter files and dashboards of users hold these names; whoever changes one breaks
+robots that nobody here can see.
+"""
+
+from lifecycle_msgs.srv import GetState
+from node_harness import call
+import yaml
+
+from mem3r_ros.ros.parameters import TABLE_BEGIN, TABLE_END, default_yaml, parameter_table
+
+SUBSCRIPTIONS = {
+    '/image': 'sensor_msgs/msg/Image',
+    '/camera_info': 'sensor_msgs/msg/CameraInfo',
+    '/mask': 'sensor_msgs/msg/Image',
+    '/wheel_odom': 'nav_msgs/msg/Odometry',
+    '/pose_hint': 'geometry_msgs/msg/PoseWithCovarianceStamped',
+    '/tf': 'tf2_msgs/msg/TFMessage',
+    '/tf_static': 'tf2_msgs/msg/TFMessage',
+}
+PUBLISHERS = {
+    '/odom': 'nav_msgs/msg/Odometry',
+    '/pose': 'geometry_msgs/msg/PoseWithCovarianceStamped',
+    '/path': 'nav_msgs/msg/Path',
+    '/depth/image': 'sensor_msgs/msg/Image',
+    '/depth/camera_info': 'sensor_msgs/msg/CameraInfo',
+    '/confidence/image': 'sensor_msgs/msg/Image',
+    '/points': 'sensor_msgs/msg/PointCloud2',
+    '/map/points': 'sensor_msgs/msg/PointCloud2',
+    '/status': 'diagnostic_msgs/msg/DiagnosticArray',
+    '/diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
+    '/tf': 'tf2_msgs/msg/TFMessage',
+    '/mem3r/transition_event': 'lifecycle_msgs/msg/TransitionEvent',
+}
+SERVICES = {
+    f'/mem3r/{name}': 'std_srvs/srv/Trigger'
+    for name in (
+        'reset',
+        'pause',
+        'resume',
+        'save_state',
+        'load_state',
+        'save_trajectory',
+        'save_map',
+    )
+}
+# The node's own parameters; those of tracking.* belong to the tracker and are only counted on
+# to exist by group.
+PARAMETERS = {
+    'model',
+    'device',
+    'dtype',
+    'num_threads',
+    'warm_up_size',
+    'autostart',
+    'image_transport',
+    'input_policy',
+    'mount',
+    'odom_frame',
+    'base_frame',
+    'publish_tf',
+    'initial_base_pose',
+    'two_d_mode',
+    'transform_time_offset',
+    'wait_for_transform',
+    'when_lost',
+    'publish_odom',
+    'publish_depth',
+    'publish_points',
+    'image_qos',
+    'camera_info_qos',
+    'odom_qos',
+    'depth_qos',
+    'points_qos',
+    'map_qos',
+    'output_directory',
+    'input.queue_size',
+    'input.max_rate',
+    'input.camera_frame',
+    'input.camera_info_wait',
+    'input.mask_max_age',
+    'input.time_jump',
+    'depth.invalid_value',
+    'path.rate',
+    'path.max_poses',
+    'path.trajectory_max_poses',
+    'map.accumulate',
+    'map.voxel_size',
+    'map.max_points',
+    'map.rate',
+    'diagnostics.rate',
+    'diagnostics.silence',
+}
+TRACKING = {
+    'tracking.update_rule',
+    'tracking.reset_interval',
+    'tracking.cloud.stride',
+    'tracking.cloud.max_depth_m',
+    'tracking.cloud.edge_ratio',
+    'tracking.depth.resolution',
+    'tracking.depth.min_confidence',
+    'tracking.depth.max_range_m',
+    'tracking.scale.source',
+    'tracking.scale.factor',
+    'tracking.scale.camera_height_m',
+    'tracking.stillness.enabled',
+    'tracking.health.max_speed',
+    'tracking.health.max_turn_rate',
+    'tracking.health.lost_after_s',
+}
+
+
+def of_node(pairs):
+    names = dict(pairs)
+    hidden = ('/rosout', '/parameter_events', '/clock')
+    return {name: kinds[0] for name, kinds in names.items() if name not in hidden}
+
+
+def test_topics_have_the_names_and_types_that_users_rely_on(start_node):
+    node = start_node(mount='tf')
+
+    heard = of_node(node.get_subscriber_names_and_types_by_node('mem3r', '/'))
+    sent = of_node(node.get_publisher_names_and_types_by_node('mem3r', '/'))
+
+    assert heard == SUBSCRIPTIONS
+    assert sent == PUBLISHERS
+
+
+def test_compressed_transport_listens_to_the_usual_topic(start_node):
+    node = start_node(image_transport='compressed')
+
+    heard = of_node(node.get_subscriber_names_and_types_by_node('mem3r', '/'))
+
+    assert heard['/image/compressed'] == 'sensor_msgs/msg/CompressedImage'
+    assert '/image' not in heard
+
+
+def test_services_have_the_names_and_types_that_users_rely_on(start_node):
+    node = start_node()
+
+    offered = of_node(node.get_service_names_and_types_by_node('mem3r', '/'))
+
+    assert SERVICES.items() <= offered.items()
+    assert '/mem3r/change_state' in offered
+
+
+def test_parameters_have_the_names_that_users_rely_on(start_node):
+    node = start_node(autostart=False)
+
+    names = set(node.get_parameters_by_prefix(''))
+    own = {name for name in names if not name.startswith('tracking.')}
+
+    # What ROS itself adds differs between distributions.
+    added = {'use_sim_time', 'start_type_description_service'}
+    assert {name for name in own - added if not name.startswith('qos_overrides')} == PARAMETERS
+    assert names >= TRACKING
+
+
+def test_a_namespace_moves_everything_but_tf_and_diagnostics(start_node, make_node, spin_until):
+    node = start_node(remappings=('__ns:=/robot1',))
+
+    sent = set(of_node(node.get_publisher_names_and_types_by_node('mem3r', '/robot1')))
+
+    assert '/robot1/odom' in sent
+    assert all(name.startswith('/robot1/') for name in sent if name not in ('/tf', '/diagnostics'))
+    state = call(make_node('asker'), spin_until, GetState, '/robot1/mem3r/get_state')
+    assert state.current_state.label == 'active'
+
+
+def test_the_shipped_parameter_file_is_the_code_s_defaults(repository_dir):
+    text = (repository_dir / 'config' / 'default.yaml').read_text(encoding='utf-8')
+
+    assert text == default_yaml(), 'run: python -m mem3r_ros.ros.parameters'
+    assert set(yaml.safe_load(text)) == {'/**'}
+
+
+def test_the_table_in_the_docs_is_the_code_s_defaults(repository_dir):
+    text = (repository_dir / 'docs' / 'ros.md').read_text(encoding='utf-8')
+
+    table = text.partition(TABLE_BEGIN)[2].partition(TABLE_END)[0].strip()
+
+    assert table == parameter_table().strip(), 'run: python -m mem3r_ros.ros.parameters'
+
+
+def test_other_parameter_files_hold_only_lines_that_differ(repository_dir):
+    defaults = flat(yaml.safe_load(default_yaml())['/**']['ros__parameters'])
+
+    for name in ('indoor.yaml', 'outdoor.yaml'):
+        text = (repository_dir / 'config' / name).read_text(encoding='utf-8')
+        chosen = flat(yaml.safe_load(text)['/**']['ros__parameters'])
+        assert chosen.keys() <= defaults.keys()
+        assert not [key for key, value in chosen.items() if value == defaults[key]]
+
+
+def flat(tree, prefix=''):
+    found = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found |= flat(value, f'{prefix}{name}.')
+        else:
+            found[prefix + name] = value
+    return found

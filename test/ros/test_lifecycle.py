@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What each transition does, over the services that a lifecycle manager uses."""
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from nav_msgs.msg import Odometry
+from node_harness import call, values_of
+import pytest
+
+
+@pytest.fixture
+def manager(make_node, spin_until):
+    """Return a function that asks for a transition, as nav2's lifecycle manager does."""
+    node = make_node('manager')
+
+    def change(name):
+        request = ChangeState.Request(
+            transition=Transition(id=getattr(Transition, f'TRANSITION_{name.upper()}'))
+        )
+        success = call(node, spin_until, ChangeState, 'mem3r/change_state', request).success
+        state = call(node, spin_until, GetState, 'mem3r/get_state').current_state.label
+        return success, state
+
+    return change
+
+
+def subscriptions(node):
+    return dict(node.get_subscriber_names_and_types_by_node('mem3r', '/'))
+
+
+def test_without_autostart_it_waits_unconfigured_and_loads_nothing(start_node):
+    node = start_node(autostart=False)
+
+    assert node.state == 'unconfigured'
+    assert node.tracker is None
+    assert '/image' not in subscriptions(node)
+
+
+def test_each_transition_leads_to_its_state(start_node, manager):
+    node = start_node(autostart=False)
+
+    assert manager('configure') == (True, 'inactive')
+    assert node.tracker is not None
+    assert '/image' not in subscriptions(node)
+    assert manager('activate') == (True, 'active')
+    assert '/image' in subscriptions(node)
+    assert manager('deactivate') == (True, 'inactive')
+    assert '/image' not in subscriptions(node)
+    assert node.tracker is not None
+    assert manager('cleanup') == (True, 'unconfigured')
+    assert node.tracker is None
+    assert manager('configure') == (True, 'inactive')
+    assert manager('inactive_shutdown') == (True, 'finalized')
+
+
+def test_a_missing_model_is_told_and_leaves_it_unconfigured(start_node, manager):
+    node = start_node(autostart=False, model='/nowhere/weights.safetensors')
+
+    success, state = manager('configure')
+
+    assert (success, state) == (False, 'unconfigured')
+    assert '/nowhere/weights.safetensors' in node.configure_error
+
+
+def test_autostart_with_a_missing_model_lives_on_and_says_so(start_node, listener, spin_until):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    heard = listener.hear(DiagnosticArray, '/diagnostics')
+    start_node(model='/nowhere/weights.safetensors', diagnostics__rate=10.0)
+
+    assert spin_until(lambda: heard)
+    (lifecycle,) = [s for s in heard[-1].status if s.name == 'mem3r: lifecycle']
+    assert lifecycle.level == b'\x02'
+    assert '/nowhere/weights.safetensors' in lifecycle.message
+
+
+def test_deactivation_keeps_the_stream_and_odometry_goes_on(
+    start_node, camera, listener, spin_until, manager
+):
+    node = start_node()
+    odom = listener.hear(Odometry, 'odom')
+    statuses = listener.hear_status()
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+    for count in range(3):
+        camera.send()
+        assert spin_until(lambda count=count: len(odom) > count)
+
+    manager('deactivate')
+    camera.send()
+    manager('activate')
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+    camera.send()
+
+    assert spin_until(lambda: len(odom) >= 4)
+    assert values_of(statuses[-1])['session'] == '1'
+    before, after = odom[2].pose.pose.position, odom[3].pose.pose.position
+    assert abs(after.x - before.x) + abs(after.y - before.y) < 1.0
+    assert len(node.output.trajectory) == 4
+
+
+def test_it_can_be_configured_again_and_again(start_node, manager):
+    node = start_node(autostart=False)
+
+    for _ in range(3):
+        assert manager('configure') == (True, 'inactive')
+        assert manager('activate') == (True, 'active')
+        assert manager('deactivate') == (True, 'inactive')
+        assert manager('cleanup') == (True, 'unconfigured')
+
+    sent = dict(node.get_publisher_names_and_types_by_node('mem3r', '/'))
+    assert '/odom' not in sent
