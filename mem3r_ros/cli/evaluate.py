@@ -12,21 +12,8 @@ if TYPE_CHECKING:
     from mem3r_ros.reports import RunResult
 
 HELP = 'run several sequences and tabulate the errors'
-COLUMNS = (
-    'sequence',
-    'images',
-    'ATE',
-    'at rest',
-    'RPE',
-    'at rest',
-    'rotation',
-    'at rest',
-    'scale error',
-    'AbsRel',
-    'constant',
-    'frames/s',
-    'status',
-)
+PATH_COLUMNS = ('sequence', 'ATE', 'at rest', 'RPE', 'at rest', 'deg', 'at rest', 'scale error')
+OTHER_COLUMNS = ('sequence', 'images', 'AbsRel', 'constant', 'frames/s', 'status')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,46 +68,46 @@ def run(args: argparse.Namespace) -> int:
         results.append(
             run_sequence(sequence, network, device, config, output_dir / folder, depth_every=0)
         )
-    print_table(f'{config.model}, {config.tracking.update_rule}', COLUMNS, map(row, results))
-    print(
-        'ATE: scale fitted (Sim3); RPE and rotation: per frame, scale fitted; AbsRel: depth, '
-        'median-aligned.\nAt rest: the error of a camera that never moves; constant: of one depth '
-        'everywhere.'
-    )
+    title = f'{Path(config.model).name}, {config.tracking.update_rule}'
+    print_table(f'{title}: paths', PATH_COLUMNS, map(path_row, results))
+    print('ATE, RPE: scale fitted (Sim3); RPE, deg: per frame; at rest: a camera that stands.')
+    print_table(f'{title}: depth and health', OTHER_COLUMNS, map(other_row, results))
+    print('AbsRel: median-aligned; constant: one depth everywhere.')
     path = output_dir / 'results.json'
     path.write_text(json.dumps([summary(result) for result in results], indent=2) + '\n')
     print(f'reports: {output_dir}/*/index.html, numbers: {path}')
     return 0
 
 
-def row(run: RunResult) -> list[str]:
-    """Return one row of the table."""
+def path_row(run: RunResult) -> list[str]:
+    """Return one row of the table of paths, empty cells without truth."""
     from mem3r_ros.evaluation.tables import length
+
+    error = run.error
+    if error is None:
+        return [run.title] + [''] * (len(PATH_COLUMNS) - 1)
+    return [
+        run.title,
+        length(error.ate_sim3_rmse_m),
+        length(error.stand_still.ate_rmse_m),
+        length(error.rpe_translation_m),
+        length(error.stand_still.rpe_translation_m),
+        f'{error.rpe_rotation_deg:.2f}',
+        f'{error.stand_still.rpe_rotation_deg:.2f}',
+        f'{error.scale_error_percent:+.0f} %',
+    ]
+
+
+def other_row(run: RunResult) -> list[str]:
+    """Return one row of the table of depth, speed and status."""
     from mem3r_ros.reports.summary import status_history
 
-    error, depth = run.error, run.depth_error
-    path_cells = [''] * 7
-    if error is not None:
-        path_cells = [
-            length(error.ate_sim3_rmse_m),
-            length(error.stand_still.ate_rmse_m),
-            length(error.rpe_translation_m),
-            length(error.stand_still.rpe_translation_m),
-            f'{error.rpe_rotation_deg:.2f} deg',
-            f'{error.stand_still.rpe_rotation_deg:.2f} deg',
-            f'{error.scale_error_percent:+.0f} %',
-        ]
+    depth = run.depth_error
     depth_cells = ['', '']
     if depth is not None:
         depth_cells = [f'{depth.abs_rel:.3f}', f'{depth.constant_abs_rel:.3f}']
-    return [
-        run.title,
-        str(run.num_images),
-        *path_cells,
-        *depth_cells,
-        f'{run.rate_hz:.1f}',
-        status_history(run),
-    ]
+    images = f'{run.num_images}' + f' ({run.num_skipped} skipped)' * bool(run.num_skipped)
+    return [run.title, images, *depth_cells, f'{run.rate_hz:.1f}', status_history(run)]
 
 
 def _folders(sequences: list) -> list[str]:

@@ -117,7 +117,7 @@ def run_sequence(
         output_dir,
         title=sequence.name,
         source=sequence.path.name,
-        model=config.model,
+        model=Path(config.model).name,
         device=device_name(device),
         config=to_dict(config),
         depth_every=depth_every,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import sys
 
 from mem3r_ros.evaluation.depth_error import DepthError
 from mem3r_ros.evaluation.trajectory_error import TrajectoryError
@@ -55,7 +56,7 @@ def depth_rows(error: DepthError) -> list[tuple[str, str, str]]:
             f'{error.delta1_percent:.1f} %',
             f'{error.constant_delta1_percent:.1f} %',
         ),
-        ('RMSE', length(error.rmse_m), ''),
+        ('RMSE (median-aligned)', length(error.rmse_m), ''),
     ]
 
 
@@ -72,7 +73,8 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
 
     table = Table(title=title, title_justify='left', title_style='bold')
     for index, column in enumerate(columns):
-        table.add_column(column, justify='left' if index == 0 else 'right')
+        table.add_column(column, justify='left' if index == 0 else 'right', overflow='fold')
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console().print(table)
+    # A file or a pipe has no width; rows there need not be folded at a terminal's 80 columns.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -45,7 +45,7 @@ class CloudView:
             'view': FIELD_OF_VIEW,
             'points': base64.b64encode(steps.tobytes()).decode('ascii'),
             'colours': base64.b64encode(self.colours[near].tobytes()).decode('ascii'),
-            'path': np.round(self.path - self.centre, 4).reshape(-1).tolist(),
+            'path': np.round(_dense(self.path, 2000) - self.centre, 3).reshape(-1).tolist(),
         }
 
     def picture(self, width: int = 1100, height: int = 560) -> np.ndarray:

@@ -95,4 +95,5 @@ def _table() -> np.ndarray:
     """Return the 256 colours [256, 3] uint8."""
     from matplotlib import colormaps
 
-    return (colormaps[_COLOUR_MAP](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    # The last tenth of the map is nearly black: far walls would lose their shape.
+    return (colormaps[_COLOUR_MAP](np.linspace(0.0, 0.9, 256))[:, :3] * 255).round().astype('u1')

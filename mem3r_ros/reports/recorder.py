@@ -37,6 +37,9 @@ from mem3r_ros.trajectory import Trajectory, ns_to_seconds, write_tum
 _MAX_WAITING = 64
 _MAX_STATUS_SPANS = 2000
 _STRIP_WIDTH_PX = 320
+# The map may outgrow its limit this far between two looks at its size, which cost a sort.
+_MAP_RESERVE = 4
+_CLOUDS_A_CHECK = 8
 _FARTHEST = 65535  # millimetres that a 16 bit picture holds
 OUTPUTS = ('trajectory.txt', 'depth.txt', 'map.ply', 'index.html', 'config.yaml', 'summary.json')
 
@@ -57,7 +60,7 @@ class RunRecorder:
         config: Mapping[str, Any] | None = None,
         depth_every: int = 1,
         strip_length: int = 6,
-        voxel_size_m: float = 0.03,
+        voxel_size_m: float = 0.02,
         max_points: int = 200_000,
     ) -> None:
         """
@@ -71,8 +74,8 @@ class RunRecorder:
         :param config: settings in force, as nested plain containers.
         :param depth_every: write every n-th depth image; 0 writes none.
         :param strip_length: moments that the report shows.
-        :param voxel_size_m: distance of the map's points.
-        :param max_points: most points of the map.
+        :param voxel_size_m: distance of the map's points to begin with.
+        :param max_points: most points of the map; when it is full it gets coarser.
         :raises UserError: the folder cannot be written.
         """
         self.output_dir = Path(output_dir)
@@ -85,7 +88,9 @@ class RunRecorder:
         self._recent_poses: OrderedDict[int, np.ndarray] = OrderedDict()
         self._recent_images: OrderedDict[int, np.ndarray] = OrderedDict()
         self._waiting_points: OrderedDict[int, tuple] = OrderedDict()
-        self._map = VoxelMap(voxel_size_m, max_points)
+        self._max_points = max_points
+        self._map = VoxelMap(voxel_size_m, _MAP_RESERVE * max_points)
+        self._num_clouds = 0
         self._timings_ms: dict[str, array] = {}
         self._spans: list[StatusSpan] = []
         self._strip: list[StripFrame] = []
@@ -192,6 +197,16 @@ class RunRecorder:
             _keep(self._waiting_points, stamp_ns, (points_camera, colours, weights))
             return
         self._map.add(transform_points(pose, np.asarray(points_camera)), colours, weights)
+        self._num_clouds += 1
+        if self._num_clouds % _CLOUDS_A_CHECK == 0:
+            self._coarsen()
+
+    def _coarsen(self) -> None:
+        """Make a full map coarser: a report shows all of a long way rather than its end."""
+        while len(self._map) > self._max_points:
+            full = self._map
+            self._map = VoxelMap(1.5 * full.voxel_size_m, full.max_points)
+            self._map.add(full.points(), full.colours(), full.weights())
 
     def add_status(self, stamp_ns: int, status: str, reason: str = '') -> None:
         """Take the tracker's status at one image."""
@@ -233,6 +248,7 @@ class RunRecorder:
         trajectory = self.trajectory()
         if not len(trajectory):
             raise UserError('the run gave no pose at all; there is nothing to report')
+        self._coarsen()
         notes = list(notes)
         error = None
         if truth is not None:

@@ -22,7 +22,7 @@
     uniform mat4 view; uniform float size; varying vec3 shade;
     void main() {
       gl_Position = view * vec4(position, 1.0);
-      gl_PointSize = clamp(size / gl_Position.w, 1.0, 12.0);
+      gl_PointSize = clamp(size / gl_Position.w, 1.0, 6.0);
       shade = colour;
     }`);
   compile(gl.FRAGMENT_SHADER, `
@@ -97,7 +97,6 @@
     gl.disableVertexAttribArray(colour);
     gl.vertexAttrib3f(colour, 1.0, 0.83, 0.23);
     gl.uniform1f(size, CLOUD.radius * canvas.height * 0.012);
-    gl.drawArrays(gl.LINE_STRIP, 0, path.length / 3);
     gl.drawArrays(gl.POINTS, 0, path.length / 3);
   };
   let waiting = false;
