@@ -9,7 +9,7 @@ import re
 from setuptools import find_packages, setup
 
 PACKAGE = 'mem3r_ros'
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent  # colcon may link this file elsewhere
 
 
 def version() -> str:
@@ -55,7 +55,11 @@ setup(
         shared('recipes', '*.yaml'),
     ],
     python_requires='>=3.10,<3.14',
-    install_requires=['setuptools', *requirements('runtime')],
+    # Without the versions: a robot may bring its own torch and OpenCV; the lock pins for .venv.
+    install_requires=[
+        'setuptools',
+        *(line.partition('==')[0] for line in requirements('runtime')),
+    ],
     extras_require={
         'ros': requirements('ros'),
         'rerun': ['rerun-sdk'],

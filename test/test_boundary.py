@@ -47,10 +47,12 @@ def part_of(path):
 
 
 def imports(path):
-    """Return what a file imports, each with whether that happens inside a function."""
+    """Return what a file imports when it runs, each with whether that is inside a function."""
     found = []
 
     def visit(node, in_function):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING':
+            return
         if isinstance(node, ast.Import):
             found.extend((alias.name, in_function) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -40,6 +40,16 @@ NUMPY_LINKED = {
     'contourpy', 'matplotlib', 'numexpr', 'numpy', 'opencv-python-headless', 'pandas', 'scipy',
 }  # fmt: skip
 
+# Lines of pip that say nothing about how far it is.
+UNTELLING = (
+    'WARNING',
+    '  Attempting',
+    '    Found',
+    '    Uninstalling',
+    '      Successfully',
+    'Using',
+)
+
 
 class SetupError(Exception):
     """One sentence for the user: what is missing and how to get it."""
@@ -189,7 +199,8 @@ def run(title: str, command: list[str | Path], **environment: str) -> None:
         for line in process.stdout:
             log.write(line)
             tail = [*tail[-14:], line.rstrip()]
-            progress.doing = line.strip()
+            if not line.startswith(UNTELLING):
+                progress.doing = line.strip()
         if process.wait():
             raise SetupError(
                 f'{title} failed; the whole output is in {LOG}, its end:\n' + '\n'.join(tail)
@@ -267,7 +278,9 @@ def distribution_arguments() -> list[str | Path]:
     wanted = []
     for name in ('runtime.in', 'dev.in'):
         wanted += (REQUIREMENTS / name).read_text(encoding='utf-8').splitlines()
-    if importlib.util.find_spec('cv2') is not None:
+    # What is there is kept, whatever its version: a board's own torch knows that board's GPU.
+    wanted = [line for line in wanted if requirement_name(line) not in installed]
+    if importlib.util.find_spec('cv2') is not None:  # Debian's has no package metadata
         wanted = [line for line in wanted if not line.startswith('opencv')]
     constraints, requirements = VENV / 'constraints.txt', VENV / 'requirements.txt'
     constraints.write_text('\n'.join(held) + '\n', encoding='utf-8')
