@@ -13,7 +13,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import invert, se3_exp
 from mem3r_ros.tracker import Tracker, TrackerConfig
 from mem3r_ros.tracker.config import ScaleConfig
-from mem3r_ros.tracker.scale import ground_height
+from mem3r_ros.tracker.scale_sources import ground_height
 
 UNIT = 2.5  # true metres per unit of the oracle
 

@@ -109,6 +109,30 @@ class StillnessConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RefinementConfig:
+    """Poses improved by corners followed at camera resolution."""
+
+    enabled: bool = setting(
+        False,
+        'fit each pose to corners of a keyframe and their predicted depth, and fuse both',
+        dynamic=True,
+    )
+    pixel_noise: float = setting(
+        1.0, 'standard deviation of a followed corner', low=0.01, high=100.0, unit='px'
+    )
+    depth_share: float = setting(
+        0.1,
+        'error of a fitted translation as a part of its length, from depth errors in common',
+        low=0.0,
+        high=10.0,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HealthConfig:
     """What counts as bad, and what happens then."""
 
@@ -223,6 +247,7 @@ class TrackerConfig:
         'ttt3r',
         'how much of each new state is taken in',
         choices=('cut3r', 'ttt3r', 'ttsa3r', 'memix', 'filt3r'),
+        dynamic=True,
     )
     reset_interval: int = setting(
         0,
@@ -237,6 +262,7 @@ class TrackerConfig:
     cloud: CloudConfig = section(CloudConfig)
     scale: ScaleConfig = section(ScaleConfig)
     stillness: StillnessConfig = section(StillnessConfig)
+    refinement: RefinementConfig = section(RefinementConfig)
     health: HealthConfig = section(HealthConfig)
     covariance: CovarianceConfig = section(CovarianceConfig)
 

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 import math
 from typing import Any
 
 import numpy as np
 
+from mem3r_ros.errors import UserError
 from mem3r_ros.tracker.health import Problem
 from mem3r_ros.tracker.intake import Accepted
 from mem3r_ros.tracker.prepare import Prepared
@@ -17,6 +19,22 @@ from mem3r_ros.tracker.products import View
 from mem3r_ros.tracker.quality import Flaw
 from mem3r_ros.tracker.segments import Segments
 from mem3r_ros.tracker.stage_clock import StageClock
+
+ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
+
+
+def wanted_outputs(outputs: Collection[str] | None) -> frozenset[str]:
+    """
+    Return which outputs are wanted; None means all.
+
+    :raises UserError: one of them does not exist.
+    """
+    wanted = ALL_OUTPUTS if outputs is None else frozenset(outputs)
+    if not wanted <= ALL_OUTPUTS:
+        raise UserError(
+            f'outputs are {sorted(wanted)}; choose of {", ".join(sorted(ALL_OUTPUTS))}'
+        )
+    return wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,6 @@ from mem3r_ros.tracker.config import ScaleConfig
 
 _WINDOW = 50  # votes
 _WHEEL_CHORD_M = 0.3  # wheel path between two votes
-_MAX_TILT_COSINE = math.cos(math.radians(35.0))  # between ground normal and the camera's down
-_RANSAC_ROUNDS = 64
 
 
 @dataclass(slots=True)
@@ -73,16 +71,14 @@ class Scale:
         if depth > 0 and math.isfinite(depth):
             self.memory.log_votes = [math.log(distance_m / depth)]
 
-    def observe_height(self, points: np.ndarray, config: ScaleConfig) -> None:
+    def observe_height(self, height: float, config: ScaleConfig) -> None:
         """
         Take the ground plane's distance as the camera's height.
 
-        :param points: [P, 3] in the camera frame, units of the first segment.
+        :param height: units of the first segment.
         """
         self._follow(config)
-        height = ground_height(points)
-        if height is not None:
-            self._vote(config.camera_height_m / height)
+        self._vote(config.camera_height_m / height)
 
     def observe_wheel(self, wheel_path_m: float, visual_step: float, config: ScaleConfig) -> None:
         """
@@ -115,40 +111,3 @@ class Scale:
         """Start the votes afresh when the user has chosen another source."""
         if self.memory.source != config.source:
             self.memory = ScaleMemory(source=config.source)
-
-
-def ground_height(points: np.ndarray) -> float | None:
-    """
-    Find the ground below the camera (RANSAC; Fischler and Bolles 1981) and its distance.
-
-    The same points always give the same answer: the samples are drawn from a fixed seed.
-
-    :param points: [P, 3] in the camera frame (y down).
-    :return: distance of the plane in the units of the points; None without a clear plane.
-    """
-    below = points[(points[:, 1] > 0.0) & np.isfinite(points).all(axis=1)]
-    if len(below) < 50:
-        return None
-    if len(below) > 1500:
-        below = below[:: len(below) // 1500 + 1]
-    random = np.random.default_rng(0)
-    picks = below[random.integers(0, len(below), (_RANSAC_ROUNDS, 3))]
-    normals = np.cross(picks[:, 1] - picks[:, 0], picks[:, 2] - picks[:, 0])
-    length = np.linalg.norm(normals, axis=1)
-    normals = normals / np.maximum(length, 1e-12)[:, None]
-    normals *= np.where(normals[:, 1:2] < 0, -1.0, 1.0)  # along the camera's down
-    heights = np.einsum('ij,ij->i', normals, picks[:, 0])
-    usable = (length > 1e-12) & (normals[:, 1] > _MAX_TILT_COSINE) & (heights > 1e-6)
-    if not usable.any():
-        return None
-    normals, heights = normals[usable], heights[usable]
-    distances = below @ normals.T
-    inliers = np.abs(distances - heights) < 0.04 * heights
-    best = int(inliers.sum(axis=0).argmax())
-    chosen = below[inliers[:, best]]
-    if len(chosen) < max(50, 0.2 * len(below)):
-        return None
-    centre = chosen.mean(axis=0)
-    normal = np.linalg.svd(chosen - centre, full_matrices=False)[2][2]
-    height = abs(float(normal @ centre))
-    return height if abs(normal[1]) > _MAX_TILT_COSINE and height > 1e-6 else None

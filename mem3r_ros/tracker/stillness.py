@@ -16,12 +16,11 @@ import cv2
 import numpy as np
 
 from mem3r_ros.tracker.config import StillnessConfig
+from mem3r_ros.tracker.corners import grid_corners
 
 REFERENCE_WIDTH = 320  # px at which the threshold is stated
 _CELLS_ACROSS = 12
 _MIN_CORNERS = 12
-_MIN_STRENGTH = 0.1  # of the usual cell's best corner
-_BORDER = 4  # px at the edge of the image that are no corners
 
 
 @dataclass(slots=True)
@@ -61,8 +60,9 @@ class Stillness:
         """
         self.memory = StillnessMemory(grey=grey)
         if mask is not None:
-            usable = np.where(mask, 0, 255).astype(np.uint8)
-            self.memory.corners = _corners(grey, cv2.erode(usable, np.ones((7, 7), np.uint8)))
+            # A corner's window reaches a few pixels around it.
+            ignore = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+            self.memory.corners = grid_corners(grey, _CELLS_ACROSS, ignore)
 
     def _motion(self, grey: np.ndarray) -> float:
         """Return the common motion of the corners in px; infinite where that cannot be said."""
@@ -70,7 +70,7 @@ class Stillness:
         if _difference(memory.grey, grey) > 0.5:
             return np.inf  # cheap: most moving frames end here
         if memory.corners is None:
-            memory.corners = _corners(memory.grey, None)
+            memory.corners = grid_corners(memory.grey, _CELLS_ACROSS, None)
         if len(memory.corners) < _MIN_CORNERS:
             return np.inf
         moved, found, _ = cv2.calcOpticalFlowPyrLK(
@@ -86,31 +86,6 @@ class Stillness:
             return np.inf
         start = memory.corners[found, 0]
         return _common_motion(start, moved[found, 0] - start)
-
-
-def _corners(grey: np.ndarray, usable: np.ndarray | None) -> np.ndarray:
-    """
-    Return the best corner of each cell of a grid, [N, 1, 2] float32.
-
-    One per cell, so that something richly textured cannot gather all corners on itself.
-    """
-    cell = max(8, grey.shape[1] // _CELLS_ACROSS)
-    rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
-    if min(rows, columns) == 0:
-        return np.empty((0, 1, 2), np.float32)
-    strength = cv2.cornerMinEigenVal(grey, 3)
-    strength[:_BORDER] = strength[-_BORDER:] = 0.0
-    strength[:, :_BORDER] = strength[:, -_BORDER:] = 0.0
-    if usable is not None:
-        strength[usable == 0] = 0.0
-    blocks = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
-    blocks = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, cell * cell)
-    best = blocks.argmax(axis=1)
-    peak = blocks[np.arange(len(blocks)), best]
-    index = np.flatnonzero(peak > _MIN_STRENGTH * np.median(peak))
-    x = index % columns * cell + best[index] % cell
-    y = index // columns * cell + best[index] // cell
-    return np.stack([x, y], axis=-1)[:, None].astype(np.float32)
 
 
 def _difference(anchor: np.ndarray, grey: np.ndarray) -> float:

@@ -21,6 +21,7 @@ from mem3r_ros.tracker.odometry import Odometry
 from mem3r_ros.tracker.products import Products, View
 from mem3r_ros.tracker.quality import ImageQuality
 from mem3r_ros.tracker.recovery import Recovery
+from mem3r_ros.tracker.refinement import Refinement
 from mem3r_ros.tracker.scale import Scale
 from mem3r_ros.tracker.segments import Segments
 from mem3r_ros.tracker.stillness import Stillness
@@ -36,6 +37,7 @@ class Stream:
         self.stillness = Stillness()
         self.segments = Segments()
         self.scale = Scale()
+        self.refinement = Refinement()
         self.health = HealthMonitor()
         self.odometry = Odometry()
         self.products = Products()
@@ -60,6 +62,7 @@ class Stream:
             'stillness': self.stillness,
             'segments': self.segments,
             'scale': self.scale,
+            'refinement': self.refinement,
             'health': self.health,
             'odometry': self.odometry,
             'focal': self.products.focal,

@@ -24,20 +24,21 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, update_rule
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.frame import CameraFrame, Status, TrackedFrame
-from mem3r_ros.tracker.look import Look, Work, look_at
+from mem3r_ros.tracker.look import Look, Work, look_at, wanted_outputs
 from mem3r_ros.tracker.memory import Snapshot, read_snapshot, write_snapshot
 from mem3r_ros.tracker.prepare import Preparation
 from mem3r_ros.tracker.preprocess import network_tensor
 from mem3r_ros.tracker.products import View
 from mem3r_ros.tracker.quality import ImageQuality
 from mem3r_ros.tracker.recovery import Recovery
+from mem3r_ros.tracker.refinement import DepthView, Motion
 from mem3r_ros.tracker.report import tracked_frame
+from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.segments import depth_ratio
 from mem3r_ros.tracker.stage_clock import StageClock
 from mem3r_ros.tracker.stream import Stream
 from mem3r_ros.tracker.uncertainty import increment_covariance
 
-ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
 _DENSE_SCALES = ('camera_height', 'distance')
@@ -106,7 +107,7 @@ class Tracker:
     def begin(self, frame: CameraFrame, outputs: Collection[str] | None = None) -> Work:
         """Do all that comes before the network; ``Work.input`` is None for a blind frame."""
         clock = StageClock()
-        wanted = self._wanted(outputs)
+        wanted = wanted_outputs(outputs)
         with clock('prepare'):
             accepted = self._stream.intake.accept(frame)
             prepared = self._preparation.prepare(accepted, self.config.input)
@@ -160,19 +161,12 @@ class Tracker:
 
     # Before the network.
 
-    def _wanted(self, outputs: Collection[str] | None) -> frozenset[str]:
-        wanted = ALL_OUTPUTS if outputs is None else frozenset(outputs)
-        if not wanted <= ALL_OUTPUTS:
-            raise UserError(
-                f'outputs are {sorted(wanted)}; choose of {", ".join(sorted(ALL_OUTPUTS))}'
-            )
-        return wanted
-
     def _fields(self, wanted: frozenset[str], update: bool) -> frozenset[str]:
         config = self.config
         is_dense = (
             bool(wanted)
             or config.scale.source in _DENSE_SCALES
+            or (config.refinement.enabled and self._stream.refinement.wants_keyframe)
             or (update and self._stream.segments.is_reset_due(config.reset_interval))
             or self._stream.health.memory.doubtful_since_ns is not None
         )
@@ -243,18 +237,42 @@ class Tracker:
         if work.is_still:
             self._stream.odometry.hold(stamp_ns)
             return
+        motion = self._refined(work, look, self._motion(work, look))
+        if motion is not None:
+            spread = self._stream.scale_spread(self.config)
+            self._stream.odometry.advance(
+                motion.T_last_camera, motion.covariance, spread, stamp_ns
+            )
+        elif self._stream.odometry.memory.stamp_ns is None or work.reason:
+            self._stream.odometry.start(stamp_ns)
+
+    def _motion(self, work: Work, look: Look) -> Motion | None:
+        """Return what the network says about the motion, and how wrong it may be."""
         if look.increment is None:
-            if self._stream.odometry.memory.stamp_ns is None or work.reason:
-                self._stream.odometry.start(stamp_ns)
-            return
+            return None
         ratio = look.confidence / self._stream.health.usual_confidence
         is_doubtful = bool(look.problem.reason or work.flaw.reason)
         covariance = increment_covariance(
             look.increment, ratio, is_doubtful, self.config.covariance
         )
-        self._stream.odometry.advance(
-            look.increment, covariance, self._stream.scale_spread(self.config), stamp_ns
-        )
+        return Motion(look.increment, covariance)
+
+    def _refined(self, work: Work, look: Look, motion: Motion | None) -> Motion | None:
+        """Let corners at camera resolution better the motion, if that is asked for."""
+        if not self.config.refinement.enabled:
+            return motion
+        with work.clock('refinement'):
+            network_camera = self._stream.products.network_camera(work.prepared, look.view)
+            camera = work.prepared.camera
+            if camera is None:
+                camera = work.prepared.pixels.source_camera(network_camera)
+            view = None
+            if look.view is not None:
+                scale = self._stream.factor(self.config) * look.unit
+                view = DepthView(look.view.depth * scale, network_camera)
+            return self._stream.refinement.process(
+                work.prepared.image, camera, motion, view, self.config.refinement
+            )
 
     def _status(self, work: Work, look: Look) -> tuple[Status, str]:
         stamp_ns = work.accepted.frame.stamp_ns
@@ -266,7 +284,7 @@ class Tracker:
         """Take over what the frame taught, as far as it may be taken over."""
         if work.is_still:
             return
-        self._observe_scale(work, look)
+        observe_scale(work, look, self._stream, self.config)
         self._stream.health.learn(look.confidence, look.telemetry)
         self._stream.segments.advance(look.T_world_camera, is_remembered)
         self._stream.stillness.move_anchor(work.prepared.grey, work.prepared.ignore_grey)
@@ -298,28 +316,6 @@ class Tracker:
         self._stream.health.forget_usual()
         self._stream.recovery = Recovery()
         self._stream.state = state
-
-    def _observe_scale(self, work: Work, look: Look) -> None:
-        config, frame = self.config.scale, work.accepted.frame
-        unit = self._stream.segments.memory.scale
-        if config.source == 'wheel' and frame.wheel_path_m is not None:
-            step = 0.0
-            if look.increment is not None:
-                step = float(np.linalg.norm(look.increment[:3, 3])) / self._stream.factor(
-                    self.config
-                )
-            self._stream.scale.observe_wheel(frame.wheel_path_m, step, config)
-        if look.view is None:
-            return
-        if config.source == 'distance' and not self._stream.scale.memory.log_votes:
-            self._stream.scale.observe_distance(
-                config.distance_m, look.view.depth_at_centre() * unit, config
-            )
-        if config.source == 'camera_height':
-            camera = self._stream.products.network_camera(work.prepared, look.view)
-            rays = self._stream.products.rays(camera)[::2, ::2]
-            points = rays * (look.view.depth[::2, ::2, None] * unit)
-            self._stream.scale.observe_height(points.reshape(-1, 3), config)
 
     # What comes out.
 

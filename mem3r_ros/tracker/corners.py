@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Corners spread evenly over an image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+_MIN_STRENGTH = 0.1  # of the usual cell's best corner
+_BORDER = 4  # px at the edge of the image that are no corners
+
+
+def grid_corners(grey: np.ndarray, cells_across: int, ignore: np.ndarray | None) -> np.ndarray:
+    """
+    Return the best corner of each cell of a grid (Shi and Tomasi 1994).
+
+    One per cell, so that something richly textured cannot gather all corners on itself.
+
+    :param grey: [H, W] uint8.
+    :param cells_across: cells in the width of the image.
+    :param ignore: pixels where no corner may be, [H, W] bool.
+    :return: [N, 1, 2] float32, x and y.
+    """
+    cell = max(8, grey.shape[1] // cells_across)
+    rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
+    if min(rows, columns) == 0:
+        return np.empty((0, 1, 2), np.float32)
+    strength = cv2.cornerMinEigenVal(grey, 3)
+    strength[:_BORDER] = strength[-_BORDER:] = 0.0
+    strength[:, :_BORDER] = strength[:, -_BORDER:] = 0.0
+    if ignore is not None:
+        strength[ignore] = 0.0
+    blocks = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+    blocks = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, cell * cell)
+    best = blocks.argmax(axis=1)
+    peak = blocks[np.arange(len(blocks)), best]
+    index = np.flatnonzero(peak > _MIN_STRENGTH * np.median(peak))
+    x = index % columns * cell + best[index] % cell
+    y = index // columns * cell + best[index] // cell
+    return np.stack([x, y], axis=-1)[:, None].astype(np.float32)
