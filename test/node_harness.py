@@ -11,6 +11,8 @@ import threading
 
 import numpy as np
 
+import mem3r_ros.ros  # noqa: F401 - tests import tf2_ros after this, installed or not
+
 WIDTH, HEIGHT = 64, 48
 FOCAL_PX = 60.0
 FRAME = 'camera_optical_frame'
@@ -51,7 +53,14 @@ def save_small_model(path: Path) -> Path:
 class RunningNode:
     """The node in this process, on executor threads of its own, in the test's context."""
 
-    def __init__(self, context, parameters: dict, remappings: tuple[str, ...] = (), **options):
+    def __init__(
+        self,
+        context,
+        parameters: dict,
+        remappings: tuple[str, ...] = (),
+        params_file: str = '',
+        **options,
+    ) -> None:
         from rclpy.executors import MultiThreadedExecutor
         from rclpy.parameter import Parameter
 
@@ -61,6 +70,8 @@ class RunningNode:
         arguments = ['--ros-args']
         for remapping in remappings:
             arguments += ['-r', remapping]
+        if params_file:
+            arguments += ['--params-file', params_file]
         self.node = Mem3rNode(
             context=context, parameter_overrides=overrides, cli_args=arguments, **options
         )

@@ -98,13 +98,13 @@ def camera_info_message(header: Header, camera: Intrinsics) -> CameraInfo:
     return message
 
 
-def float_image_message(header: Header, values: np.ndarray, invalid: str = 'nan') -> Image:
+def float_image_message(header: Header, values: np.ndarray, invalid: str = 'rep117') -> Image:
     """
     Write depth or confidence as 32FC1.
 
     :param header: stamp and optical frame of the image it belongs to.
     :param values: [H, W] float32; NaN unsure, +inf beyond the range (REP 117).
-    :param invalid: 'nan' writes it so, 'zero' writes 0 for both (REP 118's older habit).
+    :param invalid: 'rep117' writes it so, 'zero' writes 0 for both.
     """
     if invalid == 'zero':
         values = np.where(np.isfinite(values), values, 0.0)

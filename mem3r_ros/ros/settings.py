@@ -58,9 +58,9 @@ class DepthSettings:
     """How depth/image is written."""
 
     invalid_value: str = setting(
-        'nan',
-        'what stands where there is no depth: nan (REP 117, and +inf beyond the range) or zero',
-        choices=('nan', 'zero'),
+        'rep117',
+        'what stands where there is no depth: rep117 (NaN, and +inf beyond the range) or zero',
+        choices=('rep117', 'zero'),
         dynamic=True,
     )
 

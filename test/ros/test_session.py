@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Time that goes back, stands still, or is late."""
+
+from geometry_msgs.msg import TransformStamped
+from nav_msgs.msg import Odometry
+from node_harness import FRAME, START_NS, STEP_NS, values_of
+import numpy as np
+import pytest
+from rosgraph_msgs.msg import Clock
+
+from mem3r_ros.geometry import T_FLU_OPTICAL
+from mem3r_ros.ros.conversions import (
+    header_at,
+    matrix_from_pose_message,
+    stamp_message,
+    transform_message,
+)
+from mem3r_ros.ros.session import Session, Verdict
+
+SECOND = 1_000_000_000
+
+
+def judge_all(session, stamps, now_s=0.0):
+    return [session.judge(stamp, now_s) for stamp in stamps]
+
+
+def test_a_small_step_back_is_a_late_image_a_large_one_a_new_session():
+    session = Session(1.0)
+
+    verdicts = judge_all(session, [10 * SECOND, 11 * SECOND, 10 * SECOND + 5, 2 * SECOND])
+
+    assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.LATE, Verdict.NEW_SESSION]
+    assert session.number == 2
+
+
+def test_repeated_and_zero_stamps_are_named():
+    session = Session(1.0)
+
+    assert judge_all(session, [SECOND, SECOND, 0]) == [
+        Verdict.NEXT,
+        Verdict.REPEATED,
+        Verdict.ZERO,
+    ]
+
+
+def test_a_loop_that_clock_and_stamps_both_tell_is_one_new_session():
+    session = Session(1.0)
+    judge_all(session, [100 * SECOND])
+
+    assert session.clock_jumped_back(10 * SECOND, 0.0)
+    assert session.judge(10 * SECOND + 1, 0.1) is Verdict.NEXT
+
+    assert session.number == 2
+
+
+def test_a_loop_that_stamps_tell_before_the_clock_is_one_new_session():
+    session = Session(1.0)
+    judge_all(session, [100 * SECOND, 10 * SECOND])
+
+    assert not session.clock_jumped_back(10 * SECOND + 5, 0.1)
+
+    assert session.number == 2
+
+
+def test_an_image_of_before_the_jump_that_comes_after_it_is_stale():
+    session = Session(1.0)
+    judge_all(session, [100 * SECOND])
+    session.clock_jumped_back(10 * SECOND, 0.0)
+
+    assert session.judge(100 * SECOND + 1, 0.01) is Verdict.STALE
+    assert session.judge(10 * SECOND, 0.05) is Verdict.NEXT
+
+
+def test_two_loops_are_two_new_sessions():
+    session = Session(1.0)
+    for now_s in (0.0, 60.0):
+        judge_all(session, [100 * SECOND], now_s)
+        assert session.clock_jumped_back(10 * SECOND, now_s + 30.0)
+
+    assert session.number == 3
+
+
+@pytest.fixture
+def played(start_node, camera, listener, spin_until, make_node):
+    """Return a node under simulated time, a function that plays a bag's part, and what came."""
+    node = start_node(use_sim_time=True)
+    clock = make_node('bag').create_publisher(Clock, '/clock', 10)
+    odom = listener.hear(Odometry, 'odom')
+    statuses = listener.hear_status()
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+    assert spin_until(lambda: clock.get_subscription_count() > 0)
+
+    def play(indices):
+        for index in indices:
+            stamp = START_NS + index * STEP_NS
+            clock.publish(Clock(clock=stamp_message(stamp)))
+            spin_until(lambda: node.get_clock().now().nanoseconds == stamp, 5.0)
+            answered = len(statuses)
+            camera.count = index
+            camera.send()
+            assert spin_until(lambda: len(statuses) > answered)
+
+    return node, play, odom, statuses
+
+
+def test_a_bag_that_loops_starts_one_new_session_at_the_initial_pose(played):
+    node, play, odom, statuses = played
+
+    play(range(30, 34))
+    play(range(0, 4))
+
+    sessions = [values_of(status)['session'] for status in statuses]
+    assert sessions == ['1'] * 4 + ['2'] * 4
+    np.testing.assert_allclose(
+        matrix_from_pose_message(odom[4].pose.pose), np.eye(4), atol=1e-9
+    )
+    assert len(node.output.trajectory) == 4
+    assert node.counts.tracked == 8
+
+
+def test_the_same_bag_twice_gives_the_same_odometry_twice(played):
+    _, play, odom, _ = played
+
+    for _ in range(2):
+        play(range(20, 24))
+        play(range(0, 3))
+
+    first, second = odom[4:7], odom[11:14]
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_allclose(
+            matrix_from_pose_message(one.pose.pose),
+            matrix_from_pose_message(other.pose.pose),
+            atol=1e-6,
+        )
+
+
+def test_a_paused_bag_is_not_lost(played, spin_until):
+    node, play, odom, statuses = played
+    play(range(3))
+
+    spin_until(lambda: False, 1.5)
+    play(range(3, 5))
+
+    assert len(odom) == 5
+    assert not [s for s in statuses if values_of(s)['state'] == 'LOST']
+    assert values_of(statuses[-1])['session'] == '1'
+
+
+def test_a_jump_back_forgets_moving_transforms_and_keeps_static_ones(start_node, camera):
+    node = start_node(mount='tf')
+    buffer = node._transforms._buffer
+    moving = transform_message(header_at(START_NS, 'base_link'), 'arm', np.eye(4))
+    fixed: TransformStamped = transform_message(header_at(0, 'base_link'), FRAME, T_FLU_OPTICAL)
+    buffer.set_transform(moving, 'test')
+    buffer.set_transform_static(fixed, 'test')
+
+    node._transforms.forget()
+
+    np.testing.assert_allclose(
+        node._transforms.T_base_camera(FRAME, START_NS, 0.0), T_FLU_OPTICAL, atol=1e-12
+    )
+    with pytest.raises(Exception, match='arm'):
+        node._transforms.T_base_camera('arm', START_NS, 0.0)
