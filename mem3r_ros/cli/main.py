@@ -15,6 +15,7 @@ import importlib
 import logging
 import os
 import sys
+from typing import Any
 
 from mem3r_ros import __version__
 
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _module(command: str) -> object:
+def _module(command: str) -> Any:
     name = COMMANDS[command][0]
     try:
         return importlib.import_module(name)

@@ -142,11 +142,14 @@ def read_camera(folder: Path) -> Intrinsics | None:
     values = read_json(path)
     try:
         return Intrinsics(
-            *(float(values[key]) for key in ('fx', 'fy', 'cx', 'cy')),
-            int(values['width']),
-            int(values['height']),
-            values.get('distortion_model') or 'none',
-            tuple(values.get('distortion') or ()),
+            fx=float(values['fx']),
+            fy=float(values['fy']),
+            cx=float(values['cx']),
+            cy=float(values['cy']),
+            width=int(values['width']),
+            height=int(values['height']),
+            distortion_model=values.get('distortion_model') or 'none',
+            distortion=tuple(values.get('distortion') or ()),
         )
     except KeyError as error:
         raise UserError(f'{path} has no {error}; it needs fx fy cx cy width height') from error

@@ -79,9 +79,11 @@ class SevenScenesSequence(Sequence):
         zoom = DEPTH_FOCAL_PX / self._camera.fx
         columns = (np.arange(width, dtype=np.float32) - width / 2) * zoom + width / 2
         rows = (np.arange(height, dtype=np.float32) - height / 2) * zoom + height / 2
+        map_columns, map_rows = np.meshgrid(columns, rows)
         return cv2.remap(
             depth_m,
-            *np.meshgrid(columns, rows),
+            map_columns,
+            map_rows,
             cv2.INTER_NEAREST,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=float('nan'),

@@ -71,10 +71,12 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify='left', title_style='bold')
+    table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify='left' if index == 0 else 'right', overflow='fold')
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     # A file or a pipe has no width; rows there need not be folded at a terminal's 80 columns.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(title, style='bold', markup=False)
+    console.print(table)

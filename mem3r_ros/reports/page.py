@@ -155,7 +155,7 @@ def _strip(run: RunResult) -> dict[str, Any] | None:
 def _stages(run: RunResult) -> list[dict[str, Any]]:
     """Return the stages of a frame in their order, the whole frame last."""
     names = [name for name in run.timings_ms if name != TOTAL] + [TOTAL]
-    stages = []
+    stages: list[dict[str, Any]] = []
     for name in names:
         timing = timing_summary(run.timings_ms.get(name, ()))
         if timing is not None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import io
 from typing import Any
 
@@ -80,7 +81,7 @@ def timing_svg(run: RunResult) -> str:
         return ''
     figure = _figure(10.0, 2.0)
     axes = figure.add_subplot()
-    frames = np.arange(len(times_ms))
+    frames = np.arange(len(times_ms), dtype=np.float64)
     if len(frames) > _MAX_POINTS:
         # Thinning would hide the slow frames: show the slowest of each group.
         groups = np.array_split(times_ms, _MAX_POINTS)
@@ -101,6 +102,31 @@ def timing_svg(run: RunResult) -> str:
     axes.set_ylabel('time (ms)')
     _tidy(axes)
     figure.tight_layout(rect=(0, 0, 0.99, 1))
+    return _svg(figure)
+
+
+def series_svg(title: str, x_label: str, series: Mapping[str, np.ndarray]) -> str:
+    """
+    Draw series over a common counter, one panel above the other.
+
+    :param title: above the first panel.
+    :param x_label: what is counted.
+    :param series: label with unit -> values.
+    :return: an SVG document.
+    """
+    figure = _figure(10.0, 2.2 * len(series))
+    for index, (label, values) in enumerate(series.items()):
+        axes = figure.add_subplot(len(series), 1, index + 1)
+        points = _thinned(np.stack([np.arange(len(values)), values], axis=1))
+        axes.plot(points[:, 0], points[:, 1], color=ESTIMATE, lw=1.2)
+        axes.set_ylim(0.0, 1.15 * float(np.percentile(values, 99.5)))
+        axes.set_ylabel(label)
+        if index == 0:
+            axes.set_title(title, loc='left')
+        _tidy(axes)
+    axes.set_xlabel(x_label)
+    figure.set_facecolor('white')
+    figure.tight_layout()
     return _svg(figure)
 
 

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``mem3r benchmark``: time of each stage and memory over many frames."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+import time
+from typing import Any
+
+HELP = 'measure time and memory over many frames'
+PERIOD_NS = 33_333_333
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from mem3r_ros.cli.tracking import add_tracking_arguments
+
+    parser.add_argument('--frames', type=int, default=200, help='how many images (200)')
+    parser.add_argument(
+        '--size', default='640x480', metavar='WxH', help='size of the images in px (640x480)'
+    )
+    parser.add_argument(
+        '--outputs',
+        default='depth,points,confidence',
+        help='what is computed beside the pose; empty: nothing (depth,points,confidence)',
+    )
+    parser.add_argument(
+        '--output', metavar='DIR', help='folder for benchmark.json and benchmark.svg (none)'
+    )
+    add_tracking_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """
+    Track images of a moving texture and print what it cost.
+
+    :return: 0.
+    :raises UserError: the model or a setting is of no use.
+    """
+    from mem3r_ros.cli.tracking import config_from, device_name, load_network
+    from mem3r_ros.errors import UserError
+    from mem3r_ros.tracker import Tracker
+
+    if args.frames < 2:
+        raise UserError(f'--frames is {args.frames}; it must be at least 2')
+    width, height = _size(args.size)
+    outputs = {word for word in args.outputs.split(',') if word}
+    config = config_from(args)
+    network, device = load_network(config)
+    tracker = Tracker(network, config.tracking)
+    tracker.warm_up(width, height)
+    stages_ms, memory_mib = _measure(tracker, args.frames, (width, height), outputs, device)
+    title = f'{Path(config.model).name}, {width}x{height}, {device_name(device)}'
+    result = _summary(title, stages_ms, memory_mib)
+    _print(result)
+    if args.output:
+        _write(Path(args.output), result, stages_ms['total'], memory_mib)
+    return 0
+
+
+def moving_texture(width: int, height: int, num_frames: int) -> Iterator[Any]:
+    """
+    Yield images of a camera that slides over a textured wall, without an end or a seam.
+
+    :param width: of the images in px.
+    :param height: of the images in px.
+    :param num_frames: how many.
+    :return: images [H, W, 3] uint8.
+    """
+    import cv2
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    side = 2 * max(width, height)
+    wall = np.zeros((side, side, 3), np.float32)
+    for cells in (8, 32, 128, 512):
+        noise = generator.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
+        wall += cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
+    picture = np.clip(128 + 50 * wall, 0, 255).astype(np.uint8)
+    radius = (side - max(width, height)) // 2 - 1
+    for index in range(num_frames):
+        angle = 0.01 * index
+        left = int((side - width) / 2 + radius * np.cos(angle))
+        top = int((side - height) / 2 + radius * np.sin(angle))
+        yield np.ascontiguousarray(picture[top : top + height, left : left + width])
+
+
+def _measure(
+    tracker: Any, num_frames: int, size: tuple[int, int], outputs: set[str], device: str
+) -> tuple[dict[str, Any], Any]:
+    """Return the durations of each stage in ms and the memory after each frame in MiB."""
+    from array import array
+
+    import numpy as np
+
+    from mem3r_ros.cli.progress import progress
+    from mem3r_ros.tracker import CameraFrame
+
+    stages: dict[str, array] = {}
+    memory = array('d')
+    with progress('benchmark', num_frames) as bar:
+        for index, image in enumerate(moving_texture(*size, num_frames)):
+            started_s = time.perf_counter()
+            tracked = tracker.track(CameraFrame(index * PERIOD_NS, image), outputs)
+            total_ms = 1e3 * (time.perf_counter() - started_s)
+            for stage, spent_ms in {**tracked.health.stage_ms, 'total': total_ms}.items():
+                stages.setdefault(stage, array('d')).append(spent_ms)
+            memory.append(_memory_mib(device))
+            bar.advance(tracked.status.value)
+    return {stage: np.array(times) for stage, times in stages.items()}, np.array(memory)
+
+
+def _memory_mib(device: str) -> float:
+    """Return the memory of this process, and of the GPU where it works."""
+    import psutil
+
+    used = psutil.Process().memory_info().rss
+    if device.startswith('cuda'):
+        import torch
+
+        used += torch.cuda.memory_allocated(device)
+    return used / 2**20
+
+
+def _summary(title: str, stages_ms: dict[str, Any], memory_mib: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from mem3r_ros.evaluation import timing_summary
+
+    frames = np.arange(len(memory_mib))
+    settled = slice(len(frames) // 5, None)  # allocators fill their pools in the beginning
+    slope = np.polyfit(frames[settled], memory_mib[settled], 1)[0]
+    total = timing_summary(stages_ms['total'])
+    assert total is not None, 'two frames at least were measured'
+    return {
+        'title': title,
+        'num_frames': len(frames),
+        'rate_hz': total.rate_hz,
+        'stages': {stage: asdict(timing_summary(times)) for stage, times in stages_ms.items()},
+        'memory_mib': float(memory_mib[-1]),
+        'memory_growth_mib_per_1000_frames': 1000.0 * float(slope),
+    }
+
+
+def _print(result: dict[str, Any]) -> None:
+    from mem3r_ros.evaluation.tables import print_table
+
+    print_table(
+        result['title'],
+        ('stage', 'median ms', '90 %', '99 %', 'longest'),
+        [
+            (stage, *(f'{times[key]:.1f}' for key in ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')))
+            for stage, times in result['stages'].items()
+        ],
+    )
+    print(
+        f'{result["rate_hz"]:.1f} frames per second over {result["num_frames"]} frames; '
+        f'{result["memory_mib"]:.0f} MiB, growing '
+        f'{result["memory_growth_mib_per_1000_frames"]:+.2f} MiB per 1000 frames'
+    )
+
+
+def _write(folder: Path, result: dict[str, Any], total_ms: Any, memory_mib: Any) -> None:
+    import json
+
+    from mem3r_ros.reports.plots import series_svg
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=2) + '\n'
+    (folder / 'benchmark.json').write_text(text, encoding='utf-8')
+    plot = series_svg(
+        result['title'], 'frame', {'time (ms)': total_ms, 'memory (MiB)': memory_mib}
+    )
+    (folder / 'benchmark.svg').write_text(plot, encoding='utf-8')
+    print(f'written: {folder / "benchmark.json"}, {folder / "benchmark.svg"}')
+
+
+def _size(text: str) -> tuple[int, int]:
+    from mem3r_ros.errors import UserError
+
+    width, _, height = text.partition('x')
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
+        raise UserError(f'--size is {text!r}; write it as 640x480, at least 16 px each')
+    return int(width), int(height)
