@@ -43,6 +43,7 @@ class Health:
     state_change: float = float('nan')
     tracking_cosine: float = float('nan')
     confidence: float = float('nan')  # median over the image
+    confidence_ratio: float = float('nan')  # confidence over 1, as a part of the usual
     segment_age: int = 0  # frames
     scale: float = 1.0
     scale_spread: float = float('nan')  # relative standard deviation

@@ -62,17 +62,26 @@ class Look:
     view: View | None
     unit: float  # units of the first segment per unit of the view
     confidence: float  # over 1; NaN if unknown
+    confidence_ratio: float  # to the stream's usual; NaN if unknown
     telemetry: dict[str, float]
     state: Any
     problem: Problem = field(default_factory=Problem)
 
 
-def look_at(prediction: Any, state: Any, work: Work, segments: Segments, factor: float) -> Look:
+def look_at(
+    prediction: Any,
+    state: Any,
+    work: Work,
+    segments: Segments,
+    factor: float,
+    usual_confidence: float,
+) -> Look:
     """
     Bring a prediction to the host and into metres.
 
     :param state: the network's state after the frame.
     :param factor: metres per unit of the first segment.
+    :param usual_confidence: over 1; NaN if unknown.
     """
     view = View.of(prediction, work.prepared.ignore)
     T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
@@ -84,12 +93,14 @@ def look_at(prediction: Any, state: Any, work: Work, segments: Segments, factor:
     else:
         increment = np.full((4, 4), np.nan)
     telemetry = {name: float(value[0]) for name, value in (prediction.telemetry or {}).items()}
+    confidence = math.nan if view is None else view.median_confidence
     return Look(
         T_world_camera=T_world_camera,
         increment=increment,
         view=view,
         unit=segments.memory.scale,
-        confidence=math.nan if view is None else view.median_confidence,
+        confidence=confidence,
+        confidence_ratio=confidence / usual_confidence if usual_confidence else math.nan,
         telemetry=telemetry,
         state=state,
     )

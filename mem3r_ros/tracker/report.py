@@ -79,6 +79,7 @@ def _health(
     )
     if look is not None:
         health.confidence = look.confidence + 1.0
+        health.confidence_ratio = look.confidence_ratio
         for name in _TELEMETRY:
             setattr(health, name, look.telemetry.get(name, math.nan))
     return health

@@ -211,7 +211,12 @@ class Tracker:
 
     def _judged(self, work: Work, prediction: Any, state: Any) -> Look:
         look = look_at(
-            prediction, state, work, self._stream.segments, self._stream.factor(self.config)
+            prediction,
+            state,
+            work,
+            self._stream.segments,
+            self._stream.factor(self.config),
+            self._stream.health.usual_confidence,
         )
         since_ns = self._stream.health.memory.last_good_ns
         stamp_ns = work.accepted.frame.stamp_ns
@@ -250,10 +255,9 @@ class Tracker:
         """Return what the network says about the motion, and how wrong it may be."""
         if look.increment is None:
             return None
-        ratio = look.confidence / self._stream.health.usual_confidence
         is_doubtful = bool(look.problem.reason or work.flaw.reason)
         covariance = increment_covariance(
-            look.increment, ratio, is_doubtful, self.config.covariance
+            look.increment, look.confidence_ratio, is_doubtful, self.config.covariance
         )
         return Motion(look.increment, covariance)
 

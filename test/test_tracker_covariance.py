@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Covariance: fitted to truth, honest by NEES, in the order of REP 103."""
+
+from dataclasses import replace
+
+import numpy as np
+from oracle import OracleNetwork, moving_scene, run
+import pytest
+
+from mem3r_ros.geometry import so3_log
+from mem3r_ros.tracker import Tracker, TrackerConfig, calibration
+from mem3r_ros.tracker.config import CovarianceConfig, ScaleConfig
+from mem3r_ros.tracker.uncertainty import (
+    MAX_POSITION_VARIANCE,
+    coasting_covariance,
+    increment_covariance,
+    limited,
+)
+
+NOISE = 0.004
+SCENE = moving_scene(200)
+
+
+class IncrementNoise(OracleNetwork):
+    """An oracle whose errors are those of increments: each adds to all before it."""
+
+    def _answer(self, start, is_poisoned):
+        from mem3r_ros.geometry import invert, se3_exp
+
+        T = self._origin(start)
+        for index in range(start, self.now):
+            random = np.random.default_rng([index, self.seed])
+            T = T @ invert(self.scene.T_world_camera[index]) @ self.scene.T_world_camera[index + 1]
+            T = T @ se3_exp(random.normal(0, NOISE, 6))
+        return T, self.scene.depth[self.now], 3.0
+
+
+def noisy(seed):
+    oracle = IncrementNoise(SCENE)
+    oracle.seed = seed
+    return oracle
+
+
+def shown(oracle, num_frames):
+    """Yield frames of the scene, telling the oracle which one is next."""
+    for index in range(num_frames):
+        oracle.now = index
+        yield SCENE.frame(index)
+
+
+def known():
+    """Return settings under which the noise of the oracle is just what is claimed."""
+    covariance = CovarianceConfig(
+        position_floor_m=NOISE,
+        position_share=0.0,
+        rotation_floor_rad=NOISE,
+        rotation_share=0.0,
+        correlation=1.0,
+    )
+    scale = ScaleConfig(source='fixed', factor=1.0)
+    return TrackerConfig(covariance=covariance, scale=scale)
+
+
+def test_published_covariance_is_honest_when_the_noise_is_known():
+    nees = []
+    for seed in range(12):
+        oracle = noisy(seed)
+        tracked = run(Tracker(oracle, known()), oracle, range(40), {'confidence'})[-1]
+        truth = SCENE.T_odom_camera(39)
+        wrong = np.concatenate(
+            [
+                tracked.T_odom_camera[:3, 3] - truth[:3, 3],
+                so3_log(tracked.T_odom_camera[:3, :3] @ truth[:3, :3].T),
+            ]
+        )
+        nees.append(wrong @ np.linalg.solve(tracked.covariance, wrong))
+
+    assert 3.5 < np.mean(nees) < 9.5
+
+
+def test_fitting_finds_the_noise_and_makes_the_covariance_honest():
+    oracle = noisy(1)
+    tracker = Tracker(oracle)
+    truth = SCENE.T_world_camera[:150]
+    data = [calibration.collect(tracker, shown(oracle, 150), truth, 'noisy')]
+    wrong = CovarianceConfig(position_floor_m=0.2, rotation_floor_rad=0.2)
+
+    fitted = calibration.fit(data, wrong)
+
+    total = np.hypot(fitted.position_floor_m, fitted.position_share * 0.05)
+    assert total == pytest.approx(NOISE, rel=0.25)
+    assert fitted.correlation < 2.0
+    assert 4.0 < calibration.window_nees(data[0], fitted, 0.0).mean() < 8.0
+    assert calibration.window_nees(data[0], wrong, 0.0).mean() < 1.0
+    assert 'NEES' in calibration.report(data, {'fitted': fitted})
+
+
+def test_a_wrong_scale_is_found_apart_from_the_other_errors():
+    oracle = OracleNetwork(SCENE, unit=lambda start: 1.3, pose_noise=1e-3)
+    tracker = Tracker(oracle)
+
+    truth = SCENE.T_world_camera[:100]
+    data = [calibration.collect(tracker, shown(oracle, 100), truth, 'small')]
+
+    fitted = calibration.fit(data)
+
+    assert fitted.model_scale_spread == pytest.approx(np.log(1.3), rel=0.05)
+    assert fitted.position_share < 0.1
+
+
+def test_too_little_truth_is_refused():
+    oracle = OracleNetwork(SCENE)
+    with pytest.raises(ValueError, match='5 are needed'):
+        calibration.collect(Tracker(oracle), [SCENE.frame(0)], [None], 'empty')
+
+
+def test_doubt_grows_with_motion_flaws_and_falling_confidence():
+    config, step, far = CovarianceConfig(), np.eye(4), np.eye(4)
+    far[0, 3] = 0.5
+
+    usual = np.trace(increment_covariance(step, 1.0, False, config))
+
+    assert np.trace(increment_covariance(far, 1.0, False, config)) > usual
+    assert np.trace(increment_covariance(step, 0.4, False, config)) > usual
+    assert np.trace(increment_covariance(step, 1.0, True, config)) > usual
+    assert np.trace(increment_covariance(step, float('nan'), False, config)) == usual
+
+
+def test_a_doubtful_scale_makes_the_way_travelled_doubtful_along_its_direction():
+    oracle = OracleNetwork(SCENE)
+    config = replace(known(), scale=ScaleConfig())
+
+    tracked = run(Tracker(oracle, config), oracle, range(30))[-1]
+
+    way = tracked.T_odom_camera[:3, 3]
+    along = way / np.linalg.norm(way)
+    doubt = np.sqrt(along @ tracked.covariance[:3, :3] @ along)
+    assert doubt == pytest.approx(0.25 * np.linalg.norm(way), rel=0.2)
+
+
+def test_coasting_doubt_grows_with_time_squared():
+    once = coasting_covariance(1.0, 0.5, 0.0, 1.0)
+    halves = coasting_covariance(1.0, 0.5, 0.0, 0.5) + coasting_covariance(1.0, 0.5, 0.5, 1.0)
+
+    assert np.allclose(once, halves)
+    assert coasting_covariance(1.0, 0.5, 0.0, 2.0)[0, 0] == pytest.approx(4 * once[0, 0])
+
+
+def test_limited_covariances_stay_positive_and_keep_their_correlations():
+    random = np.random.default_rng(0).normal(size=(6, 6))
+    huge = random @ random.T * 1e8
+
+    small = limited(huge)
+
+    assert np.diag(small)[:3].max() <= MAX_POSITION_VARIANCE * (1 + 1e-9)
+    assert np.linalg.eigvalsh(small).min() > 0
+    correlation = huge[0, 1] / np.sqrt(huge[0, 0] * huge[1, 1])
+    assert small[0, 1] / np.sqrt(small[0, 0] * small[1, 1]) == pytest.approx(correlation)
+
+
+def test_the_command_says_what_is_wrong_in_one_line(capsys, tmp_path):
+    code = calibration.main([str(tmp_path / 'nothing'), '--model', str(tmp_path / 'none')])
+
+    assert code == 2
+    assert capsys.readouterr().err.count('\n') == 1
