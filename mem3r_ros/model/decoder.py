@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from mem3r_ros.model.config import ModelConfig
-from mem3r_ros.model.layers import AttentionObserver, DecoderBlock, Positions
+from mem3r_ros.model.layers import AttentionObserver, DecoderBlock
+from mem3r_ros.model.positions import Positions
 
 
 class Decoded(NamedTuple):

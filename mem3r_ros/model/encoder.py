@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from itertools import pairwise
 
-from mem3r_ros.model.layers import EncoderBlock, Positions
+from torch import Tensor, nn
+import torch.nn.functional as F
+
+from mem3r_ros.model.layers import EncoderBlock
+from mem3r_ros.model.positions import Positions
 
 
 class PatchStem(nn.Module):
@@ -39,7 +42,7 @@ class ConvolutionStem(nn.Module):
         widths = (in_channels, *dims, dim)
         self.layers = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            for before, after in pairwise(widths)
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:

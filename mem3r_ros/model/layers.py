@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Transformer layers: rotary positions in two dimensions, attention, MLP, blocks.
+Transformer layers: attention with rotary positions, MLP, blocks.
 
-Rotary embedding: RoFormer (arXiv 2104.09864) on the row and column of a patch, as CroCo v2
-(arXiv 2211.10408) uses it. Blocks: pre-norm ViT; decoder blocks attend to themselves, then to
-the other stream, then apply the MLP.
+Blocks are those of a pre-norm ViT; decoder blocks attend to themselves, then to the other
+stream, then apply the MLP.
 """
 
 # B streams, N tokens, M tokens of the other stream, C width, H heads, D head width
@@ -15,32 +14,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+import torch.nn.functional as F
 
-
-class Positions:
-    """
-    Row and column of each token and, per head width, the rotation they stand for.
-
-    Negative positions are meaningful: the pose token sits at (-1, -1) and is turned backwards.
-    """
-
-    def __init__(self, rows_columns: Tensor, base: float) -> None:
-        """Keep positions [N, 2] (row, column); ``base`` is the rotary base."""
-        self.rows_columns = rows_columns
-        self._base = base
-        self._tables: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def table(self, head_dim: int) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine [N, 2, 1, D/4]; they are made once per head width."""
-        if head_dim not in self._tables:
-            quarter = head_dim // 4
-            exponent = torch.arange(quarter, device=self.rows_columns.device) / quarter
-            frequency = self._base ** -exponent.double()
-            angle = self.rows_columns.double()[:, :, None, None] * frequency
-            self._tables[head_dim] = angle.cos().float(), angle.sin().float()
-        return self._tables[head_dim]
+from mem3r_ros.model.positions import Positions
 
 
 def rotate(tokens: Tensor, positions: Positions | None) -> Tensor:
@@ -69,6 +46,22 @@ def _merge_heads(tokens: Tensor) -> Tensor:
 
 def _round_to_half(tokens: Tensor) -> Tensor:
     return tokens.half().to(tokens.dtype)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """
+    Mix values by scaled dot products of queries and keys.
+
+    :param query: [B, H, N, D].
+    :param key: [B, H, M, D].
+    :param value: [B, H, M, D].
+    :return: [B, H, N, D].
+    """
+    if not (torch.is_grad_enabled() and query.requires_grad and query.device.type == 'cpu'):
+        return F.scaled_dot_product_attention(query, key, value)
+    # The fused kernel's backward pass costs twice the plain products on a CPU (200 tokens).
+    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    return logits.softmax(dim=-1).to(value.dtype) @ value
 
 
 class Mlp(nn.Module):
@@ -111,7 +104,7 @@ class SelfAttention(nn.Module):
             key = _round_to_half(rotate(_round_to_half(key), positions))
         else:
             query, key = rotate(query, positions), rotate(key, positions)
-        return self.proj(_merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        return self.proj(_merge_heads(attend(query, key, value)))
 
 
 class AttentionObserver(Protocol):
@@ -150,7 +143,7 @@ class CrossAttention(nn.Module):
         value = _split_heads(self.value(other), self.num_heads)
         if observer is not None:
             observer.add(query, key)
-        return self.proj(_merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        return self.proj(_merge_heads(attend(query, key, value)))
 
 
 class EncoderBlock(nn.Module):

@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-The network of the paper's figure: one frame and the stream's state in, a prediction and the next
-state out.
+The network of the paper's figure: a frame and a state in, a prediction and the next state out.
 
 Mem3R (arXiv 2604.07279) on CUT3R (arXiv 2501.12387)::
 
@@ -19,7 +18,7 @@ Mem3R (arXiv 2604.07279) on CUT3R (arXiv 2501.12387)::
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,15 +30,14 @@ from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.decoder import Decoded, DualDecoder
 from mem3r_ros.model.encoder import ConvolutionStem, Encoder, PatchStem
 from mem3r_ros.model.frame import PREDICTION_FIELDS, FrameInput, Prediction
-from mem3r_ros.model.layers import Positions
 from mem3r_ros.model.motion import MOTION_CHANNELS, MotionInput, motion_input
-from mem3r_ros.model.pose_memory import LocalMemory, ReadOut, TrackingMemory
+from mem3r_ros.model.pose_memory import ReadOut, pose_memory
+from mem3r_ros.model.positions import PositionTables
 from mem3r_ros.model.predictor import Predictor
 from mem3r_ros.model.state import MotionState, State, where_stream
 from mem3r_ros.model.state_gate import StateGate
+from mem3r_ros.model.state_update import all_finite, blend, rule_gate, telemetry
 from mem3r_ros.model.update_rules import RuleInput, UpdateRule, update_rule
-
-MAX_KNOWN_GRIDS = 8  # image sizes whose position tables are kept
 
 
 class Encoded(NamedTuple):
@@ -61,17 +59,18 @@ class Mem3R(nn.Module):
         self.config = config
         width = config.enc_embed_dim
         self.image_encoder = _image_encoder(config)
-        self.ray_encoder = _ray_encoder(config) if config.ray_enc_depth else None
-        self.masked_image_token = nn.Parameter(torch.randn(1, width) * 0.02)
-        self.masked_ray_token = nn.Parameter(torch.randn(1, width) * 0.02)
+        self.ray_encoder, self.masked_image_token, self.masked_ray_token = None, None, None
+        if config.ray_enc_depth:
+            self.ray_encoder = _ray_encoder(config)
+            self.masked_image_token = nn.Parameter(torch.randn(1, width) * 0.02)
+            self.masked_ray_token = nn.Parameter(torch.randn(1, width) * 0.02)
         self.register_tokens = nn.Parameter(torch.randn(config.state_size, width) * 0.02)
         self.pose_token = nn.Parameter(torch.randn(1, 1, config.dec_embed_dim) * 0.02)
-        has_fast_weights = config.pose_memory == 'fast_weights'
-        self.pose_memory = (TrackingMemory if has_fast_weights else LocalMemory)(config)
+        self.pose_memory = pose_memory(config)
         self.decoder = DualDecoder(config)
         self.state_gate = StateGate(config) if config.state_gate else None
         self.predictor = Predictor(config)
-        self._positions: dict[tuple, Positions | None] = {}
+        self._positions = PositionTables(config.rope_base, config.state_size, config.state_pe)
 
     @property
     def device(self) -> torch.device:
@@ -134,32 +133,36 @@ class Mem3R(nn.Module):
         :return: the prediction and the state after the frame.
         :raises UserError: shapes do not fit or an output is unknown.
         """
-        wanted = self._check(frame, state, outputs)
+        wanted = self._check(frame, state, outputs, masked_tokens)
         rule = rule or update_rule('cut3r')
         observer = rule.observer() if rule.observer else None
 
         encoded = self._encode(frame, state, masked_tokens)
-        prior, read = self._read_pose_memory(encoded.pooled, state)
+        read = self.pose_memory.read(encoded.pooled, state.camera_memory)
         decoded = self.decoder(
-            prior,
+            self._prior_pose_token(read, state, encoded.features.dtype),
             encoded.features,
             state.tokens.to(encoded.features.dtype),
-            self._image_positions(encoded.grid, with_pose=True),
-            self._state_positions(),
+            self._positions.image(encoded.grid, self.device, with_pose=True),
+            self._positions.state(self.device),
             observer,
         )
         prediction = self.predictor(
             decoded,
             encoded,
-            self._image_positions(encoded.grid, with_pose=False),
+            self._positions.image(encoded.grid, self.device),
             state.motion,
             wanted,
         )
-        after, telemetry = self._remember(frame, state, encoded, decoded, read, rule, observer)
+        finite = all_finite(*(decoded.candidate, decoded.pose_token, prediction.T_previous_camera))
+        after, measure = self._remember(
+            frame, state, encoded, decoded, read, rule, observer, finite
+        )
         if state.motion is not None:
-            after = replace(after, motion=self._next_motion(frame, state, encoded, prediction))
+            motion = self._next_motion(frame, state.motion, encoded.motion, prediction, finite)
+            after = replace(after, motion=motion)
         if 'telemetry' in wanted:
-            prediction = replace(prediction, telemetry=telemetry())
+            prediction = replace(prediction, telemetry=measure())
         return prediction, after
 
     def query(
@@ -176,10 +179,14 @@ class Mem3R(nn.Module):
     # The stages of a step, in order.
 
     def _check(
-        self, frame: FrameInput, state: State, outputs: Collection[str] | None
+        self,
+        frame: FrameInput,
+        state: State,
+        outputs: Collection[str] | None,
+        masked_tokens: bool,
     ) -> frozenset[str]:
         frame.check(self.config.patch_size, state.batch_size)
-        if frame.ray_map is not None and self.ray_encoder is None:
+        if self.ray_encoder is None and (frame.ray_map is not None or masked_tokens):
             raise UserError('this network has no ray-map encoder (ray_enc_depth is 0)')
         if frame.image is None and self.config.motion_input:
             raise UserError('this network needs an image in every frame (motion_input is on)')
@@ -199,7 +206,7 @@ class Mem3R(nn.Module):
     def _encode(self, frame: FrameInput, state: State, masked_tokens: bool) -> Encoded:
         source = frame.image if frame.image is not None else frame.ray_map.permute(0, 3, 1, 2)
         grid = tuple(side // self.config.patch_size for side in source.shape[-2:])
-        positions = self._image_positions(grid, with_pose=False)
+        positions = self._positions.image(grid, self.device)
         motion, finer, features = None, [], 0
         if frame.image is not None:
             image = frame.image
@@ -222,18 +229,10 @@ class Mem3R(nn.Module):
             features = features + self.masked_ray_token
         return Encoded(features, features.mean(dim=1), finer, grid, motion)
 
-    def _read_pose_memory(
-        self, pooled: Tensor, state: State
-    ) -> tuple[Tensor, ReadOut | Tensor]:
-        """Return the prior pose token [B, 1, C] and what the update needs again."""
-        if isinstance(self.pose_memory, TrackingMemory):
-            with _float32(pooled):
-                read = self.pose_memory.read(pooled, state.camera_memory)
-            prior = read.prior
-        else:
-            prior, read = self.pose_memory.read(pooled, state.camera_memory)
-        learned = self.pose_token.to(prior.dtype).expand_as(prior)
-        return where_stream(state.is_first, learned, prior).to(pooled.dtype), read
+    def _prior_pose_token(self, read: ReadOut, state: State, dtype: torch.dtype) -> Tensor:
+        """Return what the memory expects, or the learned token that marks a new world."""
+        learned = self.pose_token.to(read.prior.dtype).expand_as(read.prior)
+        return where_stream(state.is_first, learned, read.prior).to(dtype)
 
     def _remember(
         self,
@@ -241,196 +240,74 @@ class Mem3R(nn.Module):
         state: State,
         encoded: Encoded,
         decoded: Decoded,
-        read: ReadOut | Tensor,
+        read: ReadOut,
         rule: UpdateRule,
         observer: object,
-    ) -> tuple[State, object]:
+        finite: Tensor,
+    ) -> tuple[State, Callable[[], dict[str, Tensor]]]:
         """Update both memories; the one place where old and new are blended."""
         candidate = decoded.candidate.float()
-        update = frame.update_mask(state.tokens) & _all_finite(candidate, decoded.pose_token)
-        reset = frame.reset_mask(state.tokens)
-        with _float32(candidate):
-            if isinstance(self.pose_memory, TrackingMemory):
-                memory = self.pose_memory.update(
-                    state.camera_memory, read, decoded.pose_token
-                )
-            else:
-                memory = self.pose_memory.write(state.camera_memory, read, decoded.pose_token)
+        update = frame.update_mask(state.tokens) & finite
+        memory = self.pose_memory.update(state.camera_memory, read, decoded.pose_token)
         seen = RuleInput(
             candidate,
             encoded.features.float(),
             self.decoder.image_embed(encoded.pooled).float(),
             observer,
         )
-        token_gate, rule_state = self._rule_gate(rule, seen, state, update)
+        token_gate, rule_state = rule_gate(rule, seen, state, update)
         channel_gate = None
         if self.state_gate is not None:
             channel_gate = self.state_gate(state.tokens, encoded.pooled)
         blended = blend(state.tokens, candidate, channel_gate, token_gate)
         tokens = where_stream(update, blended, state.tokens)
         memory = where_stream(update, memory, state.camera_memory)
-        is_first = torch.zeros_like(state.is_first)
-        after = State(tokens, memory, is_first, state.motion, rule_state)
-        if frame.reset is not None:
-            after = self._reset(after, reset, rule, seen)
+        # A frame that went wrong does not count as the segment's first.
+        after = State(tokens, memory, state.is_first & ~finite, state.motion, rule_state)
+        if frame.reset is not None and bool(frame.reset.any()):
+            after = self._reset(after, frame.reset_mask(tokens))
 
-        def telemetry() -> dict[str, Tensor]:
-            return _telemetry(state, tokens, memory, channel_gate, token_gate, read, decoded)
+        def measure() -> dict[str, Tensor]:
+            return telemetry(state, tokens, memory, channel_gate, token_gate, read, decoded)
 
-        return after, telemetry
+        return after, measure
 
-    def _rule_gate(
-        self, rule: UpdateRule, seen: RuleInput, state: State, update: Tensor
-    ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Ask the rule; a stream's first frame under it takes everything."""
-        initial = rule.initial_state(seen)
-        if initial:
-            initial['started'] = torch.zeros_like(state.is_first)
-        before = dict(state.rule)
-        if {key: value.shape for key, value in before.items()} != {
-            key: value.shape for key, value in initial.items()
-        }:
-            before = initial  # another rule, or another image size, until now
-        first = state.is_first | ~before.get('started', torch.ones_like(state.is_first))
-        gate, after = rule.gate(seen, {k: v for k, v in before.items() if k != 'started'})
-        if initial:
-            after = {**after, 'started': torch.ones_like(state.is_first)}
-        after = {key: where_stream(update, after[key], before[key]) for key in initial}
-        if gate is not None:
-            gate = where_stream(first, torch.ones_like(gate), gate)
-        return gate, after
-
-    def _reset(self, state: State, reset: Tensor, rule: UpdateRule, seen: RuleInput) -> State:
+    def _reset(self, state: State, reset: Tensor) -> State:
         """Start a new segment after this frame where ``reset`` is true."""
-        fresh = self.initial_state(1)
-        initial_rule = rule.initial_state(seen)
-        if initial_rule:
-            initial_rule['started'] = torch.zeros_like(reset)
+        fresh = self.initial_state(1, image_size=(1, 1))
         return replace(
             state,
             tokens=where_stream(reset, fresh.tokens, state.tokens),
             camera_memory=where_stream(reset, fresh.camera_memory, state.camera_memory),
-            is_first=reset & self.config.pose_token_after_reset,
+            is_first=state.is_first | (reset & self.config.pose_token_after_reset),
             rule={
-                key: where_stream(reset, initial_rule[key], value)
+                key: where_stream(reset, torch.zeros_like(value), value)
                 for key, value in state.rule.items()
             },
         )
 
     def _next_motion(
-        self, frame: FrameInput, state: State, encoded: Encoded, prediction: Prediction
+        self,
+        frame: FrameInput,
+        before: MotionState,
+        seen: MotionInput,
+        prediction: Prediction,
+        finite: Tensor,
     ) -> MotionState:
         """Remember this frame's pose and image, or start anew after a reset."""
-        before, gray = state.motion, encoded.motion.gray
         pose = self.predictor.world_pose(before, prediction.T_previous_camera)
-        update = frame.update_mask(state.tokens) & _all_finite(pose)
-        reset = frame.reset_mask(state.tokens)
-        previous = before.previous_gray
-        if previous.shape != gray.shape:
-            previous = torch.zeros_like(gray)
+        update = frame.update_mask(pose) & finite
+        reset = frame.reset_mask(pose)
+        previous, has_previous = before.previous_gray, before.has_previous
+        if previous.shape != seen.gray.shape:
+            previous, has_previous = torch.zeros_like(seen.gray), torch.zeros_like(has_previous)
         pose = where_stream(update, pose, before.T_world_camera)
         identity = torch.eye(4, dtype=pose.dtype, device=pose.device)
         return MotionState(
             T_world_camera=where_stream(reset, identity.expand_as(pose), pose),
-            previous_gray=where_stream(update, gray, previous),
-            has_previous=(before.has_previous | update) & ~reset,
+            previous_gray=where_stream(update, seen.gray, previous),
+            has_previous=(has_previous | update) & ~reset,
         )
-
-    # Positions are made once per image size.
-
-    def _image_positions(self, grid: tuple[int, int], with_pose: bool) -> Positions:
-        key = (*grid, with_pose, self.device)
-        if key not in self._positions:
-            if len(self._positions) >= 2 * MAX_KNOWN_GRIDS:
-                self._positions.clear()
-            rows_columns = torch.cartesian_prod(
-                torch.arange(grid[0], device=self.device),
-                torch.arange(grid[1], device=self.device),
-            )
-            if with_pose:
-                rows_columns = torch.cat((torch.full_like(rows_columns[:1], -1), rows_columns))
-            self._positions[key] = Positions(rows_columns, self.config.rope_base)
-        return self._positions[key]
-
-    def _state_positions(self) -> Positions | None:
-        """State tokens lie on a square of even width, or on the diagonal, or nowhere."""
-        key = ('state', self.device)
-        if key not in self._positions:
-            count, kind = self.config.state_size, self.config.state_pe
-            index = torch.arange(count, device=self.device)
-            width = int(count**0.5)
-            width += width % 2
-            rows_columns = {
-                '2d': lambda: torch.stack((index // width, index % width), dim=1),
-                '1d': lambda: torch.stack((index, index), dim=1),
-                'none': lambda: None,
-            }[kind]()
-            positions = None
-            if rows_columns is not None:
-                positions = Positions(rows_columns, self.config.rope_base)
-            self._positions[key] = positions
-        return self._positions[key]
-
-
-def blend(
-    previous: Tensor, candidate: Tensor, channel_gate: Tensor | None, token_gate: Tensor | None
-) -> Tensor:
-    """
-    Mix the candidate into the state: G (z C + (1 - z) S) + (1 - G) S.
-
-    The paper prints G as a factor of the whole sum, which would shrink the state; here what a
-    gate does not take stays (choice).
-
-    :param previous: S, [B, S, C].
-    :param candidate: C, [B, S, C].
-    :param channel_gate: Mem3R's z, [B, S, C], or None for 1.
-    :param token_gate: the rule's G, [B, S, 1], or None for 1.
-    """
-    mixed = candidate
-    if channel_gate is not None:
-        mixed = channel_gate * candidate + (1 - channel_gate) * previous
-    if token_gate is not None:
-        mixed = token_gate * mixed + (1 - token_gate) * previous
-    return mixed
-
-
-def _telemetry(
-    state: State,
-    tokens: Tensor,
-    memory: Tensor,
-    channel_gate: Tensor | None,
-    token_gate: Tensor | None,
-    read: ReadOut | Tensor,
-    decoded: Decoded,
-) -> dict[str, Tensor]:
-    """Return how the memories fare, each [B]."""
-    ones = torch.ones_like(state.is_first, dtype=torch.float32)
-    gate = ones
-    for factor in (channel_gate, token_gate):
-        if factor is not None:
-            gate = gate * factor.mean(dim=(1, 2))
-    values = {
-        'gate_mean': gate,
-        'state_change': (tokens - state.tokens).square().mean(dim=(1, 2)).sqrt(),
-    }
-    if isinstance(read, ReadOut):
-        values['fast_weight_norm'] = memory.flatten(1).norm(dim=1)
-        values['learning_rate_mean'] = read.learning_rate.mean(dim=(1, 2))
-        values['tracking_cosine'] = torch.cosine_similarity(
-            read.prior[:, 0].float(), decoded.pose_token[:, 0].float(), dim=-1
-        )
-    return values
-
-
-def _all_finite(*tensors: Tensor) -> Tensor:
-    """Say which streams hold only finite numbers, bool [B]."""
-    finite = [tensor.flatten(1).isfinite().all(dim=1) for tensor in tensors]
-    return torch.stack(finite).all(dim=0)
-
-
-def _float32(tensor: Tensor) -> torch.autocast:
-    """Leave autocast for a while: the memories are float32."""
-    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _image_encoder(config: ModelConfig) -> Encoder:

@@ -18,11 +18,18 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+import torch.nn.functional as F
 
 from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.layers import DecoderBlock
+
+
+class SlotReadOut(NamedTuple):
+    """The read-out of the slots, kept for the update of the same frame."""
+
+    prior: Tensor  # [B, 1, C] prior pose token
+    query: Tensor  # [B, 1, C]
 
 
 class LocalMemory(nn.Module):
@@ -47,38 +54,36 @@ class LocalMemory(nn.Module):
         """Return the slots before the first frame, [B, M, 2C]."""
         return self.slots.float().expand(batch_size, -1, -1).clone()
 
-    def read(self, pooled: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, pooled: Tensor, slots: Tensor) -> SlotReadOut:
         """
         Ask the memory where the camera is.
 
         :param pooled: mean image token, [B, E].
         :param slots: [B, M, 2C].
-        :return: prior pose token [B, 1, C] and the query [B, 1, C], to write with.
         """
         query = self.query(pooled)[:, None]
         asked = torch.cat((query, self.masked_value.expand_as(query)), dim=-1)
         slots = slots.to(query.dtype)
         for block in self.read_blocks:
             asked = block(asked, slots)
-        return asked[..., query.shape[-1] :], query
+        return SlotReadOut(asked[..., query.shape[-1] :], query)
 
-    def write(self, slots: Tensor, query: Tensor, posterior: Tensor) -> Tensor:
+    def update(self, slots: Tensor, read: SlotReadOut, posterior: Tensor) -> Tensor:
         """
         Store the decoder's pose token under the query.
 
-        :param slots: [B, M, 2C].
-        :param query: as returned by :meth:`read`.
+        :param slots: before the frame, [B, M, 2C].
         :param posterior: pose token after the decoder, [B, 1, C].
-        :return: new slots, float32 [B, M, 2C].
+        :return: slots after the frame, float32 [B, M, 2C].
         """
-        entry = torch.cat((query, posterior), dim=-1)
-        written = slots.to(query.dtype)
+        entry = torch.cat((read.query, posterior), dim=-1)
+        written = slots.to(entry.dtype)
         for block in self.write_blocks:
             written = block(written, entry)
         return written.float()
 
 
-class ReadOut(NamedTuple):
+class FastReadOut(NamedTuple):
     """The read-out of the fast weights, kept for the update of the same frame."""
 
     prior: Tensor  # [B, 1, C] prior pose token
@@ -138,13 +143,17 @@ class TrackingMemory(nn.Module):
         """Return W_0 for each stream, float32 [B, 3, H, D, D]."""
         return self.initial_weights.float().expand(batch_size, -1, -1, -1, -1).clone()
 
-    def read(self, pooled: Tensor, weights: Tensor) -> ReadOut:
+    def read(self, pooled: Tensor, weights: Tensor) -> FastReadOut:
         """
         Predict the pose token of a frame from the fast weights (Mem3R, read equation).
 
         :param pooled: mean image token, [B, E].
         :param weights: fast weights, float32 [B, 3, H, D, D].
         """
+        with _float32(pooled):
+            return self._read(pooled, weights)
+
+    def _read(self, pooled: Tensor, weights: Tensor) -> FastReadOut:
         z = _linear_float32(self.query, pooled)
         query = self._unit_query(z)
         w1, w2, w3 = weights.unbind(1)
@@ -157,7 +166,7 @@ class TrackingMemory(nn.Module):
         prior = _linear_float32(self.output, normed.flatten(1))
         rates = F.softplus(_linear_float32(self.learning_rate, z))
         keep = 1 - self.decay_limit * torch.sigmoid(_linear_float32(self.decay, z))
-        return ReadOut(
+        return FastReadOut(
             prior=prior[:, None],
             query=query,
             gate_input=a,
@@ -175,7 +184,7 @@ class TrackingMemory(nn.Module):
             return F.normalize(z, dim=-1, eps=self.EPSILON).unflatten(-1, heads)
         return F.normalize(z.unflatten(-1, heads), dim=-1, eps=self.EPSILON)
 
-    def update(self, weights: Tensor, read: ReadOut, posterior: Tensor) -> Tensor:
+    def update(self, weights: Tensor, read: FastReadOut, posterior: Tensor) -> Tensor:
         """
         Pull the read-out towards the decoder's pose token (Mem3R, test-time update).
 
@@ -188,9 +197,10 @@ class TrackingMemory(nn.Module):
         """
         rate = read.learning_rate.transpose(1, 2)[..., None, None]  # [B, 3, H, 1, 1]
         keep = read.keep[:, None, :, None, None]
-        return keep * weights + rate * self.gradient(weights, read, posterior)
+        with _float32(weights):
+            return keep * weights + rate * self.gradient(weights, read, posterior)
 
-    def gradient(self, weights: Tensor, read: ReadOut, posterior: Tensor) -> Tensor:
+    def gradient(self, weights: Tensor, read: FastReadOut, posterior: Tensor) -> Tensor:
         """Return dL/dW for L = <prior, posterior>, [B, 3, H, D, D]."""
         posterior = posterior.detach() if self.detach_posterior else posterior
         target = posterior.float()[:, 0] @ self.output.weight.float()
@@ -208,6 +218,19 @@ class TrackingMemory(nn.Module):
             (_outer(d_gate, read.query), _outer(dy, read.hidden), _outer(d_linear, read.query)),
             dim=1,
         )
+
+
+ReadOut = SlotReadOut | FastReadOut
+
+
+def pose_memory(config: ModelConfig) -> LocalMemory | TrackingMemory:
+    """Return the camera memory that the configuration names."""
+    return {'local': LocalMemory, 'fast_weights': TrackingMemory}[config.pose_memory](config)
+
+
+def _float32(tensor: Tensor) -> torch.autocast:
+    """Leave autocast for a while: steps of the fast weights are below bfloat16's resolution."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _linear_float32(layer: nn.Linear, value: Tensor) -> Tensor:

@@ -80,9 +80,7 @@ class State:
             for name, value in tensors.items()
             if name.startswith(RULE_PREFIX)
         }
-        return cls(
-            tensors['tokens'], tensors['camera_memory'], tensors['is_first'], motion, rule
-        )
+        return cls(tensors['tokens'], tensors['camera_memory'], tensors['is_first'], motion, rule)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> State:
         """Return the state with ``function`` applied to every tensor."""
@@ -114,14 +112,28 @@ class State:
         """
         Join streams into one batch.
 
-        :raises UserError: the states belong to different networks or rules.
+        Streams that have not had a frame under the others' update rule begin it there.
+
+        :raises UserError: the states belong to different networks.
         """
         named = [state.to_dict() for state in states]
-        if any(set(tensors) != set(named[0]) for tensors in named):
-            raise UserError('streams of different networks or update rules cannot share a batch')
-        return State.from_dict(
-            {name: torch.cat([tensors[name] for tensors in named]) for name in named[0]}
-        )
+        every = {name: value for tensors in reversed(named) for name, value in tensors.items()}
+        return State.from_dict({name: _join(name, like, named) for name, like in every.items()})
+
+
+def _join(name: str, like: Tensor, streams: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Join one tensor of several states; running values that a stream lacks start at zero."""
+    parts = []
+    for tensors in streams:
+        part = tensors.get(name)
+        if part is None and name.startswith(RULE_PREFIX):
+            part = like.new_zeros((len(tensors['is_first']), *like.shape[1:]))
+        if part is None or part.shape[1:] != like.shape[1:]:
+            raise UserError(
+                f'streams of different networks or image sizes cannot share a batch ({name})'
+            )
+        parts.append(part)
+    return torch.cat(parts)
 
 
 def where_stream(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+import torch.nn.functional as F
 
 from mem3r_ros.model.config import ModelConfig
 

@@ -13,11 +13,13 @@ multiplies Mem3R's channel-wise gate where the network has one.
 
 from __future__ import annotations
 
+from dataclasses import fields
+import math
 from typing import ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+import torch.nn.functional as F
 
 from mem3r_ros.config import dataclass, setting, validate
 from mem3r_ros.errors import UserError
@@ -98,12 +100,16 @@ class UpdateRule:
         validate(self)
 
     def initial_state(self, seen: RuleInput) -> RuleState:
-        """Return the running values before the first frame, shaped for this stream."""
+        """
+        Return the running values after a stream's first frame.
+
+        The first frame of a segment is taken whole; no rule is asked for its gate.
+        """
         return {}
 
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
         """
-        Decide what to take.
+        Decide what to take of a frame that is not the first.
 
         :param seen: the frame's candidate, features and attention.
         :param state: running values as they were before the frame.
@@ -137,21 +143,19 @@ class Ttsa3rRule(UpdateRule):
     threshold: float = setting(1.5, 'candidate change, over its mean, at which the gate is half')
 
     def initial_state(self, seen: RuleInput) -> RuleState:
-        """Remember nothing yet."""
-        return {
-            'candidate': torch.zeros_like(seen.candidate),
-            'features': torch.zeros_like(seen.features),
-        }
+        """Remember the frame, to compare the next one with it."""
+        return {'candidate': seen.candidate, 'features': seen.features}
 
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
         """See :meth:`UpdateRule.gate`."""
         change = (seen.candidate - state['candidate']).norm(dim=-1)
-        temporal = torch.sigmoid(change / _positive(change.mean(-1, keepdim=True)) - self.threshold)
+        temporal = torch.sigmoid(
+            change / _positive(change.mean(-1, keepdim=True)) - self.threshold
+        )
         novelty = 1 - F.cosine_similarity(seen.features, state['features'], dim=-1)  # [B, N]
         attention = seen.observer.value[..., 1:].abs()  # the pose column is dropped
         spatial = torch.sigmoid((attention * novelty[:, None]).amax(-1))
-        after = {'candidate': seen.candidate, 'features': seen.features}
-        return (temporal * spatial)[..., None], after
+        return (temporal * spatial)[..., None], self.initial_state(seen)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,8 +164,17 @@ class MemixRule(UpdateRule):
 
     name: ClassVar[str] = 'memix'
 
-    num_patches: int = setting(12, 'patches that the state tokens are cut into', low=1)
-    num_written: int = setting(8, 'patches that a frame may write', low=1)
+    num_patches: int = setting(
+        768, 'runs of neighbouring tokens that are written together; at most one per token', low=1
+    )
+    num_written: int = setting(
+        708, 'patches that a frame may write; a smaller state writes the same part of its', low=0
+    )
+    soft_gate: str = setting(
+        'cut3r',
+        'rule whose gate the written tokens have',
+        choices=('cut3r', 'ttt3r', 'ttsa3r'),
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -171,20 +184,35 @@ class MemixRule(UpdateRule):
                 f'({self.num_patches})'
             )
 
+    @property
+    def observer(self) -> type | None:
+        """What the soft gate wants to see."""
+        return self._soft_rule.observer
+
+    @property
+    def _soft_rule(self) -> UpdateRule:
+        return UPDATE_RULES[self.soft_gate]()
+
+    def initial_state(self, seen: RuleInput) -> RuleState:
+        """Begin what the soft gate remembers."""
+        return self._soft_rule.initial_state(seen)
+
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
         """See :meth:`UpdateRule.gate`."""
         score = torch.einsum('bsc,bc->bs', seen.candidate, seen.mean_image_token)
         num_tokens = score.shape[1]
-        # Patches are runs of neighbouring tokens, of as equal a length as can be.
-        patch = torch.arange(num_tokens, device=score.device) * self.num_patches // num_tokens
-        members = F.one_hot(patch, self.num_patches).to(score.dtype)  # [S, P]
-        # A state smaller than the number of patches leaves some empty: never the lowest.
-        count = members.sum(0)
-        patch_score = (score @ members) / count.clamp(min=1)
-        patch_score = patch_score.masked_fill(count == 0, float('inf'))
-        lowest = patch_score.topk(self.num_written, dim=-1, largest=False).indices
-        written = torch.zeros_like(patch_score).scatter(1, lowest, 1.0)
-        return written[:, patch][..., None], state
+        patches_wanted = min(self.num_patches, num_tokens)
+        # As the public code cuts: patches of equal length, the last one may be shorter.
+        length = math.ceil(num_tokens / patches_wanted)
+        patch = torch.arange(num_tokens, device=score.device) // length
+        members = F.one_hot(patch, math.ceil(num_tokens / length)).to(score.dtype)  # [S, P]
+        patch_score = (score @ members) / members.sum(0)
+        num_written = round(self.num_written * patches_wanted / self.num_patches)
+        lowest = patch_score.topk(min(num_written, members.shape[1]), dim=-1, largest=False)
+        written = torch.zeros_like(patch_score).scatter(1, lowest.indices, 1.0)
+        soft, after = self._soft_rule.gate(seen, state)
+        hard = written[:, patch][..., None]
+        return hard if soft is None else hard * soft, after
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,7 +221,7 @@ class Filt3rRule(UpdateRule):
 
     name: ClassVar[str] = 'filt3r'
 
-    initial_variance: float = setting(1.5, 'variance before the first frame', low=0.0)
+    initial_variance: float = setting(1.5, 'variance after the first frame', low=0.0)
     mean_rate: float = setting(0.05, 'rate of the running mean change', low=0.0, high=1.0)
     mean_floor: float = setting(1e-2, 'smallest running mean change', low=0.0)
     noise_low: float = setting(0.02, 'process noise of a token at rest', low=0.0)
@@ -204,32 +232,28 @@ class Filt3rRule(UpdateRule):
     GAIN_LIMITS: ClassVar[tuple[float, float]] = (0.01, 0.99)
 
     def initial_state(self, seen: RuleInput) -> RuleState:
-        """Start every token at the initial variance, with nothing seen."""
+        """Start every token at the initial variance, with no change seen yet."""
         token = seen.candidate[..., 0]
         return {
-            'candidate': torch.zeros_like(seen.candidate),
+            'candidate': seen.candidate,
             'variance': torch.full_like(token, self.initial_variance),
             'mean_change': torch.zeros_like(token[:, :1]),
-            'frames': torch.zeros_like(token[:, :1]),
         }
 
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
         """See :meth:`UpdateRule.gate`."""
         change = (seen.candidate - state['candidate']).norm(dim=-1)
-        mean = change.mean(-1, keepdim=True)
+        mean, before = change.mean(-1, keepdim=True), state['mean_change']
         # The first change seen is the first mean.
-        known = state['frames'] > 1
-        running = state['mean_change'] + self.mean_rate * (mean - state['mean_change'])
-        running = torch.where(known, running, mean)
-        relative = change / running.clamp(min=self.mean_floor)
-        step = torch.sigmoid(self.noise_slope * (relative - self.noise_threshold))
+        mean = torch.where(before > 0, before + self.mean_rate * (mean - before), mean)
+        mean = _positive(mean.clamp(min=self.mean_floor))
+        step = torch.sigmoid(self.noise_slope * (change / mean - self.noise_threshold))
         predicted = state['variance'] + self.noise_low + self.noise_span * step
         gain = (predicted / (predicted + 1)).clamp(*self.GAIN_LIMITS)
         after = {
             'candidate': seen.candidate,
             'variance': (1 - gain).square() * predicted + gain.square(),
-            'mean_change': running,
-            'frames': state['frames'] + 1,
+            'mean_change': mean,
         }
         return gain[..., None], after
 
@@ -243,7 +267,7 @@ UPDATE_RULES: dict[str, type[UpdateRule]] = {
 }
 
 
-def update_rule(name: str, **options: float) -> UpdateRule:
+def update_rule(name: str, **options: float | str) -> UpdateRule:
     """
     Return the rule of that name with its hyperparameters.
 
@@ -251,10 +275,11 @@ def update_rule(name: str, **options: float) -> UpdateRule:
     """
     if name not in UPDATE_RULES:
         raise UserError(f'no update rule {name!r}; choose one of {", ".join(UPDATE_RULES)}')
-    try:
-        return UPDATE_RULES[name](**options)
-    except TypeError:
-        known = ', '.join(UPDATE_RULES[name].__dataclass_fields__) or 'none'
+    known = [item.name for item in fields(UPDATE_RULES[name])]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
         raise UserError(
-            f'update rule {name!r} has no option {sorted(options)}; it has: {known}'
-        ) from None
+            f'update rule {name!r} has no option {", ".join(unknown)}; '
+            f'it has: {", ".join(known) or "none"}'
+        )
+    return UPDATE_RULES[name](**options)

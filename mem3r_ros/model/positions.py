@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Where tokens are: rows, columns, and the rotations that stand for them.
+
+Rotary embedding: RoFormer (arXiv 2104.09864) on the row and column of a patch, as CroCo v2
+(arXiv 2211.10408) uses it.
+"""
+
+# N tokens, D head width
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MAX_KNOWN_GRIDS = 8  # image sizes whose tables are kept
+
+
+class Positions:
+    """
+    Row and column of each token and, per head width, the rotation they stand for.
+
+    Negative positions are meaningful: the pose token sits at (-1, -1) and is turned backwards.
+    """
+
+    def __init__(self, rows_columns: Tensor, base: float) -> None:
+        """Keep positions [N, 2] (row, column); ``base`` is the rotary base."""
+        self.rows_columns = rows_columns
+        self._base = base
+        self._tables: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def table(self, head_dim: int) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine [N, 2, 1, D/4]; they are made once per head width."""
+        if head_dim not in self._tables:
+            # Kept tables must not be inference tensors: training may use them next.
+            with torch.inference_mode(False):
+                self._tables[head_dim] = self._make_table(head_dim // 4)
+        return self._tables[head_dim]
+
+    def _make_table(self, quarter: int) -> tuple[Tensor, Tensor]:
+        exponent = torch.arange(quarter, device=self.rows_columns.device) / quarter
+        frequency = self._base ** -exponent.double()
+        angle = self.rows_columns.double()[:, :, None, None] * frequency
+        return angle.cos().float(), angle.sin().float()
+
+
+class PositionTables:
+    """The positions of one network's tokens, made once per image size and device."""
+
+    def __init__(self, base: float, state_size: int, state_pe: str) -> None:
+        """
+        Keep what the positions depend on.
+
+        :param base: rotary base.
+        :param state_pe: state tokens on a square ('2d'), on the diagonal ('1d') or nowhere.
+        """
+        self._base = base
+        self._state_size = state_size
+        self._state_pe = state_pe
+        self._images: dict[tuple, Positions] = {}
+        self._states: dict[torch.device, Positions | None] = {}
+
+    def image(
+        self, grid: tuple[int, int], device: torch.device, with_pose: bool = False
+    ) -> Positions:
+        """Return the positions of ``grid`` = (rows, columns) patches, the pose token first."""
+        key = (*grid, with_pose, device)
+        if key not in self._images:
+            if len(self._images) >= 2 * MAX_KNOWN_GRIDS:
+                self._images.clear()
+            with torch.inference_mode(False):
+                self._images[key] = self._make_image(grid, with_pose, device)
+        return self._images[key]
+
+    def state(self, device: torch.device) -> Positions | None:
+        """Return the positions of the state tokens; None where they have none."""
+        if device not in self._states:
+            with torch.inference_mode(False):
+                self._states[device] = self._make_state(device)
+        return self._states[device]
+
+    def _make_image(
+        self, grid: tuple[int, int], with_pose: bool, device: torch.device
+    ) -> Positions:
+        rows_columns = torch.cartesian_prod(*(torch.arange(side) for side in grid))
+        if with_pose:
+            rows_columns = torch.cat((torch.full_like(rows_columns[:1], -1), rows_columns))
+        return Positions(rows_columns.to(device), self._base)
+
+    def _make_state(self, device: torch.device) -> Positions | None:
+        if self._state_pe == 'none':
+            return None
+        index = torch.arange(self._state_size, device=device)
+        if self._state_pe == '1d':
+            return Positions(torch.stack((index, index), dim=1), self._base)
+        width = int(self._state_size**0.5)
+        width += width % 2  # the reference's square has an even width
+        return Positions(torch.stack((index // width, index % width), dim=1), self._base)
