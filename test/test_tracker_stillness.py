@@ -137,7 +137,7 @@ def test_changing_light_is_not_motion():
 
 
 def test_a_person_walking_by_does_not_wake_a_standing_camera():
-    scene = standing(rendered_scene(0, 4, (128, 96)), 20)
+    scene = standing(rendered_scene(1, 4, (128, 96)), 20)
     images = scene.images.copy()
     person = np.random.default_rng(5).integers(0, 255, (60, 30, 3), dtype=np.uint8)
     for index in range(20):
