@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mem3r_ros.cli.replay import add_node_arguments, parse_parameters, require_ros
+from mem3r_ros.cli.replay import add_node_arguments, parse_parameters, require_ros, show_replay
 from mem3r_ros.errors import UserError
 
 HELP = 'play the shipped recording to the node and show what comes out'
@@ -46,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
     :raises UserError: the node is of no use.
     """
     require_ros()
-    from mem3r_ros.reports.summary import print_summary
-    from mem3r_ros.ros.replay import ReplayOptions, replay
+    from mem3r_ros.ros.replay import ReplayOptions
 
     options = ReplayOptions(
         path=sample_bag(),
@@ -58,5 +57,4 @@ def run(args: argparse.Namespace) -> int:
         parameters=parse_parameters(args.param),
         domain=args.domain,
     )
-    print_summary(replay(options), args.output)
-    return 0
+    return show_replay(options)

@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+import sys
+from typing import TYPE_CHECKING
 
 from mem3r_ros.errors import UserError
+
+if TYPE_CHECKING:
+    from mem3r_ros.ros.replay import ReplayOptions
 
 HELP = 'play a rosbag2 to the node through real topics and report what it publishes'
 
@@ -93,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
     :raises UserError: the bag or the node is of no use.
     """
     require_ros()
-    from mem3r_ros.reports.summary import print_summary
-    from mem3r_ros.ros.replay import ReplayOptions, replay
+    from mem3r_ros.ros.replay import ReplayOptions
 
     options = ReplayOptions(
         path=args.bag,
@@ -105,5 +109,26 @@ def run(args: argparse.Namespace) -> int:
         parameters=parse_parameters(args.param),
         domain=args.domain,
     )
-    print_summary(replay(options), args.output)
+    return show_replay(options)
+
+
+def show_replay(options: ReplayOptions) -> int:
+    """
+    Replay with a progress bar and print the summary, or what the node said before it failed.
+
+    :return: 0.
+    :raises UserError: the bag or the node is of no use.
+    """
+    from mem3r_ros.cli.progress import progress
+    from mem3r_ros.reports.summary import print_summary
+    from mem3r_ros.ros.node_process import NodeFailed
+    from mem3r_ros.ros.replay import replay
+
+    try:
+        result = replay(options, progress)
+    except NodeFailed as error:
+        for line in error.last_lines:
+            print(f'node: {line}', file=sys.stderr)
+        raise
+    print_summary(result, options.output_dir)
     return 0

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import ctypes
 from pathlib import Path
 import signal
 import subprocess
@@ -24,11 +25,25 @@ _START_S = 60.0
 # A network of full size on a slow disk takes its time to load and to run once.
 _CONFIGURE_S = 600.0
 _STOP_S = 10.0
+_PR_SET_PDEATHSIG = 1
 _SHOWN_LINES = 6
 
 
 class NodeFailed(UserError):
-    """The node's process ended or fell silent; the message ends with its last log lines."""
+    """The node's process ended or fell silent."""
+
+    def __init__(self, message: str, last_lines: tuple[str, ...] = ()) -> None:
+        """Keep what the node said last beside the message."""
+        super().__init__(message)
+        self.last_lines = last_lines
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when its parent is killed, so that no node is left over."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):
+        pass  # not Linux: only a killed replay would leave its node
 
 
 class NodeProcess:
@@ -60,7 +75,11 @@ class NodeProcess:
         with open(log_file, 'wb') as log:
             # A session of its own: Ctrl-C at the terminal must not reach the node before us.
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     def __enter__(self) -> NodeProcess:
@@ -120,8 +139,7 @@ class NodeProcess:
             # One sentence is enough where the node itself knows what is wrong.
             sentence = errors[-1].rpartition(f'[{NODE_NAME}]: ')[2].removeprefix('error: ')
             return NodeFailed(f'{what}: {sentence}')
-        said = '\n  '.join(lines[-_SHOWN_LINES:]) or 'nothing'
-        return NodeFailed(f'{what}; its last words ({self.log_file}):\n  {said}')
+        return NodeFailed(f'{what}; its log is {self.log_file}', tuple(lines[-_SHOWN_LINES:]))
 
     def stop(self) -> int:
         """End the process, politely first, and return its exit code."""

@@ -75,13 +75,22 @@ class Output:
         self._sent_ns: dict[str, int] = {}
 
     def handle(self, result: Result) -> None:
-        """Publish everything of one result that somebody listens to."""
+        """Publish everything of one result that somebody listens to, and in any case the status."""
+        published: list[str] = []
+        try:
+            self._publish(result, published)
+        except Exception as error:
+            self.problem = f'cannot publish: {type(error).__name__}: {error}'
+            raise
+        finally:
+            self._publish_status(result, published)
+
+    def _publish(self, result: Result, published: list[str]) -> None:
         watch = Stopwatch()
         if result.start is Start.SESSION:
             self.start_over()
         elif result.start is Start.GOES_ON:
             self.odometry.go_on_from()
-        published: list[str] = []
         tracked = result.tracked
         if tracked is not None:
             motion = self._motion(result, tracked)
@@ -99,6 +108,8 @@ class Output:
         result.milliseconds['total'] = 1e3 * (time.monotonic() - result.arrived_s)
         for stage, milliseconds in result.milliseconds.items():
             self._stage_times.add(stage, milliseconds)
+
+    def _publish_status(self, result: Result, published: list[str]) -> None:
         self._publishers.status.publish(
             status_message(
                 result, self._counts, tuple(published), self.problem, result.camera_frame

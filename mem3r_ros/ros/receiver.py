@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,7 @@ class Receiver:
         self.num_answered = 0
         self.num_skipped = 0
         self.last_problem = ''
+        self.on_answer: Callable[[], None] = lambda: None
         self._recorder = recorder
         self._pending: OrderedDict[int, _Pending] = OrderedDict()
         self._frames = base_frame, camera_frame
@@ -132,6 +134,7 @@ class Receiver:
         del self._pending[stamp]
         self.num_answered += 1
         self._record(stamp, pending)
+        self.on_answer()
 
     def _record(self, stamp: int, pending: _Pending) -> None:
         recorder, status = self._recorder, pending.status

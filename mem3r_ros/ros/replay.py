@@ -9,16 +9,17 @@ their way at any time; the run ends when every image has its answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mem3r_ros.data import open_sequence
 from mem3r_ros.errors import UserError
@@ -50,14 +51,18 @@ class ReplayOptions:
     params_file: Path | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     domain: int | None = None  # None: one of its own
-    show_progress: bool = True
 
 
-def replay(options: ReplayOptions) -> RunResult:
+# Shows how far it is: called with a title and the number of images, gives a context with a bar.
+ShowProgress = Callable[[str, int], AbstractContextManager[Any]]
+
+
+def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) -> RunResult:
     """
     Run the node over a bag.
 
     :param options: what to play and where to write.
+    :param show_progress: gives an object whose ``advance`` is called for each answer; optional.
     :return: the result; its files lie in ``options.output_dir``.
     :raises UserError: the bag is of no use, the node failed, or nothing came out of it.
     """
@@ -84,7 +89,10 @@ def replay(options: ReplayOptions) -> RunResult:
             parameters, _remappings(topics), options.output_dir / LOG_FILE, options.params_file
         ) as process:
             run = _Run(node, executor, process, receiver)
-            run.play(Player(node, options.path, topics), recorder, topics, options.show_progress)
+            run.activate()
+            with (show_progress or _no_bar)('replay', topics.num_images) as bar:
+                receiver.on_answer = bar.advance
+                run.play(Player(node, options.path, topics), recorder)
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -105,30 +113,26 @@ class _Run:
         self._process = process
         self._receiver = receiver
 
-    def play(
-        self, player: Player, recorder: RunRecorder, topics: CameraTopics, show_progress: bool
-    ) -> None:
-        """Activate the node, send everything and wait for every answer."""
-        with _progress(show_progress) as progress:
-            task = progress.add_task('node is loading', total=topics.num_images)
-            self._process.activate(self._node, self._executor)
-            self._wait(
-                lambda: player.is_heard() and self._receiver.is_connected(),
-                _CONNECT_S,
-                'the topics of the node did not connect',
-            )
-            self._spin_for(_SETTLE_S)
-            started_s = time.monotonic()
-            progress.update(task, description='playing')
-            for played in player.play(self._wait_for_turn):
-                self.num_sent += 1
-                if played.image is not None:
-                    recorder.add_image(played.stamp_ns, played.image)
-                progress.update(task, completed=self._receiver.num_answered)
-            self._wait_for_answers(self.num_sent)
-            progress.update(task, completed=self._receiver.num_answered)
-            self.wall_time_s = time.monotonic() - started_s
-            self._receiver.place_cameras()
+    def activate(self) -> None:
+        """Lead the node to its active state; loading takes a while."""
+        self._process.activate(self._node, self._executor)
+
+    def play(self, player: Player, recorder: RunRecorder) -> None:
+        """Send everything and wait for every answer."""
+        self._wait(
+            lambda: player.is_heard() and self._receiver.is_connected(),
+            _CONNECT_S,
+            'the topics of the node did not connect',
+        )
+        self._spin_for(_SETTLE_S)
+        started_s = time.monotonic()
+        for played in player.play(self._wait_for_turn):
+            self.num_sent += 1
+            if played.image is not None:
+                recorder.add_image(played.stamp_ns, played.image)
+        self._wait_for_answers(self.num_sent)
+        self.wall_time_s = time.monotonic() - started_s
+        self._receiver.place_cameras()
 
     def _wait_for_turn(self) -> None:
         self._wait_for_answers(self.num_sent - _WINDOW + 1)
@@ -185,15 +189,9 @@ def _remappings(topics: CameraTopics) -> dict[str, str]:
     return remappings
 
 
-def _progress(show: bool) -> Progress:
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        disable=not show,
-        transient=True,
-    )
+@contextmanager
+def _no_bar(title: str, total: int) -> Iterator[Any]:
+    yield SimpleNamespace(advance=lambda: None)
 
 
 def _finish(recorder: RunRecorder, receiver: Receiver, run: _Run, truth: Any) -> RunResult:

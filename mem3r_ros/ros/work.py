@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 import time
+import traceback
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Work:
         send: Callable[[Result], object],
         counts: FrameCounts,
         wanted: Callable[[], frozenset[str]],
-        tell: Callable[[str], None],
+        tell: Callable[..., None],
     ) -> None:
         """
         Wrap a tracker.
@@ -62,34 +63,15 @@ class Work:
         elif verdict is not Verdict.NEXT:
             self._skip(frame, verdict)
             return
-        watch = Stopwatch()
-        waited_ms = 1e3 * (time.monotonic() - frame.arrived_s)
         try:
-            image = image_from_message(frame.message)
-            watch.lap('decode')
-            camera = self._matching_camera(frame.camera, image)
-            tracked = self.tracker.track(
-                CameraFrame(
-                    frame.stamp_ns,
-                    image,
-                    camera,
-                    self._matching_mask(frame.mask, image),
-                    wheel_path_m=frame.wheel_path_m,
-                ),
-                outputs=self._wanted(),
-            )
+            tracked, stages = self._track(frame)
         except UserError as error:
-            self._counts.failed += 1
-            self._tell(f'image skipped: {error}')
-            self._answer(frame, None, str(error), {})
-            return
-        watch.lap('track')
-        if tracked.notice:
-            self._tell(tracked.notice)
-        self._counts.tracked += 1
-        stages = {'wait': waited_ms, **watch.milliseconds}
-        stages |= {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
-        self._answer(frame, tracked, '', stages)
+            self._fail(frame, str(error))
+        except Exception as error:  # one frame must not end the node, whatever is wrong with it
+            self._fail(frame, f'{type(error).__name__}: {error}', traceback.format_exc())
+        else:
+            self._counts.tracked += 1
+            self._answer(frame, tracked, '', stages)
 
     def start_session(self) -> None:
         """Forget the stream: the next image is the first of a new recording."""
@@ -114,14 +96,35 @@ class Work:
         self.tracker.snapshot(path)
         return f'state of {path.stat().st_size / 2**20:.1f} MiB written to {path}'
 
+    def _track(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
+        """Decode and track; return the result and the milliseconds of each stage."""
+        watch = Stopwatch()
+        stages = {'wait': 1e3 * (time.monotonic() - frame.arrived_s)}
+        image = image_from_message(frame.message)
+        camera = self._matching_camera(frame.camera, image)
+        mask = self._matching_mask(frame.mask, image)
+        watch.lap('decode')
+        tracked = self.tracker.track(
+            CameraFrame(frame.stamp_ns, image, camera, mask, wheel_path_m=frame.wheel_path_m),
+            outputs=self._wanted(),
+        )
+        watch.lap('track')
+        if tracked.notice:
+            self._tell(tracked.notice)
+        stages |= watch.milliseconds
+        stages |= {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
+        return tracked, stages
+
+    def _fail(self, frame: InputFrame, reason: str, details: str = '') -> None:
+        self._counts.failed += 1
+        self._tell(f'image skipped: {reason}', details)
+        self._answer(frame, None, reason, {})
+
     def _skip(self, frame: InputFrame, verdict: Verdict) -> None:
         if verdict is Verdict.ZERO:
-            self._counts.failed += 1
-            self._tell(
-                'image skipped: its stamp is zero; have the driver stamp images as they are taken'
-            )
-        else:
-            self._counts.late += 1
+            self._fail(frame, 'stamp is zero; have the driver stamp images as they are taken')
+            return
+        self._counts.late += 1
         self._answer(frame, None, verdict.value, {})
 
     def _answer(

@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``mem3r doctor``: says why nothing comes out."""
+
+from __future__ import annotations
+
+import argparse
+
+from mem3r_ros.cli.replay import require_ros
+
+HELP = 'say what keeps the node from working: GPU, model, middleware, camera, stamps, TF'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('--model', default='mem3r-tiny', help="as the node's parameter")
+    parser.add_argument(
+        '--image-topic', default='', metavar='TOPIC', help='default: that of a running node'
+    )
+    parser.add_argument(
+        '--camera-info-topic', default='', metavar='TOPIC', help='default: beside the image'
+    )
+    parser.add_argument('--base-frame', default='base_link', help='frame of the robot')
+    parser.add_argument('--use-sim-time', action='store_true', help='the time comes from /clock')
+    parser.add_argument(
+        '--seconds', type=float, default=3.0, help='how long to listen to the camera (%(default)s)'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """
+    Examine the system and print one line for each finding.
+
+    :return: 0 if nothing is an error, else 1.
+    """
+    require_ros()
+    from mem3r_ros.ros.checks import Level
+    from mem3r_ros.ros.doctor import Examination, examine
+
+    examination = Examination(
+        model=args.model,
+        image_topic=args.image_topic,
+        camera_info_topic=args.camera_info_topic,
+        base_frame=args.base_frame,
+        use_sim_time=args.use_sim_time,
+        duration_s=args.seconds,
+    )
+    has_error = False
+    for finding in examine(examination):
+        print(finding, flush=True)
+        has_error |= finding.level is Level.ERROR
+    return int(has_error)
