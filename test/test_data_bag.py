@@ -4,7 +4,7 @@
 
 import logging
 
-from bag_writer import IMAGE, INFO, START_NS, compressed, image, info, tf, write_bag
+from bag_writer import COMPRESSED, IMAGE, INFO, START_NS, compressed, image, info, tf, write_bag
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
@@ -76,6 +76,26 @@ def test_of_several_cameras_the_likeliest_is_taken_and_told(tmp_path, caplog):
         'several image topics: /left/image (1 images), /right/image (1 images); '
         'taking /left/image, choose another with --image-topic'
     ) in caplog.text
+
+
+def test_a_ros_1_bag_is_read_too(tmp_path):
+    from rosbags.rosbag1 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC)
+    modern = compressed(7)
+    header = store.types['std_msgs/msg/Header'](
+        seq=0, stamp=modern.header.stamp, frame_id='camera'
+    )
+    message = store.types[COMPRESSED](header=header, format='png', data=modern.data)
+    with Writer(tmp_path / 'old.bag') as writer:
+        connection = writer.add_connection('/image/compressed', COMPRESSED, typestore=store)
+        writer.write(connection, START_NS, store.serialize_ros1(message, COMPRESSED))
+
+    frame = next(iter(open_sequence(tmp_path / 'old.bag')))
+
+    assert frame.image[0, 0, 0] == 7
+    assert frame.stamp_ns == START_NS + 700_000_000
 
 
 def test_a_bag_without_images_names_its_topics(tmp_path):

@@ -90,6 +90,19 @@ def test_a_corrupt_image_is_told_counted_and_skipped(sequence_folder, caplog):
     ]
 
 
+def test_many_corrupt_images_do_not_flood_the_log(tmp_path, caplog):
+    write_image(tmp_path / '000.png', 1)
+    for index in range(1, 30):
+        (tmp_path / f'{index:03d}.png').write_bytes(b'junk')
+    sequence = open_sequence(tmp_path)
+
+    list(sequence)
+
+    assert sequence.skipped == 29
+    assert len(caplog.records) == 6
+    assert caplog.records[-1].getMessage().endswith('29 of 30 frames skipped')
+
+
 def test_a_folder_of_nothing_but_corrupt_images_is_an_error(tmp_path):
     for index in range(3):
         (tmp_path / f'{index}.jpg').write_bytes(b'junk')

@@ -18,6 +18,7 @@ from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.trajectory import Trajectory
 
 LOGGER = logging.getLogger(__name__)
+_MAX_TOLD = 5  # skipped frames that get a line of their own
 
 # A pose or a depth picture belongs to an image when their stamps differ by no more than this:
 # well under the time between two images, well over the offset of a hand-made recording.
@@ -102,9 +103,12 @@ class Sequence(ABC):
                 yield self._load(item)
             except BadFrame as error:
                 self.skipped += 1
-                LOGGER.warning('%s: frame %d skipped: %s', self.name, index, error)
+                if self.skipped <= _MAX_TOLD:
+                    LOGGER.warning('%s: frame %d skipped: %s', self.name, index, error)
             if tried == self.selection.max_frames:
                 break
+        if self.skipped > _MAX_TOLD:
+            LOGGER.warning('%s: %d of %d frames skipped', self.name, self.skipped, tried)
         if tried == self.skipped:
             what = f'none of its {tried} images can be read' if tried else 'it has no images'
             raise UserError(f'nothing to do with {self.path}: {what}')
