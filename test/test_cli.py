@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands: outputs where they belong, and one sentence and exit code 2 for bad input."""
 
+import argparse
+import importlib
 import json
 from pathlib import Path
 import subprocess
@@ -239,6 +241,24 @@ def test_the_help_lists_every_command(capsys):
     out = capsys.readouterr().out
     assert ended.value.code == 0
     assert all(f'  {command} ' in out for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ('command', 'flags'),
+    [
+        ('run', '--config --depth-every --device --fps --help --image-topic --max-frames --model '
+         '--output --rerun --set --stride'),
+        ('evaluate', '--config --device --fps --help --image-topic --max-frames --model --output '
+         '--set --stride'),
+        ('benchmark', '--config --device --frames --help --model --output --outputs --set --size'),
+    ],
+)  # fmt: skip
+def test_the_flags_are_those_that_people_rely_on(command, flags):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(cli.COMMANDS[command][0]).add_arguments(parser)
+
+    found = {word for action in parser._actions for word in action.option_strings}
+    assert {word for word in found if word.startswith('--')} == set(flags.split())
 
 
 def test_no_words_at_all_show_the_help(capsys):

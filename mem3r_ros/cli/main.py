@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help()
         return EXIT_USER_ERROR
-    logging.basicConfig(format='%(levelname)s: %(message)s', level=logging.WARNING)
+    _log_to_stderr()
     try:
         args = parser.parse_args(words[:1])
         module = _module(args.command)
@@ -69,6 +69,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output, such as head, has had enough.
         sys.stderr.close()
         return 0
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is now, so that a progress bar can keep below the lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        print(self.format(record), file=sys.stderr)
+
+
+def _log_to_stderr() -> None:
+    root = logging.getLogger()
+    if not any(isinstance(handler, _StderrHandler) for handler in root.handlers):
+        handler = _StderrHandler(logging.WARNING)
+        handler.setFormatter(logging.Formatter('%(message)s'))
+        root.addHandler(handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -49,5 +49,8 @@ def progress(title: str, total: int | None) -> Iterator[ProgressBar]:
         TimeRemainingColumn(),
     )
     # Results go to stdout; what only matters while it moves goes to stderr.
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         yield ProgressBar(bar, bar.add_task(title, total=total, word=''))

@@ -59,7 +59,7 @@ class CloudView:
         eye = self.centre + self.radius_m * DISTANCE * _unit(np.array(DIRECTION))
         canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
         depth = np.full((height, width), np.inf)
-        _splat(canvas, depth, eye, self.centre, self.points, self.colours)
+        _splat(canvas, depth, eye, self.centre, self.points, self.colours, 3)
         path = _dense(self.path, 1500)
         _splat(canvas, depth, eye, self.centre, path, np.full((len(path), 3), (255, 212, 59)), 3)
         return canvas
@@ -99,7 +99,7 @@ def _splat(
     target: np.ndarray,
     points: np.ndarray,
     colours: np.ndarray,
-    size: int = 2,
+    size: int,
 ) -> None:
     """Draw points as small squares, near ones over far ones."""
     height, width = depth.shape

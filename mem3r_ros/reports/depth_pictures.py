@@ -33,9 +33,9 @@ class DepthRange:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return position in percent and label of round depths on the bar."""
-        steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 2, 3, 5, 7)]
+        steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 1.5, 2, 2.5, 3, 4, 5, 7)]
         inside = [depth for depth in steps if self.near_m * 1.02 <= depth <= self.far_m * 0.98]
-        while len(inside) > 7:
+        while len(inside) > 9:
             inside = inside[::2]
         return [(100.0 * float(self.share(np.float64(d))), f'{d:g}') for d in inside]
 
