@@ -17,6 +17,7 @@ from tiny_networks import network
 
 from mem3r_ros.cli import main as cli
 from mem3r_ros.cli.benchmark import moving_texture
+from mem3r_ros.cli.evaluate import sequences_in
 from mem3r_ros.data import open_sequence
 from mem3r_ros.model import save_checkpoint
 from mem3r_ros.trajectory import read_tum
@@ -135,6 +136,16 @@ def test_evaluate_prints_one_row_a_sequence(capsys, tmp_path, images, model):
     assert out.count('wall') == 4  # a row in each of two tables, for two sequences
     assert len(json.loads((output / 'results.json').read_text())) == 2
     assert (output / 'wall' / 'index.html').exists() and (output / 'wall_2').is_dir()
+
+
+def test_a_folder_of_sequences_is_evaluated_one_by_one(tmp_path):
+    for name in ('b', 'a'):
+        (tmp_path / name / 'rgb').mkdir(parents=True)
+    (tmp_path / 'notes').mkdir()
+
+    assert sequences_in(tmp_path) == [tmp_path / 'a', tmp_path / 'b']
+    assert sequences_in(tmp_path / 'a') == [tmp_path / 'a']
+    assert sequences_in(tmp_path / 'notes') == [tmp_path / 'notes']
 
 
 def test_benchmark_tells_time_and_memory(capsys, tmp_path, model):

@@ -22,7 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from mem3r_ros.cli.tracking import add_tracking_arguments
 
     parser.add_argument(
-        'paths', metavar='PATH', nargs='+', help='bags, videos, data sets, folders of images'
+        'paths',
+        metavar='PATH',
+        nargs='+',
+        help='bags, videos, data sets, folders of images, or a folder of these',
     )
     parser.add_argument(
         '--output',
@@ -58,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
             max_frames=args.max_frames,
             fps=args.fps,
         )
-        for path in args.paths
+        for given in args.paths
+        for path in sequences_in(Path(given))
     ]
     config = config_from(args)
     network, device = load_network(config)
@@ -77,6 +81,26 @@ def run(args: argparse.Namespace) -> int:
     path.write_text(json.dumps([summary(result) for result in results], indent=2) + '\n')
     print(f'reports: {output_dir}/*/index.html, numbers: {path}')
     return 0
+
+
+def sequences_in(path: Path) -> list[Path]:
+    """
+    Return the sequences of a folder of sequences, sorted; of anything else, the path itself.
+
+    :param path: what the user gave.
+    """
+    from mem3r_ros.data import kind_of
+
+    def is_sequence(candidate: Path) -> bool:
+        try:
+            return bool(kind_of(candidate))
+        except ValueError:
+            return False
+
+    if not path.is_dir() or is_sequence(path):
+        return [path]
+    inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and is_sequence(entry))
+    return inside or [path]
 
 
 def path_row(run: RunResult) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
 from mem3r_ros.errors import UserError
 
-__all__ = ['Selection', 'Sequence', 'SequenceFrame', 'open_sequence']
+__all__ = ['Selection', 'Sequence', 'SequenceFrame', 'kind_of', 'open_sequence']
 
 DEFAULT_FPS = 30.0
 

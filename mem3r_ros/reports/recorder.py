@@ -209,7 +209,8 @@ class RunRecorder:
             self._map.add(full.points(), full.colours(), full.weights())
 
     def add_status(self, stamp_ns: int, status: str, reason: str = '') -> None:
-        """Take the tracker's status at one image."""
+        """Take the tracker's status at one image, in letters of any case."""
+        status = status.lower()
         last = self._spans[-1] if self._spans else None
         if last is not None and (last.status, last.reason) == (status, reason):
             self._spans[-1] = StatusSpan(
