@@ -68,11 +68,17 @@ def render_world(
     config: WorldConfig,
     device: str | torch.device = 'cpu',
     stride: int = 1,
+    intrinsics: np.ndarray | None = None,
 ) -> Clip:
-    """Render the first frames of a world that is already drawn; see ``render_clip``."""
+    """
+    Render the first frames of a world that is already drawn; see ``render_clip``.
+
+    :param intrinsics: fx, fy, cx, cy in px; drawn if None.
+    """
     device = torch.device(device)
     rng = np.random.default_rng((*world.key, 2))
-    intrinsics = _draw_intrinsics(rng, size, world.focal_range)
+    drawn = _draw_intrinsics(rng, size, world.focal_range)
+    intrinsics = drawn if intrinsics is None else intrinsics
     stage = _Stage(world, intrinsics, size, device)
     poses = torch.from_numpy(world.poses).to(device, torch.float32)
     chunk = max(1, (CHUNK if device.type == 'cpu' else CHUNK_ON_GPU) // (size[0] * size[1]))
