@@ -349,15 +349,18 @@ def make_environment() -> None:
         stamps = Stamps()
     with stamps.step('base', base):
         pass
-    locks = [REQUIREMENTS / 'lock.txt'] if distribution else sorted(REQUIREMENTS.glob('*.txt'))
+    locks = [REQUIREMENTS / 'lock.txt']
+    if not distribution:
+        locks.append(REQUIREMENTS / 'lock-ros.txt')
     with stamps.step('packages', digest(*locks)) as changed:
         if changed and distribution:
             run('[2/4] Python packages', pip(*distribution_arguments()))
         elif changed:
-            arguments = ('-r', REQUIREMENTS / 'lock.txt', '-r', REQUIREMENTS / 'lock-ros.txt')
+            arguments = [part for lock in locks for part in ('-r', lock)]
             run('[2/4] Python and ROS packages', pip(*arguments))
     if not distribution:
-        with stamps.step('tf2_msgs', digest(TF2_MSGS, *locks)) as changed:
+        generators = REQUIREMENTS / 'lock-ros-build.txt'
+        with stamps.step('tf2_msgs', digest(TF2_MSGS, generators, *locks)) as changed:
             if changed:
                 build_tf2_msgs()
     project = [ROOT / name for name in ('setup.py', 'setup.cfg', 'package.xml')]
