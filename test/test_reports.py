@@ -209,11 +209,22 @@ def test_near_and_far_unsure_and_beyond_have_their_own_colours():
     assert colours[3].tolist() == [190, 205, 224]
 
 
-def test_the_ticks_of_the_depth_bar_are_round_and_inside():
-    ticks = DepthRange(0.5, 20.0).ticks()
+@pytest.mark.parametrize(
+    ('limits', 'wanted'),
+    [
+        ((1.6, 2.7), ['1.8', '2', '2.2', '2.4', '2.6']),
+        ((3.0, 9.0), ['4', '5', '6', '7', '8']),
+        ((0.9, 11.0), ['1', '1.5', '2', '3', '4', '5', '7', '10']),
+        ((0.1, 100.0), ['0.15', '0.3', '0.5', '1', '2', '4', '7', '15', '30', '50']),
+    ],
+)
+def test_the_ticks_of_the_depth_bar_are_round_and_inside(limits, wanted):
+    labels = [label for _, label in DepthRange(*limits).ticks()]
+    positions = [position for position, _ in DepthRange(*limits).ticks()]
 
-    assert ticks[0][0] > 0 and ticks[-1][0] < 100
-    assert {'1', '10'} <= {label for _, label in ticks} or len(ticks) >= 3
+    assert labels == wanted
+    assert positions[0] > 0 and positions[-1] < 100
+    assert positions == sorted(positions)
 
 
 def test_packed_points_are_within_a_step_of_the_true_ones():

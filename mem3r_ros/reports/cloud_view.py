@@ -85,9 +85,8 @@ def cloud_view(points: np.ndarray, colours: np.ndarray, path: np.ndarray) -> Clo
     if len(path) > MAX_PATH_POINTS:
         path = path[np.linspace(0, len(path) - 1, MAX_PATH_POINTS).round().astype(int)]
     # A few far points must not make all others tiny.
-    repeats = max(1, len(points) // 20 // len(path))
-    everything = np.concatenate([points, np.repeat(path, repeats, axis=0)])
-    low, high = np.percentile(everything, (4, 96), axis=0)
+    low, high = np.percentile(points, (4, 96), axis=0)
+    low, high = np.minimum(low, path.min(axis=0)), np.maximum(high, path.max(axis=0))
     radius_m = max(0.5 * float(np.linalg.norm(high - low)), 0.05)
     return CloudView(points, colours, path, 0.5 * (low + high), radius_m)
 

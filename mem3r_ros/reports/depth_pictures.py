@@ -15,6 +15,7 @@ from mem3r_ros.reports.result import StripFrame
 
 # Perceptually even and readable without colour vision; near is bright.
 _COLOUR_MAP = 'magma_r'
+_STEPS_M = tuple(m * 10.0**e for e in range(-3, 4) for m in (1, 2, 5))
 _UNSURE = (222, 226, 230)
 _BEYOND = (190, 205, 224)
 
@@ -33,9 +34,16 @@ class DepthRange:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return position in percent and label of round depths on the bar."""
-        steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 1.5, 2, 2.5, 3, 4, 5, 7)]
+        if self.far_m < 4.0 * self.near_m:
+            # Less than two doublings: even steps, four or more of them.
+            span_m = self.far_m - self.near_m
+            step_m = next(s for s in _STEPS_M[::-1] if span_m >= 4 * s or s == _STEPS_M[0])
+            first, last = np.ceil(self.near_m / step_m), np.floor(self.far_m / step_m)
+            steps = [float(index * step_m) for index in np.arange(first, last + 1)]
+        else:
+            steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 1.5, 2, 3, 4, 5, 7)]
         inside = [depth for depth in steps if self.near_m * 1.02 <= depth <= self.far_m * 0.98]
-        while len(inside) > 9:
+        while len(inside) > 10:
             inside = inside[::2]
         return [(100.0 * float(self.share(np.float64(d))), f'{d:g}') for d in inside]
 

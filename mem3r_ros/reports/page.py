@@ -95,7 +95,7 @@ def _cards(run: RunResult) -> list[dict[str, str]]:
                 f'standing still: {error.stand_still.rpe_rotation_deg:.2f} deg',
             ),
             _card(
-                f'{error.scale_error_percent:+.0f} %',
+                f'{error.scale_error_percent:+.{abs(error.scale_error_percent) < 10:d}f} %',
                 'scale error',
                 f'true path: {length(error.path_length_m)}',
             ),
