@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Motion and depth on pairs of real images, each beside its trivial answer.
+
+Rotation error against no motion, cosine of the translation's direction, and depth AbsRel after
+median scaling against one constant depth; for every pair from a fresh state (two frames is all
+the network sees), and in a stream whose state is carried on. Run it as
+
+    python benchmarks/real_pairs.py --model mem3r-tiny --data ../shared/data
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+import json
+import math
+from pathlib import Path
+import sys
+
+import cv2
+import numpy as np
+import torch
+
+from mem3r_ros.data import open_sequence
+from mem3r_ros.model import load_model, update_rule
+from mem3r_ros.training.batch import Batch, Clip, collate, relative_poses
+from mem3r_ros.training.chunk import frame_input
+from mem3r_ros.training.loader import clip_flow
+from mem3r_ros.training.sources import fit_frame
+from mem3r_ros.training.validation import depth_figures, motion_figures
+
+# Folder, stride, network size (width, height).
+CASES = (
+    ('indoor_redkitchen', 1, (128, 96)),
+    ('indoor_redkitchen', 2, (128, 96)),
+    ('indoor_redkitchen', 4, (128, 96)),
+    ('indoor_tum_fr2desk_mini', 1, (128, 96)),
+    ('outdoor_kitti_a', 1, (192, 64)),
+)
+
+
+def rectified(frame: object) -> np.ndarray:
+    """Return the frame's image without lens distortion."""
+    if not any(frame.camera.distortion):
+        return frame.image
+    return cv2.undistort(frame.image, frame.camera.K, np.array(frame.camera.distortion, float))
+
+
+def read_sequence(path: Path, size: tuple[int, int]) -> tuple[list, list, list, list]:
+    """
+    Read posed frames at network size.
+
+    :return: images, depths, intrinsics, poses; one of each per frame.
+    """
+    images, depths, cameras, poses = [], [], [], []
+    for frame in open_sequence(path):
+        if frame.T_world_camera is None or frame.camera is None:
+            continue
+        fitted = fit_frame(
+            type(
+                'Frame',
+                (),
+                {'image': rectified(frame), 'depth_m': frame.depth_m, 'camera': frame.camera},
+            ),
+            size,
+        )
+        images.append(fitted[0])
+        depths.append(fitted[1])
+        cameras.append(fitted[2])
+        poses.append(frame.T_world_camera)
+    return images, depths, cameras, poses
+
+
+def clips(sequence: tuple[list, list, list, list], chosen: list[list[int]]) -> Iterator[Batch]:
+    """Yield a batch of one clip for each list of frame numbers."""
+    images, depths, cameras, poses = sequence
+    for numbers in chosen:
+        clip = Clip(
+            image=np.stack([images[i] for i in numbers]),
+            depth_m=np.stack([depths[i] for i in numbers]),
+            T_world_camera=np.stack([poses[i] for i in numbers]),
+            intrinsics=cameras[numbers[0]],
+            moving=np.zeros((len(numbers), *images[0].shape[:2]), bool),
+        )
+        yield collate([clip], [clip_flow(clip)], [True])
+
+
+@torch.inference_mode()
+def evaluate(model: torch.nn.Module, batches: Iterator[Batch], rule: str) -> dict[str, float]:
+    """Return the mean figures of every frame that has a predecessor."""
+    sums: dict[str, list[float]] = {}
+    for batch in batches:
+        state = model.initial_state(1)
+        true = relative_poses(batch.T_world_camera)
+        for index in range(batch.num_frames):
+            prediction, state = model.step(frame_input(batch, index), state, update_rule(rule))
+            if index == 0:
+                continue
+            figures = motion_figures(prediction.T_previous_camera, true[index])
+            figures |= depth_figures(prediction.points_camera[..., 2], batch.depth_m[index])
+            for name, value in figures.items():
+                if math.isfinite(value):
+                    sums.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in sums.items()}
+
+
+def row(name: str, stride: int, mode: str, figures: dict[str, float]) -> str:
+    """Return one row of the table."""
+    depth = '-'
+    if 'absrel' in figures:
+        depth = f'{figures["absrel"]:.3f} / {figures["absrel_constant"]:.3f}'
+    return (
+        f'| {name}, {stride} | {mode} | {figures["rotation_deg"]:.2f} / '
+        f'{figures["rotation_none_deg"]:.2f} deg | {figures.get("direction_cos", math.nan):.2f} | '
+        f'{figures["translation_m"]:.3f} / {figures["translation_none_m"]:.3f} m | {depth} |'
+    )
+
+
+def main() -> int:
+    """Print the table and, where asked, write the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('--model', default='mem3r-tiny', help='anything that load_model takes')
+    parser.add_argument('--data', type=Path, default=Path('../shared/data'))
+    parser.add_argument('--rule', default='cut3r', help='update rule of the mapping memory')
+    parser.add_argument('--modes', nargs='+', default=['pair', 'stream'])
+    parser.add_argument('--json', type=Path, help='file for the figures')
+    args = parser.parse_args()
+    if not args.data.is_dir():
+        print(f'{args.data} does not exist: no real pairs to measure on')
+        return 0
+    model = load_model(args.model).eval()
+    print(
+        '| sequence, stride | state | rotation error / no motion | direction cos '
+        '| translation error / no motion | depth AbsRel / constant |\n|---|---|---|---|---|---|'
+    )
+    results = []
+    for name, stride, size in CASES:
+        if not (args.data / name).is_dir():
+            print(f'{args.data / name} is absent: skipped')
+            continue
+        sequence = read_sequence(args.data / name, size)
+        count = len(sequence[0])
+        chosen = {
+            'pair': [[i, i + stride] for i in range(count - stride)],
+            'stream': [list(range(0, count, stride))],
+        }
+        for mode in args.modes:
+            figures = evaluate(model, clips(sequence, chosen[mode]), args.rule)
+            print(row(name, stride, mode, figures), flush=True)
+            results.append({'sequence': name, 'stride': stride, 'mode': mode, **figures})
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

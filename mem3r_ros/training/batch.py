@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+A batch of clips in the layout of the training loop, and the targets that follow from it.
+
+Legend: T frames, B clips, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip:
+    """One posed RGB-D clip at network size, as the sources give it."""
+
+    image: np.ndarray  # [T, H, W, 3] uint8 RGB
+    depth_m: np.ndarray  # [T, H, W] float32; NaN unknown, +inf sky
+    T_world_camera: np.ndarray  # [T, 4, 4] float32, any world frame
+    intrinsics: np.ndarray  # [4] float32: fx fy cx cy, px
+    moving: np.ndarray  # [T, H, W] bool, pixels of moving objects
+
+    def cut(self, frames: slice) -> Clip:
+        """Return some of the frames."""
+        return Clip(
+            image=self.image[frames],
+            depth_m=self.depth_m[frames],
+            T_world_camera=self.T_world_camera[frames],
+            intrinsics=self.intrinsics,
+            moving=self.moving[frames],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Clips of one length and size, frames first, so that a chunk is a slice."""
+
+    image: Tensor  # [T, B, 3, H, W] uint8
+    flow: Tensor  # [T, B, 2, H, W] px to the previous frame; 0 in the first frame
+    depth_m: Tensor  # [T, B, H, W]; NaN unknown, +inf sky
+    T_world_camera: Tensor  # [T, B, 4, 4], world = camera of the first frame
+    intrinsics: Tensor  # [B, 4] fx fy cx cy, px
+    moving: Tensor  # [T, B, H, W] bool
+    is_metric: Tensor  # [B] bool
+    is_focal_known: bool = True  # whether the network is told the intrinsics
+
+    def to(self, device: str | torch.device) -> Batch:
+        """Return the batch with its tensors on ``device``."""
+        moved = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            moved[item.name] = (
+                value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            )
+        return Batch(**moved)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in each clip."""
+        return self.image.shape[0]
+
+    @property
+    def batch_size(self) -> int:
+        """Clips side by side."""
+        return self.image.shape[1]
+
+    def network_image(self, frame: int) -> Tensor:
+        """Return one frame as the network takes it, [B, 3, H, W] in [-1, 1]."""
+        return self.image[frame].float().div(127.5).sub(1.0)
+
+
+def collate(clips: list[Clip], flows: list[np.ndarray], is_metric: list[bool]) -> Batch:
+    """
+    Stack clips of equal length and size.
+
+    :param clips: B clips.
+    :param flows: [T, 2, H, W] of each clip, px.
+    :param is_metric: whether the clip's scale is in metres.
+    """
+    stack = lambda arrays: torch.from_numpy(np.stack(arrays, axis=1))  # noqa: E731
+    return Batch(
+        image=stack([clip.image.transpose(0, 3, 1, 2) for clip in clips]),
+        flow=stack(flows),
+        depth_m=stack([clip.depth_m for clip in clips]),
+        T_world_camera=stack([relative_to_first(clip.T_world_camera) for clip in clips]),
+        intrinsics=torch.from_numpy(np.stack([clip.intrinsics for clip in clips])),
+        moving=stack([clip.moving for clip in clips]),
+        is_metric=torch.tensor(is_metric),
+    )
+
+
+def relative_to_first(T_world_camera: np.ndarray) -> np.ndarray:
+    """Return poses with the first camera as the world, [T, 4, 4] float32 (float64 inside)."""
+    poses = np.asarray(T_world_camera, np.float64)
+    return (np.linalg.inv(poses[0]) @ poses).astype(np.float32)
+
+
+def invert_rigid(T: Tensor) -> Tensor:
+    """Return the inverse of rigid transforms, [..., 4, 4]."""
+    R_inverse = T[..., :3, :3].transpose(-1, -2)
+    t_inverse = -(R_inverse @ T[..., :3, 3:])
+    inverse = torch.zeros_like(T)
+    inverse[..., :3, :3] = R_inverse
+    inverse[..., :3, 3:] = t_inverse
+    inverse[..., 3, 3] = 1.0
+    return inverse
+
+
+def relative_poses(T_world_camera: Tensor) -> Tensor:
+    """
+    Return the motion of each frame from its predecessor.
+
+    :param T_world_camera: [T, ..., 4, 4].
+    :return: T_previous_camera [T, ..., 4, 4]; identity for the first frame.
+    """
+    first = torch.eye(4, dtype=T_world_camera.dtype, device=T_world_camera.device)
+    relative = invert_rigid(T_world_camera[:-1]) @ T_world_camera[1:]
+    return torch.cat([first.expand_as(T_world_camera[:1]), relative])
+
+
+def pixel_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
+    """
+    Return the viewing ray of each pixel centre with z = 1.
+
+    :param intrinsics: [B, 4] fx fy cx cy; pixel (0, 0) has its centre at (0, 0).
+    :return: [B, H, W, 3], camera frame.
+    """
+    fx, fy, cx, cy = intrinsics[:, :, None, None].unbind(dim=1)
+    v, u = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device=intrinsics.device),
+        torch.arange(width, dtype=torch.float32, device=intrinsics.device),
+        indexing='ij',
+    )
+    x, y = (u - cx) / fx, (v - cy) / fy
+    return torch.stack([x, y, torch.ones_like(x)], dim=-1)

@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a training run is: a recipe in YAML becomes one of these frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mem3r_ros.config import from_dict, section, setting, validate
+from mem3r_ros.errors import UserError
+
+SOURCE_KINDS = ('worlds', 'sequence')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceConfig:
+    """One source of clips and how often it is drawn."""
+
+    kind: str = setting(
+        'worlds', 'rendered worlds, or a posed RGB-D sequence', choices=SOURCE_KINDS
+    )
+    path: str = setting('', 'where the sequence lies (kind sequence)')
+    weight: float = setting(1.0, 'relative number of clips from this source', low=0.0)
+    strides: tuple = setting((1,), 'frame strides that are drawn from', low=1)
+    is_metric: bool = setting(True, 'whether its depth and poses are in metres')
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.kind == 'sequence' and not self.path:
+            raise UserError('SourceConfig.path is empty; name the folder or bag of the sequence')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """How much each error counts; 0 leaves it out."""
+
+    log_depth: float = setting(1.0, 'confidence-weighted error of log depth', low=0.0)
+    scale_free_depth: float = setting(0.5, 'the same with the frame scale removed', low=0.0)
+    depth_prior: float = setting(
+        0.0, 'error of log depth before it is fitted to the flow', low=0.0
+    )
+    depth_gradient: float = setting(0.0, 'slopes of log depth at several scales', low=0.0)
+    points_metric: float = setting(0.0, 'camera-frame points in metres', low=0.0)
+    points_normalised: float = setting(0.0, 'camera-frame points over mean distance', low=0.0)
+    points_world: float = setting(0.0, 'world-frame points over mean distance', low=0.0)
+    rotation: float = setting(1.0, 'relative rotation (rad) over a typical step', low=0.0)
+    translation: float = setting(1.0, 'relative translation over its own length', low=0.0)
+    direction: float = setting(0.0, '1 - cosine of the relative translation', low=0.0)
+    world_pose: float = setting(0.2, 'pose from the first frame: |t - t*| / d + |q - q*|', low=0.0)
+    focal: float = setting(1.0, 'error of log focal length where it is predicted', low=0.0)
+    rgb: float = setting(0.0, 'squared error of the re-rendered image', low=0.0)
+    flow: float = setting(
+        0.0, 'cross entropy of the trust in the flow with how true it is', low=0.0
+    )
+    prior: float = setting(0.3, 'pose errors of the estimate before refinement', low=0.0)
+    confidence_alpha: float = setting(0.2, 'reward of being confident (DUSt3R)', low=0.0)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageConfig:
+    """One step of the curriculum: how long the clips are and how they are cut."""
+
+    name: str = setting('pairs', 'name in logs')
+    share: float = setting(1.0, 'part of the run, relative to the other stages', low=0.0)
+    num_frames: int = setting(2, 'frames in a clip', low=2, unit='frames')
+    chunk: int = setting(4, 'frames between detachments of the state', low=1, unit='frames')
+    batch_size: int = setting(8, 'clips in a batch, per process', low=1)
+    sizes: tuple = setting(
+        ('128x96',), 'input sizes WxH that are drawn from; a repeated one is drawn more often'
+    )
+    losses: dict | None = setting(None, 'loss weights that differ from the recipe in this stage')
+
+    def __post_init__(self) -> None:
+        validate(self)
+        for size in self.sizes:
+            parse_size(size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimiserConfig:
+    """AdamW, its schedule and what guards it."""
+
+    learning_rate: float = setting(1e-3, 'peak rate of the new modules', low=0.0)
+    base_factor: float = setting(1.0, 'rate of all other parameters over that', low=0.0)
+    new_modules: tuple = setting((), 'name prefixes that form the new-module group')
+    frozen: tuple = setting((), 'name prefixes that are not trained')
+    weight_decay: float = setting(0.02, 'decay of matrices (not of biases and norms)', low=0.0)
+    betas: tuple = setting((0.9, 0.98), 'momenta of AdamW', low=0.0, high=1.0)
+    warmup: float = setting(0.02, 'part of the run with a rising rate', low=0.0, high=1.0)
+    final_factor: float = setting(0.02, 'rate at the end over the peak', low=0.0, high=1.0)
+    clip_norm: float = setting(1.0, 'largest gradient norm', low=0.0)
+    ema_decay: float = setting(0.998, 'memory of the averaged weights', low=0.0, high=1.0)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuntimeConfig:
+    """What the machine does: threads, precision, loader, how often something is written."""
+
+    device: str = setting('auto', 'auto, cpu, cuda or cuda:N')
+    threads: int = setting(0, 'threads of the training process; 0 = as torch likes', low=0)
+    workers: int = setting(1, 'processes that prepare clips; 0 = in the training process', low=0)
+    prefetch: int = setting(4, 'batches prepared ahead', low=1)
+    use_bf16: bool = setting(True, 'bfloat16 matrix products (autocast)')
+    use_compile: bool = setting(False, 'compile the step with torch.compile')
+    use_checkpointing: bool = setting(False, 'recompute activations to save memory')
+    log_every: int = setting(20, 'batches between log lines', low=1)
+    save_every_s: float = setting(240.0, 'between checkpoints', low=1.0, unit='s')
+    validate_every_s: float = setting(600.0, 'between validations', low=1.0, unit='s')
+    validation_clips: int = setting(12, 'held-out clips', low=0)
+    validation_frames: int = setting(8, 'frames in each of them', low=2, unit='frames')
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """A recipe."""
+
+    preset: str = setting('mem3r-tiny', 'model preset to build')
+    initial_weights: str = setting('', 'checkpoint to start from; empty = from scratch')
+    is_partial_start: bool = setting(False, 'allow modules that the checkpoint lacks (fresh)')
+    seed: int = setting(0, 'seed of weights and of the order of clips', low=0)
+    minutes: float = setting(60.0, 'planned time; used when steps is 0', low=0.0, unit='min')
+    steps: int = setting(0, 'planned batches; 0 = plan by time', low=0)
+    unknown_focal: float = setting(
+        0.25, 'part of the batches without intrinsics', low=0.0, high=1.0
+    )
+    update_rule: str = setting('cut3r', 'rule of the mapping memory while training')
+    sources: tuple = setting(({},), 'mixture of clip sources')
+    stages: tuple = setting(({},), 'curriculum, in order')
+    losses: LossConfig = section(LossConfig)
+    optimiser: OptimiserConfig = section(OptimiserConfig)
+    runtime: RuntimeConfig = section(RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        for name, kind in (('sources', SourceConfig), ('stages', StageConfig)):
+            entries = tuple(
+                from_dict(kind, entry) if isinstance(entry, Mapping) else entry
+                for entry in getattr(self, name)
+            )
+            object.__setattr__(self, name, entries)
+        validate(self)
+        if sum(stage.share for stage in self.stages) <= 0:
+            raise UserError('TrainConfig.stages have no share above 0; give one of them a share')
+        if sum(source.weight for source in self.sources) <= 0:
+            raise UserError('TrainConfig.sources have no weight above 0; give one a weight')
+        if self.steps == 0 and self.minutes == 0:
+            raise UserError('steps and minutes are both 0; plan one of them')
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """
+    Read a size such as '128x96'.
+
+    :return: (width, height), px.
+    :raises UserError: it is not of that form.
+    """
+    width, cross, height = text.partition('x')
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise UserError(f'{text!r} is not a size; write WIDTHxHEIGHT in pixels, such as 128x96')
+    return int(width), int(height)
+
+
+def stage_at(config: TrainConfig, progress: float) -> StageConfig:
+    """
+    Return the stage in force.
+
+    :param progress: part of the run that is done, 0 to 1.
+    """
+    total = sum(stage.share for stage in config.stages)
+    border = 0.0
+    for stage in config.stages:
+        border += stage.share / total
+        if progress < border - 1e-9:
+            return stage
+    return config.stages[-1]
+
+
+def losses_of(config: TrainConfig, stage: StageConfig) -> LossConfig:
+    """Return the recipe's loss weights with those of the stage on top."""
+    return from_dict(
+        LossConfig,
+        {name: getattr(config.losses, name) for name in LossConfig.__dataclass_fields__}
+        | dict(stage.losses or {}),
+    )

@@ -1,0 +1,339 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+The errors that training makes small (after DUSt3R, CUT3R and Mem3R).
+
+Points and depth are weighted by the predicted confidence c as c * error - alpha * log c
+(DUSt3R, eq. 4); poses follow CUT3R's |t - t*| + |q - q*|, for the world pose and for the
+motion from the previous frame. All of it runs in float32, outside autocast.
+
+Legend: K frames of a chunk, B clips, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mem3r_ros.model import Prediction
+from mem3r_ros.training.batch import Batch, pixel_rays, relative_poses
+from mem3r_ros.training.config import LossConfig
+
+SKY_DEPTH_M = 80.0  # sky is asked to be at least this far
+ROTATION_FLOOR_RAD = 0.02  # added to a true rotation before an error is divided by it
+GRADIENT_STEPS = (1, 2, 4)  # px between the two ends of a depth slope
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a chunk of frames should have given."""
+
+    depth_m: Tensor  # [K, B, H, W]; NaN unknown, +inf sky
+    rays: Tensor  # [B, H, W, 3], z = 1
+    T_world_camera: Tensor  # [K, B, 4, 4]
+    T_previous_camera: Tensor  # [K, B, 4, 4]
+    has_previous: Tensor  # [K] bool, false for the first frame of the clip
+    focal_px: Tensor  # [B]
+    is_metric: Tensor  # [B] bool
+    image: Tensor  # [K, B, 3, H, W] in [-1, 1]
+    moving: Tensor  # [K, B, H, W] bool
+    flow: Tensor  # [K, B, 2, H, W] px, measured
+
+    @property
+    def is_valid(self) -> Tensor:
+        """Pixels of known, finite depth, [K, B, H, W]."""
+        return torch.isfinite(self.depth_m) & (self.depth_m > 0)
+
+    @property
+    def mean_distance(self) -> Tensor:
+        """Mean depth of the chunk per clip, at least 0.1, [B]."""
+        depth = torch.where(self.is_valid, self.depth_m, 0.0)
+        count = self.is_valid.sum(dim=(0, 2, 3)).clamp(min=1)
+        return (depth.sum(dim=(0, 2, 3)) / count).clamp(min=0.1)
+
+
+def chunk_target(batch: Batch, start: int, stop: int) -> Target:
+    """Return the targets of frames ``start`` to ``stop`` (exclusive)."""
+    height, width = batch.image.shape[-2:]
+    frames = torch.arange(start, stop, device=batch.image.device)
+    return Target(
+        depth_m=batch.depth_m[start:stop],
+        rays=pixel_rays(batch.intrinsics, height, width),
+        T_world_camera=batch.T_world_camera[start:stop],
+        T_previous_camera=relative_poses(batch.T_world_camera)[start:stop],
+        has_previous=frames > 0,
+        focal_px=batch.intrinsics[:, :2].mean(dim=1),
+        is_metric=batch.is_metric,
+        image=batch.image[start:stop].float().div(127.5).sub(1.0),
+        moving=batch.moving[start:stop],
+        flow=batch.flow[start:stop],
+    )
+
+
+def loss_terms(
+    predictions: list[Prediction], target: Target, config: LossConfig
+) -> dict[str, Tensor]:
+    """
+    Compute every loss that has a weight and that the model has an output for.
+
+    :param predictions: one per frame of the chunk.
+    :return: unweighted scalars by the names of LossConfig.
+    """
+    terms: dict[str, Tensor] = {}
+    points = _stack(predictions, 'points_camera')
+    confidence = _stack(predictions, 'confidence_camera')
+    if points is not None:
+        prior = _stack(predictions, 'depth_prior')
+        terms |= _depth_terms(points[..., 2], prior, confidence, target, config)
+        if config.points_metric or config.points_normalised:
+            terms |= _point_terms(points, confidence, target, config)
+    world = _stack(predictions, 'points_world')
+    if world is not None and config.points_world:
+        world_confidence = _stack(predictions, 'confidence_world')
+        terms['points_world'] = _world_point_term(world, world_confidence, target, config)
+    terms |= _pose_terms(predictions, target, config)
+    weight = _stack(predictions, 'flow_weight')
+    if weight is not None and config.flow and bool(target.has_previous.any()):
+        terms['flow'] = _flow_weight_term(weight, target)
+    focal = _stack(predictions, 'focal_px')
+    if focal is not None and focal.requires_grad and config.focal:
+        terms['focal'] = (focal.log() - target.focal_px.log()).abs().mean()
+    rgb = _stack(predictions, 'rgb')
+    if rgb is not None and config.rgb:
+        terms['rgb'] = (rgb - target.image.permute(0, 1, 3, 4, 2)).square().mean()
+    return terms
+
+
+def total_loss(terms: dict[str, Tensor], config: LossConfig) -> Tensor:
+    """Return the weighted sum of the terms."""
+    return sum(getattr(config, name) * value for name, value in terms.items())
+
+
+def rotation_angle(R: Tensor) -> Tensor:
+    """
+    Return rotation angles by 2 asin(|R - I|_F / sqrt 8), exact for small ones.
+
+    :param R: [..., 3, 3], float32 or float64.
+    :return: rad, [...]; the gradient at 0 is finite.
+    """
+    identity = torch.eye(3, dtype=R.dtype, device=R.device)
+    half_sine_squared = (R - identity).square().sum(dim=(-2, -1)) / 8
+    return 2 * (half_sine_squared + 1e-12).sqrt().clamp(max=1 - 1e-6).asin()
+
+
+def _stack(predictions: list[Prediction], name: str) -> Tensor | None:
+    values = [getattr(prediction, name, None) for prediction in predictions]
+    if any(value is None for value in values):
+        return None
+    return torch.stack([value.float() for value in values])
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the mask; where() keeps NaN outside it from reaching the gradient."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def _weigh(error: Tensor, confidence: Tensor | None, alpha: float) -> Tensor:
+    if confidence is None:
+        return error
+    return confidence * error - alpha * confidence.log()
+
+
+def _depth_terms(
+    depth: Tensor,
+    prior: Tensor | None,
+    confidence: Tensor | None,
+    target: Target,
+    config: LossConfig,
+) -> dict[str, Tensor]:
+    """Errors of log depth: metric, with the scale of each frame removed, and of its slopes."""
+    valid, sky = target.is_valid, torch.isposinf(target.depth_m)
+    log_true = torch.where(valid, target.depth_m, 1.0).log()
+    residual = depth.clamp(min=1e-3).log() - log_true
+    count = valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    offset = torch.where(valid, residual, 0.0).sum(dim=(-2, -1), keepdim=True) / count
+    centred = residual - offset
+    metric = torch.where(target.is_metric[:, None, None], residual, centred)
+    # Too far cannot be measured: only a sky that comes out near is an error.
+    nearness = (depth.new_tensor(SKY_DEPTH_M).log() - depth.clamp(min=1e-3).log()).clamp(min=0)
+    error = torch.where(sky, nearness, metric.abs())
+
+    terms = {}
+    if config.log_depth:
+        weighted = _weigh(error, confidence, config.confidence_alpha)
+        terms['log_depth'] = _masked_mean(weighted, valid | sky)
+    if config.scale_free_depth:
+        terms['scale_free_depth'] = _masked_mean(centred.abs(), valid)
+    if config.depth_gradient:
+        terms['depth_gradient'] = _slope_term(residual, valid)
+    if prior is not None and config.depth_prior:
+        prior_residual = prior.clamp(min=1e-3).log() - log_true
+        is_metric = valid & target.is_metric[:, None, None]
+        terms['depth_prior'] = _masked_mean(prior_residual.abs(), is_metric)
+    return terms
+
+
+def _slope_term(residual: Tensor, valid: Tensor) -> Tensor:
+    """Mean difference of neighbouring log-depth errors (scale-invariant, after MegaDepth)."""
+    total = residual.new_zeros(())
+    for step in GRADIENT_STEPS:
+        for near, far in (
+            ((..., slice(None, -step)), (..., slice(step, None))),
+            ((..., slice(None, -step), slice(None)), (..., slice(step, None), slice(None))),
+        ):
+            difference = (residual[far] - residual[near]).abs()
+            total = total + _masked_mean(difference, valid[far] & valid[near])
+    return total / (2 * len(GRADIENT_STEPS))
+
+
+def _point_terms(
+    points: Tensor, confidence: Tensor | None, target: Target, config: LossConfig
+) -> dict[str, Tensor]:
+    """L21 of camera-frame points, in metres and over the mean distance of each cloud."""
+    valid = target.is_valid
+    true = torch.where(valid, target.depth_m, 0.0)[..., None] * target.rays
+    terms = {}
+    if config.points_metric:
+        error = (points - true).norm(dim=-1)
+        mask = valid & target.is_metric[:, None, None]
+        terms['points_metric'] = _masked_mean(
+            _weigh(error, confidence, config.confidence_alpha), mask
+        )
+    if config.points_normalised:
+        error = (_normalise(points, valid) - _normalise(true, valid)).norm(dim=-1)
+        terms['points_normalised'] = _masked_mean(
+            _weigh(error, confidence, config.confidence_alpha), valid
+        )
+    return terms
+
+
+def _normalise(points: Tensor, valid: Tensor) -> Tensor:
+    """Divide clouds by their mean distance over the chunk, per clip."""
+    distance = torch.where(valid, points.norm(dim=-1), 0.0).sum(dim=(0, 2, 3))
+    mean = distance / valid.sum(dim=(0, 2, 3)).clamp(min=1)
+    return points / mean.clamp(min=1e-3)[:, None, None, None]
+
+
+def _world_point_term(
+    points: Tensor, confidence: Tensor | None, target: Target, config: LossConfig
+) -> Tensor:
+    """L21 of world-frame points over the mean distance of the cloud."""
+    valid = target.is_valid
+    camera = torch.where(valid, target.depth_m, 0.0)[..., None] * target.rays
+    R, t = target.T_world_camera[..., :3, :3], target.T_world_camera[..., :3, 3]
+    true = torch.einsum('kbij,kbhwj->kbhwi', R, camera) + t[:, :, None, None]
+    error = (_normalise(points, valid) - _normalise(true, valid)).norm(dim=-1)
+    return _masked_mean(_weigh(error, confidence, config.confidence_alpha), valid)
+
+
+def _pose_terms(
+    predictions: list[Prediction], target: Target, config: LossConfig
+) -> dict[str, Tensor]:
+    """Errors of the motion from the previous frame and of the pose in the world."""
+    terms = {}
+    used = target.has_previous
+    relative = _stack(predictions, 'T_previous_camera')
+    if relative is not None and bool(used.any()):
+        true = target.T_previous_camera[used]
+        terms |= _motion_terms(relative[used], true, target, config)
+        prior = _stack(predictions, 'T_previous_camera_prior')
+        if prior is not None and config.prior:
+            terms['prior'] = sum(_motion_terms(prior[used], true, target, config).values())
+    world = _stack(predictions, 'camera_pose')
+    if world is not None and config.world_pose:
+        true = target.T_world_camera
+        translation = (world[..., :3] - true[..., :3, 3]).norm(dim=-1) / target.mean_distance
+        quaternion = (world[..., 3:] - quaternion_wxyz(true[..., :3, :3])).norm(dim=-1)
+        terms['world_pose'] = (translation + quaternion).mean()
+    return terms
+
+
+def _motion_terms(
+    relative: Tensor, true: Tensor, target: Target, config: LossConfig
+) -> dict[str, Tensor]:
+    """
+    Errors of a relative pose in units of the motion itself, so that slow frames count too.
+
+    :param relative: predicted T_previous_camera, [K', B, 4, 4].
+    :param true: the same, true.
+    """
+    R, R_true = relative[..., :3, :3], true[..., :3, :3]
+    t, t_true = relative[..., :3, 3], true[..., :3, 3]
+    length = t_true.norm(dim=-1)
+    terms = {}
+    if config.rotation:
+        angle = rotation_angle(R.transpose(-1, -2) @ R_true)
+        terms['rotation'] = (angle / (rotation_angle(R_true) + ROTATION_FLOOR_RAD)).mean()
+    if config.translation:
+        error = (t - t_true).norm(dim=-1) / (length + 0.005 * target.mean_distance)
+        terms['translation'] = _masked_mean(error, target.is_metric.expand_as(error))
+    if config.direction:
+        # A motion far below what a pixel can show has no direction to learn.
+        is_moving = length > 0.003 * target.mean_distance
+        cosine = torch.nn.functional.cosine_similarity(t, t_true, dim=-1, eps=1e-6)
+        terms['direction'] = _masked_mean(1 - cosine, is_moving)
+    return terms
+
+
+def _flow_weight_term(weight: Tensor, target: Target) -> Tensor:
+    """
+    Cross entropy of the flow weights with how well the flow fits the true static scene.
+
+    A pixel whose flow is off by r px deserves 1 / (1 + r^2); moving things deserve nothing.
+
+    :param weight: [K, B, H, W], 0 to 1.
+    """
+    used = target.has_previous
+    known = (target.is_valid | torch.isposinf(target.depth_m))[used]
+    # Inverse depth, so that the sky (0) needs no case of its own.
+    inverse_depth = torch.where(known, target.depth_m[used], 1.0).reciprocal()
+    pose = target.T_previous_camera[used]
+    points = torch.einsum('kbij,bhwj->kbhwi', pose[..., :3, :3], target.rays)
+    points = points + pose[:, :, None, None, :3, 3] * inverse_depth[..., None]
+    true_ray = points[..., :2] / points[..., 2:].clamp(min=1e-2)
+    measured = target.flow[used].permute(0, 1, 3, 4, 2)
+    moved = (true_ray - target.rays[..., :2]) * target.focal_px[:, None, None, None]
+    deserved = 1 / (1 + (moved - measured).square().sum(dim=-1))
+    deserved = torch.where(target.moving[used], 0.0, deserved)
+    trust = weight[used].clamp(1e-6, 1 - 1e-6)
+    entropy = -deserved * trust.log() - (1 - deserved) * (1 - trust).log()
+    return _masked_mean(entropy, known)
+
+
+def quaternion_wxyz(R: Tensor) -> Tensor:
+    """
+    Return unit quaternions (w first, w >= 0) of rotation matrices.
+
+    Each component's magnitude comes from the diagonal; the largest one fixes the signs.
+
+    :param R: [..., 3, 3].
+    :return: [..., 4].
+    """
+    m = R.reshape(*R.shape[:-2], 9).unbind(dim=-1)
+    squares = torch.stack(
+        [
+            1 + m[0] + m[4] + m[8],
+            1 + m[0] - m[4] - m[8],
+            1 - m[0] + m[4] - m[8],
+            1 - m[0] - m[4] + m[8],
+        ],
+        dim=-1,
+    )
+    yz, zx, xy = m[7] - m[5], m[2] - m[6], m[3] - m[1]
+    a, b, c = m[3] + m[1], m[2] + m[6], m[7] + m[5]
+    w, x, y, z = squares.unbind(dim=-1)
+    rows = torch.stack(
+        [
+            torch.stack([w, yz, zx, xy], dim=-1),
+            torch.stack([yz, x, a, b], dim=-1),
+            torch.stack([zx, a, y, c], dim=-1),
+            torch.stack([xy, b, c, z], dim=-1),
+        ],
+        dim=-2,
+    )
+    largest = squares.argmax(dim=-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
+    row = rows.gather(-2, largest).squeeze(-2)
+    quaternion = row / row.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)

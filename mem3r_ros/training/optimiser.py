@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Parameter groups, the learning-rate schedule and the averaged weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.training.config import OptimiserConfig
+
+
+def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
+    """
+    Build AdamW with four groups: new or base modules, with or without decay.
+
+    Vectors (biases, norms) and tokens are not decayed. Frozen parameters stop requiring gradients.
+
+    :raises UserError: a prefix of the recipe matches no parameter.
+    """
+    _check_prefixes(model, config)
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if name.startswith(tuple(config.frozen)):
+            parameter.requires_grad_(False)
+            continue
+        is_new = not config.new_modules or name.startswith(tuple(config.new_modules))
+        is_decayed = parameter.ndim >= 2 and 'token' not in name
+        groups.setdefault((is_new, is_decayed), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                'params': parameters,
+                'factor': 1.0 if is_new else config.base_factor,
+                'weight_decay': config.weight_decay if is_decayed else 0.0,
+            }
+            for (is_new, is_decayed), parameters in groups.items()
+        ],
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=all(p.is_floating_point() for p in model.parameters()),
+    )
+
+
+def _check_prefixes(model: nn.Module, config: OptimiserConfig) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in (*config.new_modules, *config.frozen):
+        if not any(name.startswith(prefix) for name in names):
+            parts = sorted({name.split('.')[0] for name in names})
+            raise UserError(
+                f'no parameter of the model starts with {prefix!r}; it has {", ".join(parts)}'
+            )
+
+
+def learning_rate(config: OptimiserConfig, progress: float) -> float:
+    """
+    Rise linearly, then fall as a cosine.
+
+    :param progress: part of the run that is done, 0 to 1.
+    """
+    if progress < config.warmup:
+        return config.learning_rate * (0.05 + 0.95 * progress / config.warmup)
+    done = min((progress - config.warmup) / max(1 - config.warmup, 1e-9), 1.0)
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * (config.final_factor + (1 - config.final_factor) * cosine)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Apply a rate, times the factor of each group."""
+    for group in optimiser.param_groups:
+        group['lr'] = rate * group['factor']
+
+
+class AveragedWeights:
+    """Exponential moving average of a model's parameters, kept in float32."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.tensors: dict[str, Tensor] = {
+            name: value.detach().float().clone() for name, value in model.state_dict().items()
+        }
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards the model; the first updates move further (bias of a short average)."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        current = model.state_dict()
+        torch._foreach_lerp_(
+            list(self.tensors.values()),
+            [current[name].float() for name in self.tensors],
+            1 - decay,
+        )
+
+    def state_for(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the averages in the model's own types, for load_state_dict."""
+        return {
+            name: self.tensors[name].to(value.dtype) for name, value in model.state_dict().items()
+        }
+
+
+def clip_gradients(parameters: list[nn.Parameter], largest: float) -> Tensor:
+    """
+    Scale gradients to a largest norm.
+
+    :return: the norm before, a scalar; not finite where any gradient is not.
+    """
+    return nn.utils.clip_grad_norm_(parameters, largest if largest > 0 else math.inf)

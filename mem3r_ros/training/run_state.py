@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Everything a stopped run needs to go on as if it had not stopped, in one safetensors file.
+
+A checkpoint is data: tensors plus one JSON text, never pickled objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+import torch
+from torch import Tensor, nn
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.training.optimiser import AveragedWeights
+
+STATE_FILE = 'state.safetensors'
+
+
+@dataclass
+class Counters:
+    """Where the run is."""
+
+    batches: int = 0  # per process
+    updates: int = 0  # of the weights
+    skipped: int = 0  # updates left out because something was not finite
+    frames: int = 0  # seen by this process
+    elapsed_s: float = 0.0  # of training, stops excluded
+    stages: dict[str, int] = field(default_factory=dict)  # batches per stage
+
+
+def save_state(
+    path: Path,
+    model: nn.Module,
+    average: AveragedWeights,
+    optimiser: torch.optim.Optimizer,
+    counters: Counters,
+) -> None:
+    """Write the run's state; the old file stays whole until the new one is."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        tensors[f'model/{name}'] = value
+    for name, value in average.tensors.items():
+        tensors[f'average/{name}'] = value
+    for index, entry in optimiser.state_dict()['state'].items():
+        for key, value in entry.items():
+            tensors[f'optimiser/{index}/{key}'] = torch.as_tensor(value)
+    tensors['random/cpu'] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors['random/cuda'] = torch.cuda.get_rng_state()
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    metadata = {'counters': json.dumps(vars(counters)), 'average_updates': str(average.updates)}
+    temporary = path.with_suffix('.partial')
+    save_file(tensors, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def load_state(
+    path: Path,
+    model: nn.Module,
+    average: AveragedWeights,
+    optimiser: torch.optim.Optimizer,
+) -> Counters:
+    """
+    Put a saved state back.
+
+    :raises UserError: there is none, or it belongs to another model.
+    """
+    if not path.is_file():
+        raise UserError(f'{path} does not exist; there is no run to resume, leave out --resume')
+    try:
+        with safe_open(path, framework='pt') as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f'{path} is not a training state ({error}); start anew') from error
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        start = len(prefix) + 1
+        return {k[start:]: v for k, v in tensors.items() if k.startswith(prefix + '/')}
+
+    try:
+        model.load_state_dict(part('model'))
+    except RuntimeError as error:
+        raise UserError(
+            f'{path} was saved by another model; give another --output. {error}'
+        ) from error
+    for name, value in part('average').items():
+        average.tensors[name].copy_(value)
+    average.updates = int(metadata['average_updates'])
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in part('optimiser').items():
+        index, key = name.split('/')
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(
+        {'state': state, 'param_groups': optimiser.state_dict()['param_groups']}
+    )
+    torch.set_rng_state(tensors['random/cpu'])
+    if 'random/cuda' in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors['random/cuda'])
+    return Counters(**json.loads(metadata['counters']))

@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Where clips come from: rendered worlds, or posed RGB-D sequences; both seeded by an index."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.training.batch import Clip
+from mem3r_ros.training.config import SourceConfig
+
+HELD_OUT_WORLDS = 10**9  # first index of the worlds that no training ever sees
+
+
+class ClipSource(Protocol):
+    """Gives clip number ``index``; the same index gives the same clip."""
+
+    def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
+        """Return ``num_frames`` frames of (width, height) ``size``."""
+
+
+def build_source(config: SourceConfig) -> ClipSource:
+    """Return the source that the recipe names."""
+    if config.kind == 'worlds':
+        return WorldSource(config)
+    return SequenceSource(config)
+
+
+class WorldSource:
+    """Rendered worlds: never the same clip twice."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._strides = config.strides
+
+    def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
+        """Render a clip; a stride of s renders s times the frames and drops the rest."""
+        from mem3r_ros.data.worlds import render_clip
+
+        stride = int(np.random.default_rng([index, 1]).choice(self._strides))
+        world = render_clip(index, (num_frames - 1) * stride + 1, size)
+        as_array = lambda values, kind: np.asarray(values)[::stride].astype(kind)  # noqa: E731
+        return Clip(
+            image=as_array(world.image, np.uint8),
+            depth_m=as_array(world.depth_m, np.float32),
+            T_world_camera=as_array(world.T_world_camera, np.float64),
+            intrinsics=np.asarray(world.intrinsics, np.float32).reshape(-1)[:4],
+            moving=as_array(world.moving, bool),
+        )
+
+
+class SequenceSource:
+    """Clips at random places of one posed sequence, which is read once and kept small."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        from mem3r_ros.data import open_sequence
+
+        self._strides = config.strides
+        frames = [
+            frame for frame in open_sequence(config.path) if frame.T_world_camera is not None
+        ]
+        if len(frames) < 2:
+            raise UserError(
+                f'{config.path} has {len(frames)} images with a pose; training needs at least 2'
+            )
+        if frames[0].camera is None:
+            raise UserError(f'{config.path} has no camera intrinsics; add them to train on it')
+        self._frames = frames
+
+    def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
+        """Cut a clip at a random place with a random stride, forwards or backwards."""
+        generator = np.random.default_rng([index, 2])
+        fitting = [s for s in self._strides if (num_frames - 1) * s < len(self._frames)]
+        stride = int(generator.choice(fitting or [1]))
+        span = min((num_frames - 1) * stride, len(self._frames) - 1)
+        start = int(generator.integers(len(self._frames) - span))
+        # A sequence that is shorter than the clip is walked to and fro.
+        steps = np.arange(num_frames) * stride
+        chosen = start + np.where(steps // max(span, 1) % 2, span - steps % span, steps % span)
+        if span and steps[-1] <= span:
+            chosen = start + steps
+        if generator.random() < 0.5:
+            chosen = chosen[::-1]
+        fitted = [fit_frame(self._frames[i], size) for i in chosen]
+        return Clip(
+            image=np.stack([frame[0] for frame in fitted]),
+            depth_m=np.stack([frame[1] for frame in fitted]),
+            T_world_camera=np.stack([self._frames[i].T_world_camera for i in chosen]),
+            intrinsics=fitted[0][2],
+            moving=np.zeros((num_frames, size[1], size[0]), bool),
+        )
+
+
+def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Cut the largest centred window of the wanted aspect and shrink it.
+
+    :param frame: a SequenceFrame (image, depth_m or None, camera).
+    :param size: (width, height), px.
+    :return: image [H, W, 3] uint8, depth [H, W] float32 with NaN where unknown,
+        intrinsics [4] fx fy cx cy of the result, px.
+    """
+    width, height = size
+    rows, columns = frame.image.shape[:2]
+    scale = max(width / columns, height / rows)
+    crop_w, crop_h = min(round(width / scale), columns), min(round(height / scale), rows)
+    left, top = (columns - crop_w) // 2, (rows - crop_h) // 2
+    window = (slice(top, top + crop_h), slice(left, left + crop_w))
+    image = cv2.resize(frame.image[window], size, interpolation=cv2.INTER_AREA)
+    scale_x, scale_y = width / crop_w, height / crop_h
+    camera = frame.camera
+    intrinsics = np.array(
+        [
+            camera.fx * scale_x,
+            camera.fy * scale_y,
+            (camera.cx - left + 0.5) * scale_x - 0.5,
+            (camera.cy - top + 0.5) * scale_y - 0.5,
+        ],
+        np.float32,
+    )
+    if frame.depth_m is None:
+        depth = np.full((height, width), np.nan, np.float32)
+    else:
+        depth = cv2.resize(frame.depth_m[window], size, interpolation=cv2.INTER_NEAREST)
+    return image, depth.astype(np.float32), intrinsics

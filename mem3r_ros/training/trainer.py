@@ -1,0 +1,219 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: batches in, updated weights, checkpoints and learning curves out."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+import time
+
+import torch
+from torch import Tensor
+
+from mem3r_ros.config import dump_yaml
+from mem3r_ros.model import ModelConfig, build_model, save_checkpoint
+from mem3r_ros.training.batch import Batch
+from mem3r_ros.training.chunk import ChunkLoss
+from mem3r_ros.training.config import LossConfig, StageConfig, TrainConfig, losses_of, stage_at
+from mem3r_ros.training.distributed import Processes
+from mem3r_ros.training.loader import BatchLoader
+from mem3r_ros.training.optimiser import (
+    AveragedWeights,
+    build_optimiser,
+    clip_gradients,
+    learning_rate,
+    set_learning_rate,
+)
+from mem3r_ros.training.run_log import RunLog
+from mem3r_ros.training.run_state import STATE_FILE, Counters, load_state, save_state
+from mem3r_ros.training.start import start_weights
+from mem3r_ros.training.validation import Validation, validate_model, validation_batches
+
+WEIGHTS_FILE = 'weights.safetensors'
+
+
+class Trainer:
+    """One run of a recipe."""
+
+    def __init__(self, config: TrainConfig, output: Path, resume: bool = False) -> None:
+        """
+        Build model, optimiser and log; with ``resume`` put back what the output folder holds.
+
+        :raises UserError: the recipe cannot be run, or there is nothing to resume.
+        """
+        self.config, self.output = config, output
+        self.processes = Processes.from_environment(config)
+        self.device = self.processes.device
+        if config.runtime.threads:
+            torch.set_num_threads(config.runtime.threads)
+        torch.manual_seed(config.seed)
+        self.model = build_model(ModelConfig.preset(config.preset)).to(self.device)
+        if config.initial_weights:
+            start_weights(self.model, config.initial_weights, config.is_partial_start)
+        self.model.train()
+        self.optimiser = build_optimiser(self.model, config.optimiser)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.average = AveragedWeights(self.model, config.optimiser.ema_decay)
+        self.counters = Counters()
+        output.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self.counters = load_state(
+                output / STATE_FILE, self.model, self.average, self.optimiser
+            )
+        self.chunk_loss = self.processes.wrap(self._build_chunk_loss())
+        self.log = RunLog(config, output, resume) if self.processes.is_first else None
+        self._validation: list[Batch] | None = None
+        if self.processes.is_first:
+            dump_yaml(config, output / 'config.yaml')
+
+    def run(self) -> Counters:
+        """
+        Train to the end of the plan; an interrupt saves and stops.
+
+        :return: the final counters.
+        """
+        loader = BatchLoader(
+            self.config,
+            self.stage_of,
+            self.counters.batches,
+            self.processes.rank,
+            self.processes.count,
+        )
+        runtime = self.config.runtime
+        last_save = last_validation = time.monotonic()
+        try:
+            while self.progress() < 1.0:
+                started = time.monotonic()
+                stage, batch = loader.next()
+                waited = time.monotonic() - started
+                terms = self.train_batch(stage, batch.to(self.device))
+                now = time.monotonic()
+                self.counters.elapsed_s += now - started
+                self._log(stage, terms, now - started, waited)
+                if now - last_save > runtime.save_every_s:
+                    self.save()
+                    last_save = time.monotonic()
+                if now - last_validation > runtime.validate_every_s:
+                    self.validate()
+                    last_validation = time.monotonic()
+        except KeyboardInterrupt:
+            if self.log:
+                self.log.say('interrupted; the state is saved, go on with --resume')
+        finally:
+            loader.close()
+        self.validate()
+        self.save()
+        if self.log:
+            self.log.close()
+        return self.counters
+
+    def train_batch(self, stage: StageConfig, batch: Batch) -> dict[str, float]:
+        """
+        Go through the clips chunk by chunk, one update of the weights after each.
+
+        :return: mean of each loss term, the loss and the gradient's norm.
+        """
+        losses = losses_of(self.config, stage)
+        state = self.model.initial_state(batch.batch_size)
+        sums: dict[str, list[float]] = {}
+        for start in range(0, batch.num_frames, stage.chunk):
+            stop = min(start + stage.chunk, batch.num_frames)
+            terms, state, is_good = self._train_chunk(batch, state, start, stop, losses)
+            if not is_good:
+                # The state may hold what was not finite: the rest of the clips is left out.
+                break
+            for name, value in terms.items():
+                sums.setdefault(name, []).append(float(value))
+        self.counters.batches += 1
+        self.counters.frames += batch.num_frames * batch.batch_size
+        self.counters.stages[stage.name] = self.counters.stages.get(stage.name, 0) + 1
+        return {name: sum(values) / len(values) for name, values in sums.items()}
+
+    def _train_chunk(
+        self, batch: Batch, state: object, start: int, stop: int, losses: LossConfig
+    ) -> tuple[dict[str, Tensor], object, bool]:
+        rate = learning_rate(self.config.optimiser, self.progress())
+        set_learning_rate(self.optimiser, rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, terms, state = self.chunk_loss(batch, state.detach(), start, stop, losses)
+        loss.backward()
+        norm = clip_gradients(self.trained, self.config.optimiser.clip_norm)
+        is_good = self.processes.all_agree(bool(torch.isfinite(norm) & torch.isfinite(loss)))
+        if is_good:
+            self.optimiser.step()
+            self.average.update(self.model)
+            self.counters.updates += 1
+        else:
+            self.counters.skipped += 1
+            if self.log:
+                self.log.say(
+                    f'batch {self.counters.batches}: loss {float(loss.detach()):.3g}, gradient norm '
+                    f'{float(norm):.3g}; update skipped ({self.counters.skipped} so far)'
+                )
+        return terms | {'loss': loss.detach(), 'gradient_norm': norm.detach()}, state, is_good
+
+    def progress(self) -> float:
+        """Return the part of the plan that is done, 0 to 1."""
+        if self.config.steps:
+            return min(self.counters.batches / self.config.steps, 1.0)
+        return min(self.counters.elapsed_s / (60 * self.config.minutes), 1.0)
+
+    def stage_of(self, batch: int) -> StageConfig:
+        """Return the stage of a batch; with a plan by time it is the stage of now."""
+        if self.config.steps:
+            return stage_at(self.config, batch / self.config.steps)
+        return stage_at(self.config, self.progress())
+
+    def validate(self) -> Validation | None:
+        """Measure the averaged weights on held-out worlds (first process only)."""
+        if not self.processes.is_first or not self.config.runtime.validation_clips:
+            return None
+        if self._validation is None:
+            self._validation = validation_batches(self.config)
+        result = validate_model(self.averaged_model(), self._validation, self.config.update_rule)
+        self.log.validation(self.counters, result)
+        return result
+
+    def averaged_model(self) -> torch.nn.Module:
+        """Return a copy of the model with the averaged weights."""
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(self.average.state_for(model))
+        return model.eval()
+
+    def save(self) -> None:
+        """Write the state to resume from and the averaged weights as a float16 checkpoint."""
+        if not self.processes.is_first:
+            return
+        save_state(
+            self.output / STATE_FILE, self.model, self.average, self.optimiser, self.counters
+        )
+        export_weights(self.averaged_model(), self.output / WEIGHTS_FILE, self.counters)
+
+    def _log(
+        self, stage: StageConfig, terms: dict[str, float], took_s: float, waited_s: float
+    ) -> None:
+        if self.log:
+            rate = self.optimiser.param_groups[0]['lr']
+            self.log.batch(
+                self.counters, stage.name, self.progress(), terms, rate, took_s, waited_s
+            )
+
+    def _build_chunk_loss(self) -> torch.nn.Module:
+        runtime = self.config.runtime
+        module = ChunkLoss(
+            self.model, self.config.update_rule, runtime.use_bf16, runtime.use_checkpointing
+        )
+        if runtime.use_compile:
+            self.model.step = torch.compile(self.model.step)
+        return module
+
+
+def export_weights(model: torch.nn.Module, path: Path, counters: Counters) -> None:
+    """Write a model as a float16 checkpoint that load_model reads."""
+    metadata = {
+        'trained_updates': str(counters.updates),
+        'trained_frames': str(counters.frames),
+        'trained_minutes': f'{counters.elapsed_s / 60:.1f}',
+    }
+    save_checkpoint(copy.deepcopy(model).half(), path, metadata=metadata)

@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+How good the averaged weights are on clips that training never sees, beside trivial answers.
+
+The figures are those of the project's first probes: rotation and translation error of the motion
+from frame to frame against no motion, the direction's cosine, and the relative depth error
+(median-scaled) against one constant depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mem3r_ros.model import update_rule
+from mem3r_ros.training.batch import Batch, collate, relative_poses
+from mem3r_ros.training.chunk import frame_input
+from mem3r_ros.training.config import SourceConfig, TrainConfig, parse_size
+from mem3r_ros.training.loader import clip_flow
+from mem3r_ros.training.losses import rotation_angle
+from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source
+
+NUM_PICTURES = 4
+
+
+@dataclass
+class Picture:
+    """One image with its true and its predicted depth."""
+
+    image: np.ndarray  # [H, W, 3] uint8
+    depth_true: np.ndarray  # [H, W] m
+    depth: np.ndarray  # [H, W] m
+
+
+@dataclass
+class Validation:
+    """Means over the held-out clips, and a few pictures."""
+
+    figures: dict[str, float]
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def validation_batches(config: TrainConfig) -> list[Batch]:
+    """Render the held-out worlds; every second one without intrinsics where training has such."""
+    source = build_source(SourceConfig())
+    size = parse_size(config.stages[-1].sizes[0])
+    batches = []
+    for index in range(config.runtime.validation_clips):
+        clip = source.clip(HELD_OUT_WORLDS + index, config.runtime.validation_frames, size)
+        batch = collate([clip], [clip_flow(clip)], [True])
+        is_known = config.unknown_focal == 0 or index % 4 != 3
+        batches.append(replace(batch, is_focal_known=is_known))
+    return batches
+
+
+@torch.no_grad()
+def validate_model(model: nn.Module, batches: Iterable[Batch], rule_name: str) -> Validation:
+    """
+    Run a model over held-out clips in float32.
+
+    :param batches: of one clip each.
+    """
+    sums: dict[str, list[float]] = {}
+    pictures: list[Picture] = []
+    rule = update_rule(rule_name)
+    device = next(model.parameters()).device
+    for batch in batches:
+        batch = batch.to(device)
+        state = model.initial_state(batch.batch_size)
+        true = relative_poses(batch.T_world_camera)
+        for index in range(batch.num_frames):
+            prediction, state = model.step(frame_input(batch, index), state, rule)
+            figures = depth_figures(prediction.points_camera[..., 2], batch.depth_m[index])
+            if index and prediction.T_previous_camera is not None:
+                figures |= motion_figures(prediction.T_previous_camera, true[index])
+            if prediction.focal_px is not None and not batch.is_focal_known:
+                focal = batch.intrinsics[:, :2].mean(dim=1)
+                figures['focal_error'] = float((prediction.focal_px / focal - 1).abs().mean())
+            for name, value in figures.items():
+                if math.isfinite(value):
+                    sums.setdefault(name, []).append(value)
+        figures = world_figures(prediction.T_world_camera, batch)
+        for name, value in figures.items():
+            sums.setdefault(name, []).append(value)
+        if len(pictures) < NUM_PICTURES:
+            pictures.append(_picture(batch, prediction.points_camera[..., 2]))
+    means = {name: float(np.mean(values)) for name, values in sums.items()}
+    return Validation(figures=means, pictures=pictures)
+
+
+def depth_figures(depth: Tensor, depth_true: Tensor) -> dict[str, float]:
+    """
+    Compare depth after scaling by the medians, and as predicted, with one constant depth.
+
+    :param depth: [B, H, W] m.
+    :param depth_true: [B, H, W] m; NaN and +inf are left out.
+    """
+    ratios, raw, constant = [], [], []
+    for predicted, true in zip(depth, depth_true, strict=True):
+        valid = torch.isfinite(true) & (true > 0)
+        if valid.sum() < 16:
+            continue
+        p, t = predicted[valid].clamp(min=1e-3), true[valid]
+        middle = t.median()
+        ratios.append(((p * (middle / p.median()) - t).abs() / t).mean())
+        raw.append(((p - t).abs() / t).mean())
+        constant.append(((middle - t).abs() / t).mean())
+    if not ratios:
+        return {}
+    mean = lambda values: float(torch.stack(values).mean())  # noqa: E731
+    return {
+        'absrel': mean(ratios),
+        'absrel_unscaled': mean(raw),
+        'absrel_constant': mean(constant),
+    }
+
+
+def motion_figures(relative: Tensor, true: Tensor) -> dict[str, float]:
+    """
+    Compare motions from the previous frame with the truth and with no motion.
+
+    :param relative: predicted T_previous_camera, [B, 4, 4].
+    :param true: the same, true.
+    """
+    relative, true = relative.double(), true.double()
+    R, R_true = relative[:, :3, :3], true[:, :3, :3]
+    t, t_true = relative[:, :3, 3], true[:, :3, 3]
+    degrees = 180 / math.pi
+    cosine = torch.nn.functional.cosine_similarity(t, t_true, dim=-1)
+    moving = t_true.norm(dim=-1) > 1e-3
+    return {
+        'rotation_deg': float(rotation_angle(R.transpose(-1, -2) @ R_true).mean()) * degrees,
+        'rotation_none_deg': float(rotation_angle(R_true).mean()) * degrees,
+        'translation_m': float((t - t_true).norm(dim=-1).mean()),
+        'translation_none_m': float(t_true.norm(dim=-1).mean()),
+        'direction_cos': float(cosine[moving].mean()) if bool(moving.any()) else math.nan,
+    }
+
+
+def world_figures(T_world_camera: Tensor, batch: Batch) -> dict[str, float]:
+    """Compare the last position of a clip with the truth and with standing still."""
+    true = batch.T_world_camera[-1, :, :3, 3]
+    return {
+        'end_error_m': float((T_world_camera[:, :3, 3] - true).norm(dim=-1).mean()),
+        'end_error_none_m': float(true.norm(dim=-1).mean()),
+    }
+
+
+def _picture(batch: Batch, depth: Tensor) -> Picture:
+    return Picture(
+        image=batch.image[-1, 0].permute(1, 2, 0).cpu().numpy(),
+        depth_true=batch.depth_m[-1, 0].cpu().numpy(),
+        depth=depth[0].float().cpu().numpy(),
+    )
+
+
+def figures_line(figures: dict[str, float]) -> str:
+    """Return the figures on one line, each beside its trivial answer."""
+    get = lambda name: figures.get(name, math.nan)  # noqa: E731
+    return (
+        f'rotation {get("rotation_deg"):.2f}/{get("rotation_none_deg"):.2f} deg, '
+        f'translation {get("translation_m"):.3f}/{get("translation_none_m"):.3f} m '
+        f'(cos {get("direction_cos"):.2f}), '
+        f'AbsRel {get("absrel"):.3f}/{get("absrel_constant"):.3f} '
+        f'(unscaled {get("absrel_unscaled"):.3f}), focal {get("focal_error"):.1%}, '
+        f'end of clip {get("end_error_m"):.2f}/{get("end_error_none_m"):.2f} m'
+    )

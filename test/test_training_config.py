@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes: what they may say, and what they are told when they say something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mem3r_ros.config import from_dict, load_yaml
+from mem3r_ros.errors import UserError
+from mem3r_ros.training.config import TrainConfig, losses_of, parse_size, stage_at
+from mem3r_ros.training.loader import BatchOrder, clip_index, parts_of
+from mem3r_ros.training.optimiser import learning_rate
+from mem3r_ros.training.sources import HELD_OUT_WORLDS
+
+RECIPES = sorted((Path(__file__).parents[1] / 'recipes').glob('*.yaml'))
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_read(path):
+    config = load_yaml(TrainConfig, path)
+
+    assert config.stages
+    assert config.minutes or config.steps
+
+
+def test_stages_follow_each_other_by_their_shares():
+    config = from_dict(
+        TrainConfig, {'stages': [{'name': 'a', 'share': 1.0}, {'name': 'b', 'share': 3.0}]}
+    )
+
+    names = [stage_at(config, progress).name for progress in (0.0, 0.24, 0.25, 0.99, 1.0)]
+
+    assert names == ['a', 'a', 'b', 'b', 'b']
+
+
+def test_a_stage_changes_only_the_losses_it_names():
+    config = from_dict(
+        TrainConfig, {'losses': {'flow': 0.5, 'focal': 0.25}, 'stages': [{'losses': {'flow': 0}}]}
+    )
+
+    losses = losses_of(config, config.stages[0])
+
+    assert (losses.flow, losses.focal) == (0.0, 0.25)
+
+
+def test_no_clip_is_drawn_twice_and_none_is_held_out():
+    stage = from_dict(TrainConfig, {'stages': [{'num_frames': 8, 'batch_size': 3}]}).stages[0]
+    orders = [
+        BatchOrder(number=n, seed=5, stage=stage, sources=(), unknown_focal=0) for n in range(40)
+    ]
+
+    drawn = [
+        (clip_index(order, slot), order.number % parts_of(stage))
+        for order in orders
+        for slot in range(3)
+    ]
+
+    assert len(set(drawn)) == len(drawn)
+    assert all(index < HELD_OUT_WORLDS for index, _ in drawn)
+
+
+def test_the_rate_rises_then_falls():
+    config = from_dict(TrainConfig, {'optimiser': {'warmup': 0.1}}).optimiser
+
+    rates = [learning_rate(config, progress) for progress in (0.0, 0.05, 0.1, 0.5, 1.0)]
+
+    assert rates[0] < rates[1] < rates[2] == config.learning_rate
+    assert rates[2] > rates[3] > rates[4] == pytest.approx(0.02 * config.learning_rate)
+
+
+@pytest.mark.parametrize(
+    ('values', 'told'),
+    [
+        ({'stages': [{'sizes': ['128by96']}]}, 'WIDTHxHEIGHT'),
+        ({'stages': [{'share': 0}]}, 'share'),
+        ({'sources': [{'kind': 'sequence'}]}, 'path'),
+        ({'sources': [{'kind': 'films'}]}, 'worlds'),
+        ({'minutes': 0}, 'minutes'),
+        ({'losses': {'chamfer': 1}}, 'chamfer'),
+    ],
+)
+def test_a_recipe_that_cannot_be_run_is_refused_with_a_reason(values, told):
+    with pytest.raises(UserError, match=told):
+        from_dict(TrainConfig, values)
+
+
+def test_sizes_are_width_times_height():
+    assert parse_size('128x96') == (128, 96)

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop on a very small network and flat clips: seconds, and no renderer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mem3r_ros.config import from_dict
+from mem3r_ros.model import ModelConfig, build_model
+from mem3r_ros.training import loader, trainer
+from mem3r_ros.training.batch import Clip
+from mem3r_ros.training.chunk import ChunkLoss
+from mem3r_ros.training.config import TrainConfig
+
+SIZE = (48, 32)
+SMALL = {
+    'enc_embed_dim': 48,
+    'enc_depth': 1,
+    'enc_num_heads': 2,
+    'dec_embed_dim': 48,
+    'dec_depth': 2,
+    'dec_num_heads': 2,
+    'state_dec_num_heads': 2,
+    'state_size': 8,
+    'fast_num_heads': 2,
+    'state_gate_dim': 16,
+    'dpt_feature_dim': 16,
+    'dpt_last_dim': 8,
+    'dpt_layer_dims': (8, 8, 8, 8),
+    'patch_size': 16,
+    'stem_dims': (8, 8, 16),
+}
+
+
+class PlaneSource:
+    """A textured wall before a camera that slides along it: enough to have depth and motion."""
+
+    def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
+        """Return shifted windows of one random, smooth picture."""
+        import cv2
+
+        generator = np.random.default_rng(index)
+        width, height = size
+        wall = generator.integers(0, 255, (height // 4, width // 2, 3), np.uint8)
+        wall = cv2.resize(wall, (4 * width, height), interpolation=cv2.INTER_CUBIC)
+        focal, depth = 0.9 * width, float(generator.uniform(1.0, 4.0))
+        step = int(generator.integers(1, 4))
+        poses = np.tile(np.eye(4), (num_frames, 1, 1))
+        poses[:, 0, 3] = np.arange(num_frames) * step * depth / focal
+        return Clip(
+            image=np.stack([wall[:, i * step : i * step + width] for i in range(num_frames)]),
+            depth_m=np.full((num_frames, height, width), depth, np.float32),
+            T_world_camera=poses,
+            intrinsics=np.array([focal, focal, (width - 1) / 2, (height - 1) / 2], np.float32),
+            moving=np.zeros((num_frames, height, width), bool),
+        )
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch):
+    torch.set_num_threads(1)
+    config = dataclasses.replace(ModelConfig.preset('mem3r-tiny'), img_size=SIZE, **SMALL)
+    monkeypatch.setattr(trainer.ModelConfig, 'preset', classmethod(lambda cls, name: config))
+    monkeypatch.setattr(loader, 'build_source', lambda source: PlaneSource())
+    monkeypatch.setattr(loader, '_sources', {})
+    return config
+
+
+def recipe(**changes) -> TrainConfig:
+    return from_dict(
+        TrainConfig,
+        {
+            'steps': 6,
+            'unknown_focal': 0.4,
+            'stages': [
+                {'num_frames': 2, 'chunk': 2, 'batch_size': 2, 'sizes': ['48x32']},
+                {'num_frames': 4, 'chunk': 2, 'batch_size': 2, 'sizes': ['48x32']},
+            ],
+            'losses': {'depth_gradient': 0.5, 'direction': 0.5, 'flow': 0.2},
+            'optimiser': {'ema_decay': 0.9},
+            'runtime': {'workers': 0, 'use_bf16': False, 'validation_clips': 0, 'device': 'cpu'},
+        }
+        | changes,
+    )
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
+    whole = trainer.Trainer(recipe(), tmp_path / 'whole')
+    whole.run()
+
+    stopped = trainer.Trainer(recipe(), tmp_path / 'parts')
+    for _ in range(3):
+        stage, batch = loader.BatchLoader(
+            stopped.config, stopped.stage_of, stopped.counters.batches
+        ).next()
+        stopped.train_batch(stage, batch)
+    stopped.save()
+    resumed = trainer.Trainer(recipe(), tmp_path / 'parts', resume=True)
+    resumed.run()
+
+    assert resumed.counters.batches == whole.counters.batches == 6
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    for name, value in whole.average.tensors.items():
+        assert torch.equal(value, resumed.average.tensors[name]), name
+
+
+def test_the_gradient_reaches_every_parameter(small_model):
+    model = build_model(small_model)
+    # Gates and learning rates start at zero weights: moved, as the first updates do.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape))
+    config = recipe(unknown_focal=1.0)
+    _, batch = loader.BatchLoader(config, lambda number: config.stages[1]).next()
+
+    loss, _, _ = ChunkLoss(model, 'cut3r')(
+        batch, model.initial_state(batch.batch_size), 0, 4, config.losses
+    )
+    loss.backward()
+
+    untouched = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    ]
+    assert untouched == []
+
+
+def test_one_batch_can_be_overfitted(tmp_path):
+    run = trainer.Trainer(recipe(steps=25, unknown_focal=0.0), tmp_path)
+    _, batch = loader.BatchLoader(run.config, lambda number: run.config.stages[1]).next()
+
+    first = run.train_batch(run.config.stages[1], batch)
+    for _ in range(24):
+        last = run.train_batch(run.config.stages[1], batch)
+
+    assert last['loss'] < 0.5 * first['loss']
+    assert last['rotation'] < 0.5 * first['rotation']
+    assert last['translation'] < 0.5 * first['translation']
+
+
+def test_an_update_that_is_not_finite_is_skipped_and_counted(tmp_path, capsys):
+    run = trainer.Trainer(recipe(), tmp_path)
+    stage, batch = loader.BatchLoader(run.config, run.stage_of).next()
+    bad = dataclasses.replace(batch, T_world_camera=batch.T_world_camera * float('nan'))
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+
+    run.train_batch(stage, bad)
+
+    assert run.counters.skipped == 1
+    assert run.counters.updates == 0
+    assert 'skipped' in capsys.readouterr().out
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_run_leaves_weights_that_load_and_a_page(tmp_path):
+    from mem3r_ros.model import load_model
+
+    trainer.Trainer(recipe(steps=2), tmp_path).run()
+
+    model = load_model(str(tmp_path / 'weights.safetensors'))
+    assert sum(p.numel() for p in model.parameters()) > 0
+    assert (tmp_path / 'log.jsonl').exists()
+    assert (tmp_path / 'config.yaml').exists()

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Losses and targets, with answers known by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mem3r_ros.model import Prediction
+from mem3r_ros.training.batch import Batch, invert_rigid, relative_poses
+from mem3r_ros.training.config import LossConfig
+from mem3r_ros.training.losses import (
+    chunk_target,
+    loss_terms,
+    quaternion_wxyz,
+    rotation_angle,
+    total_loss,
+)
+
+EVERYTHING = LossConfig(
+    depth_prior=1.0,
+    depth_gradient=1.0,
+    points_metric=1.0,
+    points_normalised=1.0,
+    points_world=1.0,
+    direction=1.0,
+    flow=1.0,
+    confidence_alpha=0.2,
+)
+
+
+def turn(axis: int, angle: float) -> torch.Tensor:
+    vector = torch.zeros(3, dtype=torch.float64)
+    vector[axis] = angle
+    x, y, z = vector
+    cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    return torch.linalg.matrix_exp(cross)
+
+
+def sliding_batch() -> Batch:
+    """Two frames of a wall 2 m away; the camera moves 0.1 m to the right."""
+    poses = torch.eye(4).repeat(2, 1, 1, 1)
+    poses[1, 0, 0, 3] = 0.1
+    flow = torch.zeros(2, 1, 2, 8, 8)
+    flow[1, :, 0] = 10.0 * 0.1 / 2.0  # focal length times baseline over depth
+    return Batch(
+        image=torch.full((2, 1, 3, 8, 8), 100, dtype=torch.uint8),
+        flow=flow,
+        depth_m=torch.full((2, 1, 8, 8), 2.0),
+        T_world_camera=poses,
+        intrinsics=torch.tensor([[10.0, 10.0, 3.5, 3.5]]),
+        moving=torch.zeros(2, 1, 8, 8, dtype=torch.bool),
+        is_metric=torch.tensor([True]),
+    )
+
+
+def true_predictions(batch: Batch) -> list[Prediction]:
+    target = chunk_target(batch, 0, 2)
+    found = []
+    for frame in range(2):
+        pose = target.T_world_camera[frame]
+        points = target.rays * target.depth_m[frame][..., None]
+        quaternion = quaternion_wxyz(pose[:, :3, :3])
+        found.append(
+            Prediction(
+                points_camera=points,
+                depth_prior=points[..., 2],
+                points_world=points + pose[:, None, None, :3, 3],
+                confidence_camera=torch.ones(1, 8, 8),
+                confidence_world=torch.ones(1, 8, 8),
+                camera_pose=torch.cat((pose[:, :3, 3], quaternion), dim=-1),
+                T_previous_camera=target.T_previous_camera[frame],
+                T_previous_camera_prior=target.T_previous_camera[frame],
+                flow_weight=torch.ones(1, 8, 8),
+            )
+        )
+    return found
+
+
+def test_the_truth_has_no_loss():
+    batch = sliding_batch()
+
+    terms = loss_terms(true_predictions(batch), chunk_target(batch, 0, 2), EVERYTHING)
+
+    assert {'log_depth', 'points_metric', 'points_world', 'rotation', 'flow'} <= set(terms)
+    for name, value in terms.items():
+        assert float(value) == pytest.approx(0, abs=2e-3), name
+
+
+def test_pixels_without_depth_neither_count_nor_spoil_the_gradient():
+    batch = sliding_batch()
+    batch.depth_m[:, :, :4] = float('nan')
+    batch.depth_m[:, :, 4] = float('inf')
+    predictions = true_predictions(sliding_batch())
+    points = predictions[1].points_camera.clone().requires_grad_()
+    predictions[1] = Prediction(points_camera=points, confidence_camera=torch.ones(1, 8, 8))
+    predictions[0] = Prediction(
+        points_camera=predictions[0].points_camera, confidence_camera=torch.ones(1, 8, 8)
+    )
+
+    terms = loss_terms(predictions, chunk_target(batch, 0, 2), EVERYTHING)
+    total_loss(terms, EVERYTHING).backward()
+
+    assert torch.isfinite(points.grad).all()
+    assert (points.grad[:, :4] == 0).all()
+
+
+def test_twice_the_depth_costs_a_log_of_two_only_where_scale_counts():
+    batch = sliding_batch()
+    far = [
+        Prediction(points_camera=2 * p.points_camera, confidence_camera=p.confidence_camera)
+        for p in true_predictions(batch)
+    ]
+
+    terms = loss_terms(far, chunk_target(batch, 0, 2), EVERYTHING)
+
+    assert float(terms['log_depth']) == pytest.approx(math.log(2), rel=1e-4)
+    assert float(terms['scale_free_depth']) == pytest.approx(0, abs=1e-5)
+    assert float(terms['points_normalised']) == pytest.approx(0, abs=1e-5)
+
+
+def test_trust_in_the_flow_of_a_moving_thing_is_punished():
+    batch = sliding_batch()
+    batch.moving[1] = True
+
+    trusting = loss_terms(true_predictions(batch), chunk_target(batch, 0, 2), EVERYTHING)
+
+    assert float(trusting['flow']) > 5
+
+
+@pytest.mark.parametrize('angle', [1e-4, 1e-3, 0.1, 3.0])
+def test_angles_are_exact_from_tiny_to_large(angle):
+    assert float(rotation_angle(turn(1, angle))) == pytest.approx(angle, rel=1e-2)
+
+
+@pytest.mark.parametrize('axis', [0, 1, 2])
+@pytest.mark.parametrize('angle', [0.0, 0.3, 2.0, 3.1])
+def test_quaternions_give_their_rotation_back(axis, angle):
+    w, *vector = quaternion_wxyz(turn(axis, angle))
+
+    expected = [0.0, 0.0, 0.0]
+    expected[axis] = math.sin(angle / 2)
+    assert float(w) == pytest.approx(math.cos(angle / 2), abs=1e-9)
+    assert [float(value) for value in vector] == pytest.approx(expected, abs=1e-9)
+
+
+def test_relative_poses_lead_from_frame_to_frame():
+    poses = torch.eye(4, dtype=torch.float64).repeat(3, 1, 1)
+    poses[1, :3, :3], poses[1, :3, 3] = turn(2, 0.3), torch.tensor([1.0, 2.0, 3.0])
+    poses[2, :3, :3], poses[2, :3, 3] = turn(0, -0.2), torch.tensor([0.5, 0.0, 1.0])
+
+    relative = relative_poses(poses)
+
+    assert torch.allclose(relative[0], torch.eye(4, dtype=torch.float64))
+    assert torch.allclose(poses[1] @ relative[2], poses[2])
+    assert torch.allclose(invert_rigid(poses[1]) @ poses[1], torch.eye(4, dtype=torch.float64))
