@@ -122,26 +122,21 @@ def run_sequence(
         config=to_dict(config),
         depth_every=depth_every,
     )
-    tracker = Tracker(network, config.tracking)
     started_s = time.perf_counter()
-    with (
-        progress(sequence.name, sequence.num_frames) as bar,
-        open_log(output_dir / 'run.rrd' if use_rerun else None) as log,
-    ):
+    log_path = output_dir / 'run.rrd' if use_rerun else None
+    with progress(sequence.name, sequence.num_frames) as bar, open_log(log_path) as log:
 
         def on_frame(frame: Any, tracked: Any) -> None:
             bar.advance('' if tracked is None else tracked.status.value)
             if log is not None and tracked is not None:
                 log.frame(frame, tracked)
 
+        tracker = Tracker(network, config.tracking)
         counts = track_sequence(sequence, tracker, recorder, on_frame)
     return recorder.finish(
         truth=sequence.truth,
         num_images=counts.num_images,
         num_skipped=sequence.skipped + counts.refused.total(),
         wall_time_s=time.perf_counter() - started_s,
-        notes=[
-            f'{count} images were refused: {reason}.'
-            for reason, count in counts.refused.most_common(5)
-        ],
+        notes=counts.notes(),
     )

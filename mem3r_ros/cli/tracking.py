@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import time
 from typing import Any
 
@@ -172,7 +172,14 @@ class Tracked:
     """Counts of a pass over a sequence."""
 
     num_images: int = 0
-    refused: Counter[str] | None = None  # frames that the tracker could not use, by reason
+    refused: Counter[str] = field(default_factory=Counter)  # unusable frames, by reason
+
+    def notes(self) -> list[str]:
+        """Return what was refused as sentences, the most frequent reasons first."""
+        return [
+            f'{count} images were refused: {reason}.'
+            for reason, count in self.refused.most_common(5)
+        ]
 
 
 def track_sequence(
@@ -187,7 +194,7 @@ def track_sequence(
     :param on_frame: called with each SequenceFrame and its TrackedFrame, None where refused.
     :return: counts.
     """
-    counts = Tracked(refused=Counter())
+    counts = Tracked()
     for frame in sequence:
         counts.num_images += 1
         started_s = time.perf_counter()

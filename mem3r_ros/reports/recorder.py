@@ -26,7 +26,7 @@ from mem3r_ros.cloud import VoxelMap
 from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.depth_error import DepthMeter, true_depth_at
-from mem3r_ros.evaluation.trajectory_error import trajectory_error
+from mem3r_ros.evaluation.trajectory_error import TrajectoryError, trajectory_error
 from mem3r_ros.geometry import transform_points
 from mem3r_ros.reports.page import write_report
 from mem3r_ros.reports.result import RunResult, StatusSpan, StripFrame
@@ -250,13 +250,7 @@ class RunRecorder:
         if not len(trajectory):
             raise UserError('the run gave no pose at all; there is nothing to report')
         self._coarsen()
-        notes = list(notes)
-        error = None
-        if truth is not None:
-            try:
-                error = trajectory_error(trajectory, truth)
-            except UserError as reason:
-                notes.append(f'No trajectory error: {reason}.')
+        error, doubts = _error(trajectory, truth)
         result = RunResult(
             **self._about,
             trajectory=trajectory,
@@ -271,7 +265,7 @@ class RunRecorder:
             num_images=len(trajectory) if num_images is None else num_images,
             num_skipped=num_skipped,
             wall_time_s=wall_time_s,
-            notes=tuple(notes),
+            notes=(*notes, *doubts),
             config=self._config,
         )
         self._write(result)
@@ -317,6 +311,18 @@ class RunRecorder:
         count = min(self._strip_length, len(self._strip))
         chosen = np.linspace(0, len(self._strip) - 1, count).round().astype(int)
         return tuple(self._strip[index] for index in chosen)
+
+
+def _error(
+    trajectory: Trajectory, truth: Trajectory | None
+) -> tuple[TrajectoryError | None, list[str]]:
+    """Return the error against the truth, and why there is none although there is truth."""
+    if truth is None:
+        return None, []
+    try:
+        return trajectory_error(trajectory, truth), []
+    except UserError as reason:
+        return None, [f'No trajectory error: {reason}.']
 
 
 def millimetres(depth_m: np.ndarray) -> np.ndarray:
