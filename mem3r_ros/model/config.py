@@ -31,28 +31,42 @@ IGNORED_FIELDS = (
 class ModelConfig:
     """Sizes and choices of one network; the defaults are CUT3R 512-DPT."""
 
-    img_size: tuple = setting((512, 512), 'width and height the network is meant for', unit='px')
-    patch_size: int = setting(16, 'side of the square that becomes one image token', low=1)
-    enc_embed_dim: int = setting(1024, 'width of the image encoder', low=4)
-    enc_depth: int = setting(24, 'blocks of the image encoder', low=1)
-    enc_num_heads: int = setting(16, 'attention heads of the image encoder', low=1)
-    dec_embed_dim: int = setting(768, 'width of both decoders', low=4)
-    dec_depth: int = setting(12, 'blocks of each decoder', low=1)
-    dec_num_heads: int = setting(12, 'attention heads of the image decoder', low=1)
-    state_dec_num_heads: int = setting(16, 'attention heads of the state decoder', low=1)
-    state_size: int = setting(768, 'number of state tokens', low=1)
-    local_mem_size: int = setting(256, 'slots of the CUT3R pose memory', low=1)
-    retriever_depth: int = setting(2, 'read blocks and write blocks of the pose memory', low=1)
-    ray_enc_depth: int = setting(2, 'blocks of the ray-map encoder; 0 = no ray-map input', low=0)
-    ray_num_heads: int = setting(16, 'attention heads of the ray-map encoder', low=1)
-    mlp_ratio: float = setting(4.0, 'hidden width of each MLP over its width', low=0.25)
+    img_size: tuple = setting(
+        (512, 512), 'width and height the network is meant for', low=1, high=16384, unit='px'
+    )
+    patch_size: int = setting(
+        16, 'side of the square that becomes one image token', low=1, high=128
+    )
+    enc_embed_dim: int = setting(1024, 'width of the image encoder', low=4, high=16384)
+    enc_depth: int = setting(24, 'blocks of the image encoder', low=1, high=256)
+    enc_num_heads: int = setting(16, 'attention heads of the image encoder', low=1, high=1024)
+    dec_embed_dim: int = setting(768, 'width of both decoders', low=4, high=16384)
+    dec_depth: int = setting(12, 'blocks of each decoder', low=1, high=256)
+    dec_num_heads: int = setting(12, 'attention heads of the image decoder', low=1, high=1024)
+    state_dec_num_heads: int = setting(
+        16, 'attention heads of the state decoder', low=1, high=1024
+    )
+    state_size: int = setting(768, 'number of state tokens', low=1, high=65536)
+    local_mem_size: int = setting(256, 'slots of the CUT3R pose memory', low=1, high=65536)
+    retriever_depth: int = setting(
+        2, 'read blocks and write blocks of the pose memory', low=1, high=64
+    )
+    ray_enc_depth: int = setting(
+        2, 'blocks of the ray-map encoder; 0 = no ray-map input', low=0, high=256
+    )
+    ray_num_heads: int = setting(16, 'attention heads of the ray-map encoder', low=1, high=1024)
+    mlp_ratio: float = setting(4.0, 'hidden width of each MLP over its width', low=0.25, high=64)
     norm_eps: float = setting(1e-6, 'epsilon of every LayerNorm', low=0.0)
     pos_embed: str = setting('RoPE100', 'rotary position embedding and its base')
     state_pe: str = setting('2d', 'positions of the state tokens', choices=('2d', '1d', 'none'))
-    head_type: str = setting('dpt', 'dense heads', choices=('dpt', 'linear'))
-    dpt_feature_dim: int = setting(256, 'channels of the DPT fusion stages', low=1)
-    dpt_last_dim: int = setting(128, 'channels of the last DPT stage', low=1)
-    dpt_layer_dims: tuple = setting((96, 192, 384, 768), 'channels of the four DPT levels', low=1)
+    head_type: str = setting(
+        'dpt', 'dense heads: DPT, or one MLP per token', choices=('dpt', 'linear')
+    )
+    dpt_feature_dim: int = setting(256, 'channels of the DPT fusion stages', low=1, high=16384)
+    dpt_last_dim: int = setting(128, 'channels of the last DPT stage', low=1, high=16384)
+    dpt_layer_dims: tuple = setting(
+        (96, 192, 384, 768), 'channels of the four DPT levels', low=1, high=16384
+    )
     dpt_coarse_skip: bool = setting(
         True,
         'keep the refinement unit of the coarsest DPT stage, which published checkpoints hold and '
@@ -83,7 +97,7 @@ class ModelConfig:
         'camera memory: CUT3R LocalMemory or Mem3R fast weights',
         choices=('local', 'fast_weights'),
     )
-    fast_num_heads: int = setting(12, 'heads of the fast-weight MLP', low=1)
+    fast_num_heads: int = setting(12, 'heads of the fast-weight MLP', low=1, high=1024)
     fast_decay_limit: float = setting(
         0.01, 'gamma: the most that one frame may forget', low=0.0, high=1.0
     )
@@ -108,7 +122,7 @@ class ModelConfig:
         'keep the posterior pose token out of the inner loss gradient (choice: it is the target)',
     )
     state_gate: bool = setting(False, 'channel-wise gate of the state update (Mem3R)')
-    state_gate_dim: int = setting(384, 'hidden width of the state gate', low=1)
+    state_gate_dim: int = setting(384, 'hidden width of the state gate', low=1, high=65536)
     state_gate_bias: float = setting(
         3.0, 'gate logit at init (choice: starts near the CUT3R update, sigmoid(3) = 0.95)'
     )
@@ -117,14 +131,17 @@ class ModelConfig:
     stem: str = setting(
         'patch', 'first layer of the image encoder', choices=('patch', 'convolution')
     )
-    stem_dims: tuple = setting((32, 64), 'channels of the convolution stem', low=1)
+    stem_dims: tuple = setting((32, 64), 'channels of the convolution stem', low=1, high=16384)
     motion_input: bool = setting(
         False,
         'feed optical flow to the previous frame and pixel rays as extra channels; poses are then '
         'predicted relative to the previous frame and composed in the state',
     )
     motion_solver_steps: int = setting(
-        0, 'Gauss-Newton steps that fit the relative pose to flow and depth; 0 = off', low=0
+        0,
+        'Gauss-Newton steps that fit relative pose and depth to the flow; 0 = off',
+        low=0,
+        high=100,
     )
     points: str = setting(
         'xyz',
@@ -144,13 +161,29 @@ class ModelConfig:
             raise UserError('motion_solver_steps needs motion_input and points: depth')
         if self.points == 'depth' and not self.motion_input:
             raise UserError('points: depth needs motion_input, which supplies the pixel rays')
-        for name in ('depth_mode', 'conf_mode', 'pose_mode'):
-            if tuple(getattr(self, name))[:1] != ('exp',):
-                raise UserError(f"{name} is {getattr(self, name)}; only 'exp' is implemented")
-        if self.head_type == 'dpt' and len(self.dpt_layer_dims) != 4:
-            raise UserError(f'dpt_layer_dims is {self.dpt_layer_dims}; it must have 4 entries')
+        self._check_activations()
+
+    def _check_activations(self) -> None:
+        for name, lowest in (('depth_mode', '-inf'), ('conf_mode', 1), ('pose_mode', '-inf')):
+            kind, *limits = getattr(self, name) or (None,)
+            # JSON has no infinity, so it may be written as text.
+            if kind != 'exp' or [str(limit) for limit in limits] != [str(lowest), 'inf']:
+                raise UserError(
+                    f"{name} is {getattr(self, name)}; only ('exp', {lowest}, inf) is implemented"
+                )
 
     def _check_widths(self) -> None:
+        for name, length in (('img_size', 2), ('dpt_layer_dims', 4), ('stem_dims', None)):
+            values = getattr(self, name)
+            if not all(type(value) is int for value in values):
+                raise UserError(f'{name} is {values}; it must hold whole numbers')
+            if length is not None and len(values) != length:
+                raise UserError(f'{name} is {values}; it must have {length} entries')
+        if self.stem == 'convolution' and self.patch_size != 2 ** (len(self.stem_dims) + 1):
+            raise UserError(
+                f'patch_size is {self.patch_size}; a convolution stem of {len(self.stem_dims)} '
+                f'widths and the encoder halve the image to 1/{2 ** (len(self.stem_dims) + 1)}'
+            )
         widths = [
             ('enc_embed_dim', 'enc_num_heads', 4),
             ('dec_embed_dim', 'dec_num_heads', 4),
@@ -218,7 +251,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_MEM3R,
         'img_size': (128, 96),
         'resize_by': 'area',
-        'patch_size': 8,
+        'patch_size': 16,
         'enc_embed_dim': 192,
         'enc_depth': 3,
         'enc_num_heads': 6,
@@ -238,10 +271,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         'world_head': False,
         'round_qk_float16': False,
         'stem': 'convolution',
+        'stem_dims': (24, 48, 96),
         'motion_input': True,
-        'motion_solver_steps': 3,
+        'motion_solver_steps': 4,
         'points': 'depth',
     },
     'mem3r-512-dpt': _MEM3R,
     'cut3r-512-dpt': {},
+    # Published as an intermediate stage; square images, one MLP in place of each DPT.
+    'cut3r-224-linear': {'img_size': (224, 224), 'head_type': 'linear'},
 }

@@ -93,6 +93,8 @@ class Prediction:
     camera_pose: Tensor | None = None  # [B, 7] tx ty tz (m) qw qx qy qz
     T_world_camera: Tensor | None = None  # [B, 4, 4]
     T_previous_camera: Tensor | None = None  # [B, 4, 4], presets with motion input
+    T_previous_camera_prior: Tensor | None = None  # [B, 4, 4] the same before the solver
+    depth_prior: Tensor | None = None  # [B, H, W] m, before the solver
     focal_px: Tensor | None = None  # [B], presets with motion input
     flow_weight: Tensor | None = None  # [B, H, W] trust in the flow, presets with the solver
     telemetry: dict[str, Tensor] | None = None  # name -> [B], how the memories fare

@@ -12,21 +12,26 @@ DPT follows Ranftl et al. (arXiv 2103.13413) with the sizes of DUSt3R and CUT3R
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+import torch.nn.functional as F
 
 from mem3r_ros.model.config import ModelConfig
+from mem3r_ros.model.layers import Mlp
 
 Grid = tuple[int, int]
 
 
-def points_from_raw(raw: Tensor) -> Tensor:
+def points_from_raw(raw: Tensor, in_front: bool = False) -> Tensor:
     """
     Stretch raw vectors exponentially along their direction: v/|v| (exp|v| - 1).
 
     :param raw: [..., 3].
+    :param in_front: mirror what lies behind the camera, as CUT3R's linear head does with its
+        camera points; DPT has no such constraint.
     :return: points in metres, [..., 3].
     """
+    if in_front:
+        raw = raw * raw[..., 2:].sign()
     distance = raw.norm(dim=-1, keepdim=True)
     return raw / distance.clamp(min=1e-8) * torch.expm1(distance)
 
@@ -119,7 +124,7 @@ class DptHead(nn.Module):
             nn.Conv2d(dim, width, 3, padding=1, bias=False) for dim in dims
         )
         stem_dims = config.stem_dims if config.stem == 'convolution' else ()
-        self.stem_conv = nn.ModuleList(nn.Conv2d(dim, width, 1) for dim in stem_dims[:2])
+        self.stem_conv = nn.ModuleList(nn.Conv2d(dim, width, 1) for dim in stem_dims[-2:])
         self.fusion = nn.ModuleList(
             Fusion(width, has_skip=stage < 3 or config.dpt_coarse_skip) for stage in range(4)
         )
@@ -143,8 +148,9 @@ class DptHead(nn.Module):
                 levels, self.project, self.resize, self.level_conv, strict=True
             )
         ]
-        for index, (convolution, features) in enumerate(zip(self.stem_conv, finer, strict=False)):
-            maps[index] = maps[index] + convolution(features)
+        # The stem halves down to one token per pixel: its last two levels are the two finest here.
+        for index, convolution in enumerate(self.stem_conv):
+            maps[index] = maps[index] + convolution(finer[index - len(self.stem_conv)])
         # An odd grid was rounded up on the coarsest level: its doubled map is cropped.
         path = self.fusion[3](maps[3])[..., : maps[2].shape[-2], : maps[2].shape[-1]]
         for stage in (2, 1, 0):
@@ -155,13 +161,14 @@ class DptHead(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """One linear layer from each token to all pixels of its patch."""
+    """One MLP from each token to all pixels of its patch (CUT3R's 224 px model)."""
 
     def __init__(self, config: ModelConfig, out_channels: int) -> None:
         """Create the head for ``out_channels`` values per pixel."""
         super().__init__()
         self.patch_size = config.patch_size
-        self.proj = nn.Linear(config.dec_embed_dim, out_channels * config.patch_size**2)
+        width = config.dec_embed_dim
+        self.proj = Mlp(width, int(width * config.mlp_ratio), out_channels * config.patch_size**2)
 
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:
         """Use the last level only; see :meth:`DptHead.forward`."""

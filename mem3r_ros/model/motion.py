@@ -18,8 +18,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+import torch.nn.functional as F
 
 NOMINAL_FOCAL = 0.85  # image widths; a common lens, used until the focal length is known
 MOTION_CHANNELS = 7  # flow 2, flow valid 1, warp residual 1, rays 2, rays known 1
@@ -192,90 +192,134 @@ def exp_se3(twist: Tensor) -> Tensor:
 
 class FlowSolver(NamedTuple):
     """
-    Weighted Gauss-Newton on the flow: which camera motion explains it, given the depth?
+    Bundle adjustment of two frames: the motion and the depth that explain the flow.
 
     A point seen at ray m with depth z in the frame was seen at m + flow/f in the previous one.
-    The network supplies z, a weight per pixel, a first guess of the motion and how much to trust
-    that guess, which decides where the flow says nothing (little parallax, no texture).
+    The network supplies a first guess of z and of the motion, how far each may be off, and a
+    weight per pixel; they decide where the flow says nothing (little parallax, no texture).
+    Each Gauss-Newton step eliminates the depths (Schur complement: every pixel has its own) and
+    solves six equations for the motion.
     """
 
     steps: int
     stride: int = 4  # px between the pixels used: flow is smooth, the solve stays cheap
     pixel_scale: float = 1.0  # px at which a residual counts half in the last step
-    anneal: float = 4.0  # each step before it is this much more tolerant
+    anneal: float = 3.0  # each step before it is this much more tolerant
+    pixel_sigma: float = 0.5  # px, noise of the flow: what depth priors are weighed against
+    max_log_depth: float = 1.5  # the most that a depth may be corrected
 
     def solve(
         self,
         T_previous_camera: Tensor,
         depth: Tensor,
+        depth_sigma: Tensor,
         weight: Tensor,
         flow: Tensor,
         intrinsics: Tensor,
         information: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """
-        Refine the relative pose.
+        Refine relative pose and depth.
 
         :param T_previous_camera: first guess, [B, 4, 4].
-        :param depth: z in m, [B, H, W].
+        :param depth: first guess of z in m, [B, H, W].
+        :param depth_sigma: standard deviation of its logarithm, [B, H, W].
         :param weight: trust in the flow of each pixel, 0 to 1, [B, H, W].
         :param flow: px, [B, 2, H, W].
         :param intrinsics: [B, 4].
-        :param information: trust in the first guess per twist component, [B, 6].
-        :return: refined pose, [B, 4, 4].
+        :param information: trust in the first pose per twist component, [B, 6].
+        :return: refined pose [B, 4, 4] and the correction of the logarithm of z, [B, H, W].
         """
-        stride, half = self.stride, self.stride // 2
-        rays = pixel_rays(intrinsics, *depth.shape[-2:])
-        thin = (..., slice(half, None, stride), slice(half, None, stride))
-        ray, displacement = rays[thin].flatten(2), flow[thin].flatten(2)  # [B, 2, P]
-        z, trust = depth[thin].flatten(1), weight[thin].flatten(1)  # [B, P]
-        focal = intrinsics[:, :2, None]
-        target = ray + displacement / focal
-        points = torch.cat((ray, torch.ones_like(ray[:, :1])), dim=1) * z[:, None]
-        # Points that left the previous image have no flow to speak of.
-        trust = trust * self._inside(target, intrinsics, depth.shape[-2:])
-        moved_so_far = torch.zeros_like(information)
-        pose = T_previous_camera
+        problem = self._problem(depth, depth_sigma, weight, flow, intrinsics)
+        pose, moved = T_previous_camera, torch.zeros_like(information)
+        log_depth = torch.zeros_like(problem.prior)
         for step in range(self.steps):
             tolerance = self.pixel_scale * self.anneal ** (self.steps - 1 - step)
-            update = self._step(
-                pose, points, target, trust, focal / tolerance, information, moved_so_far
-            )
-            moved_so_far = moved_so_far + update
-            pose = exp_se3(update) @ pose
-        return pose
+            twist, change = self._step(problem, pose, log_depth, moved, information, tolerance)
+            moved = moved + twist
+            pose = exp_se3(twist) @ pose
+            log_depth = (log_depth + change).clamp(-self.max_log_depth, self.max_log_depth)
+        thin_size = depth[self._thin].shape[-2:]
+        correction = F.interpolate(
+            log_depth.unflatten(1, thin_size)[:, None], size=depth.shape[-2:], mode='bilinear'
+        )
+        return pose, correction[:, 0]
 
-    def _inside(self, target: Tensor, intrinsics: Tensor, size: torch.Size) -> Tensor:
-        height, width = size
-        u = target[:, 0] * intrinsics[:, :1] + intrinsics[:, 2:3]
-        v = target[:, 1] * intrinsics[:, 1:2] + intrinsics[:, 3:4]
-        return ((u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)).to(target.dtype)
+    @property
+    def _thin(self) -> tuple:
+        pixels = slice(self.stride // 2, None, self.stride)
+        return (..., pixels, pixels)
+
+    def _problem(
+        self, depth: Tensor, depth_sigma: Tensor, weight: Tensor, flow: Tensor, intrinsics: Tensor
+    ) -> _FlowProblem:
+        height, width = depth.shape[-2:]
+        ray = pixel_rays(intrinsics, height, width)[self._thin].flatten(2)
+        focal = intrinsics[:, :2, None]
+        target = ray + flow[self._thin].flatten(2) / focal
+        pixel = target * focal + intrinsics[:, 2:, None]
+        # Points that left the previous image have no flow to speak of.
+        limits = pixel.new_tensor([width - 1, height - 1])[:, None]
+        inside = ((pixel >= 0) & (pixel <= limits)).all(dim=1)
+        points = torch.cat((ray, torch.ones_like(ray[:, :1])), dim=1)
+        sigma = depth_sigma[self._thin].flatten(1)
+        return _FlowProblem(
+            points * depth[self._thin].flatten(1)[:, None],
+            target,
+            weight[self._thin].flatten(1) * inside,
+            (self.pixel_sigma / intrinsics[:, :1] / sigma).square(),
+            focal,
+        )
 
     def _step(
         self,
+        problem: _FlowProblem,
         pose: Tensor,
-        points: Tensor,
-        target: Tensor,
-        trust: Tensor,
-        residual_scale: Tensor,
+        log_depth: Tensor,
+        moved: Tensor,
         information: Tensor,
-        moved_so_far: Tensor,
-    ) -> Tensor:
-        """Return one Gauss-Newton update (twist applied on the left), [B, 6]."""
-        moved = pose[:, :3, :3] @ points + pose[:, :3, 3:]
-        x, y, z = moved.unbind(1)
+        tolerance: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Return one Gauss-Newton update: twist applied on the left [B, 6], log depths [B, P]."""
+        turned = pose[:, :3, :3] @ (problem.points * log_depth.exp()[:, None])
+        x, y, z = (turned + pose[:, :3, 3:]).unbind(1)
         inverse_z = 1 / z.clamp(min=0.05)
         u, v = x * inverse_z, y * inverse_z
-        residual = torch.stack((u, v), dim=1) - target  # [B, 2, P]
+        residual = torch.stack((u, v), dim=1) - problem.target  # [B, 2, P]
         # Cauchy weights, held constant within the step (iteratively reweighted).
-        robust = 1 / (1 + (residual * residual_scale).detach().square().sum(1))
-        weight = (trust * robust * (z > 0.05)).clamp(min=0)
-        weight = weight / weight.shape[-1]
+        pixels = (residual * problem.focal / tolerance).detach()
+        weight = problem.weight * (z > 0.05) / (1 + pixels.square().sum(1))
         zero = torch.zeros_like(u)
         row_u = (inverse_z, zero, -u * inverse_z, -u * v, 1 + u * u, -v)
         row_v = (zero, inverse_z, -v * inverse_z, -(1 + v * v), u * v, u)
-        jacobian = torch.stack((torch.stack(row_u, dim=1), torch.stack(row_v, dim=1)), dim=1)
-        weighted = jacobian * weight[:, None, None]  # [B, 2, 6, P]
-        normal = torch.einsum('bkip,bkjp->bij', weighted, jacobian) + torch.diag_embed(information)
-        gradient = torch.einsum('bkip,bkp->bi', weighted, residual) + information * moved_so_far
-        return -torch.linalg.solve(normal, gradient)
+        by_pose = torch.stack((torch.stack(row_u, dim=1), torch.stack(row_v, dim=1)), dim=1)
+        by_depth = inverse_z[:, None] * (
+            turned[:, :2] - torch.stack((u, v), dim=1) * turned[:, 2:]
+        )
+        depth_normal = weight * by_depth.square().sum(1) + problem.prior
+        depth_gradient = weight * (by_depth * residual).sum(1) + problem.prior * log_depth
+        weighted = by_pose * weight[:, None, None]  # [B, 2, 6, P]
+        coupling = (weighted * by_depth[:, :, None]).sum(1)  # [B, 6, P]
+        eliminated = coupling / depth_normal[:, None]
+        count = weight.shape[-1]
+        normal = (
+            torch.einsum('bkip,bkjp->bij', weighted, by_pose)
+            - torch.einsum('bip,bjp->bij', eliminated, coupling)
+        ) / count + torch.diag_embed(information)
+        gradient = (
+            torch.einsum('bkip,bkp->bi', weighted, residual)
+            - (eliminated * depth_gradient[:, None]).sum(-1)
+        ) / count + information * moved
+        twist = -torch.linalg.solve(normal, gradient)
+        change = -(depth_gradient + (coupling * twist[..., None]).sum(1)) / depth_normal
+        return twist, change
+
+
+class _FlowProblem(NamedTuple):
+    """The sampled pixels of :class:`FlowSolver`; lengths on the image plane are focal lengths."""
+
+    points: Tensor  # [B, 3, P] m, first guess
+    target: Tensor  # [B, 2, P] where the previous frame saw them
+    weight: Tensor  # [B, P]
+    prior: Tensor  # [B, P] information of the log depth
+    focal: Tensor  # [B, 2, 1] px

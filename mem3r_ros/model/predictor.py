@@ -21,8 +21,9 @@ from mem3r_ros.model.heads import (
     pose_from_raw,
     rgb_from_raw,
 )
-from mem3r_ros.model.layers import Mlp, ModulatedBlock, Positions
+from mem3r_ros.model.layers import Mlp, ModulatedBlock
 from mem3r_ros.model.motion import FlowSolver, MotionInput, pixel_rays
+from mem3r_ros.model.positions import Positions
 from mem3r_ros.model.rotation import matrix_from_pose, orthonormalise, pose_from_matrix
 from mem3r_ros.model.state import MotionState, where_stream
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from mem3r_ros.model.network import Encoded
 
 NOMINAL_DEPTH_M = 3.0  # depth of an untrained small preset: the middle of a room
+NOMINAL_DEPTH_SIGMA = 0.3  # spread of the log depth of an untrained small preset
 MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
 NOMINAL_INFORMATION = -6.0  # log trust in the pose head before training: the flow decides
+MOTION_SCALE = 0.1  # steps between frames are small: the pose head predicts tens of them
 WORLD_BLOCKS = 2
 
 
@@ -48,7 +51,7 @@ class Predictor(nn.Module):
             Mlp(width, int(width * config.mlp_ratio), pose_channels) if config.pose_head else None
         )
         self.by_depth = config.points == 'depth'
-        self.camera_head = dense_head(config, 3 if self.by_depth else 4)
+        self.camera_head = dense_head(config, 4)
         self.rgb_head = dense_head(config, 3) if config.rgb_head else None
         self.world_blocks, self.world_head = None, None
         if config.world_head:
@@ -67,7 +70,6 @@ class Predictor(nn.Module):
         with torch.no_grad():
             self.pose_head.fc2.weight.mul_(0.01)
             self.pose_head.fc2.bias.zero_()
-            self.pose_head.fc2.bias[3] = 1.0  # real part of the quaternion
             self.pose_head.fc2.bias[7:13] = NOMINAL_INFORMATION
 
     def _available(self) -> frozenset[str]:
@@ -81,7 +83,7 @@ class Predictor(nn.Module):
         if self.config.motion_input:
             names |= {'T_previous_camera', 'focal_px'}
         if self.by_depth:
-            names |= {'flow_weight'}
+            names |= {'flow_weight', 'T_previous_camera_prior', 'depth_prior'}
         return frozenset(names)
 
     def forward(
@@ -116,7 +118,8 @@ class Predictor(nn.Module):
             found['camera_pose'] = pose_from_raw(pose_raw)
             found['T_world_camera'] = matrix_from_pose(found['camera_pose'])
         if raw is not None and not self.by_depth:
-            found['points_camera'] = points_from_raw(raw[..., :3])
+            in_front = self.config.head_type == 'linear'
+            found['points_camera'] = points_from_raw(raw[..., :3], in_front)
             found['confidence_camera'] = confidence_from_raw(raw[..., 3])
         if wanted & {'points_world', 'confidence_world'}:
             found |= self._world_points(found, levels, decoded, positions, finer, encoded)
@@ -135,7 +138,7 @@ class Predictor(nn.Module):
         return orthonormalise(motion.T_world_camera @ T_previous_camera.double())
 
     def _needs_camera_points(self, wanted: frozenset[str]) -> bool:
-        """The solver needs depth whatever is asked for."""
+        """Say whether the camera head must run; the solver needs depth whatever is asked for."""
         if self.by_depth:
             return True
         if wanted & {'points_camera', 'confidence_camera'}:
@@ -161,7 +164,9 @@ class Predictor(nn.Module):
         with torch.autocast(pose_raw.device.type, enabled=False):
             found: dict[str, Tensor] = {}
             raw_pose, information, log_focal = pose_raw.split((7, 6, 1), dim=-1)
-            relative = matrix_from_pose(pose_from_raw(raw_pose))
+            rest = torch.zeros_like(raw_pose)
+            rest[:, 3] = 1.0  # real part of the quaternion
+            relative = matrix_from_pose(pose_from_raw(rest + MOTION_SCALE * raw_pose))
             # A given focal length is kept; a guessed one is corrected.
             correction = torch.where(seen.intrinsics_known[:, None], 0.0, log_focal).exp()
             intrinsics = seen.intrinsics * torch.cat(
@@ -169,15 +174,22 @@ class Predictor(nn.Module):
             )
             found['focal_px'] = intrinsics[:, 0]
             if self.by_depth:
-                found |= self._points_from_depth(raw, intrinsics)
-                relative = self.solver.solve(
+                found['T_previous_camera_prior'] = relative
+                found['depth_prior'] = _depth_from_raw(raw[..., 0])
+                found['flow_weight'] = torch.sigmoid(raw[..., 3])
+                relative, correction = self.solver.solve(
                     relative,
-                    found['points_camera'][..., 2],
+                    found['depth_prior'],
+                    _sigma_from_raw(raw[..., 2]),
                     found['flow_weight'],
                     seen.flow,
                     intrinsics,
                     information.exp(),
                 )
+                correction = where_stream(seen.has_flow, correction, torch.zeros_like(correction))
+                depth = found['depth_prior'] * correction.exp()
+                found['points_camera'] = _points_from_depth(depth, intrinsics)
+                found['confidence_camera'] = confidence_from_raw(raw[..., 1])
             identity = torch.eye(4, device=relative.device).expand_as(relative)
             relative = where_stream(seen.has_flow, relative, identity)
             found['T_previous_camera'] = relative
@@ -185,18 +197,6 @@ class Predictor(nn.Module):
                 found['T_world_camera'] = self.world_pose(motion, relative).float()
                 found['camera_pose'] = pose_from_matrix(found['T_world_camera'])
             return found
-
-    def _points_from_depth(self, raw: Tensor, intrinsics: Tensor) -> dict[str, Tensor]:
-        """Place each pixel along its ray."""
-        height, width = raw.shape[1:3]
-        depth = NOMINAL_DEPTH_M * raw[..., 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()
-        rays = pixel_rays(intrinsics, height, width).permute(0, 2, 3, 1)
-        points = torch.cat((rays, torch.ones_like(rays[..., :1])), dim=-1) * depth[..., None]
-        return {
-            'points_camera': points,
-            'confidence_camera': confidence_from_raw(raw[..., 1]),
-            'flow_weight': torch.sigmoid(raw[..., 2]),
-        }
 
     def _world_points(
         self,
@@ -222,3 +222,18 @@ class Predictor(nn.Module):
             'points_world': points_from_raw(raw[..., :3]),
             'confidence_world': confidence_from_raw(raw[..., 3]),
         }
+
+
+def _depth_from_raw(raw: Tensor) -> Tensor:
+    return NOMINAL_DEPTH_M * raw.clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()
+
+
+def _sigma_from_raw(raw: Tensor) -> Tensor:
+    """Spread of the log depth before the flow is looked at: a few per cent to a factor of two."""
+    return NOMINAL_DEPTH_SIGMA * raw.clamp(-2, 1).exp()
+
+
+def _points_from_depth(depth: Tensor, intrinsics: Tensor) -> Tensor:
+    """Place each pixel along its ray: [B, H, W] to [B, H, W, 3]."""
+    rays = pixel_rays(intrinsics, *depth.shape[-2:]).permute(0, 2, 3, 1)
+    return torch.cat((rays, torch.ones_like(rays[..., :1])), dim=-1) * depth[..., None]
