@@ -10,15 +10,16 @@ parsed; only keyword arguments with literal values are taken.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping
 from dataclasses import fields
+import re
 from typing import Any
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.config import ModelConfig
 
 HEAD_DIM = 64  # of every published encoder and image decoder
+MAX_TEXT = 10_000  # characters of source text that are parsed; CUT3R's has 500
 
 
 def parse_constructor(text: str) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def parse_constructor(text: str) -> dict[str, Any]:
     :return: known fields only; whatever is not a literal (or not +-inf) is left out.
     """
     try:
-        tree = ast.parse(text.strip(), mode='eval')
+        tree = ast.parse(text[:MAX_TEXT].strip(), mode='eval')
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     known = {item.name for item in fields(ModelConfig)}
@@ -37,7 +38,7 @@ def parse_constructor(text: str) -> dict[str, Any]:
         if isinstance(node, ast.keyword) and node.arg in known:
             try:
                 found[node.arg] = _literal(node.value)
-            except ValueError:
+            except (ValueError, TypeError):
                 continue
     return found
 
@@ -87,29 +88,38 @@ def config_from_shapes(
         'state_size': state_tokens[0],
         'ray_enc_depth': _count(shapes, r'enc_blocks_ray_map\.(\d+)\.'),
         'mlp_ratio': shapes['enc_blocks.0.mlp.fc1.weight'][0] / patch[0],
-        'rgb_head': any('.dpt_rgb.' in name for name in shapes),
-        'world_head': any('.dpt_cross.' in name for name in shapes),
+        'rgb_head': _has(shapes, 'dpt_rgb', 'rgb_proj'),
+        'world_head': _has(shapes, 'dpt_cross', 'cross_proj'),
+        'pose_head': _has(shapes, 'pose_head'),
     }
     if 'pose_retriever.mem' in shapes:
         derived['local_mem_size'] = shapes['pose_retriever.mem'][1]
         derived['retriever_depth'] = _count(shapes, r'pose_retriever\.read_blocks\.(\d+)\.')
-    derived |= _dpt_sizes(shapes)
-    shape_facts = set(derived) - {'enc_num_heads', 'dec_num_heads'}
+    derived |= _head_sizes(shapes)
+    shape_facts = set(derived) - {'enc_num_heads', 'dec_num_heads', 'img_size'}
     stated = {name: value for name, value in written.items() if name not in shape_facts}
     return derived | stated
 
 
-def _dpt_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _head_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    if 'downstream_head.proj.fc1.weight' in shapes:
+        return {'head_type': 'linear', 'img_size': (224, 224)}  # the only one published
     head = 'downstream_head.dpt_self.'
     if f'{head}head.0.weight' not in shapes:
         return {}
     return {
+        'head_type': 'dpt',
         'dpt_feature_dim': shapes[f'{head}head.0.weight'][1],
         'dpt_last_dim': shapes[f'{head}head.2.weight'][0],
         'dpt_layer_dims': tuple(
             shapes[f'{head}act_postprocess.{level}.0.weight'][0] for level in range(4)
         ),
     }
+
+
+def _has(shapes: Mapping[str, object], *parts: str) -> bool:
+    prefixes = tuple(f'downstream_head.{part}.' for part in parts)
+    return any(name.startswith(prefixes) for name in shapes)
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:

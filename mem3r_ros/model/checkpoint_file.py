@@ -1,94 +1,36 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""
-Checkpoint files as named tensors and plain facts.
-
-Pickles are opened with an unpickler that knows how to rebuild tensors and plain containers;
-every other object in them becomes an inert :class:`Opaque`, and nothing of theirs runs.
-"""
+"""Checkpoint files as named tensors and plain facts, whatever their format."""
 
 from __future__ import annotations
 
-import collections
-import json
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.checkpoint_config import parse_constructor
-from mem3r_ros.model.checkpoint_names import without_prefix
+from mem3r_ros.model.checkpoint_names import without_prefixes
+from mem3r_ros.model.checkpoint_pickle import StoredTensor, TorchFile, tensors_of, text_of
 
-
-class Opaque:
-    """Stands for an object that a pickle names and that is not rebuilt."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        """Swallow whatever the pickle passes."""
-
-    def __setstate__(self, state: object) -> None:
-        """Keep plain attributes, such as the text of the configuration."""
-        if isinstance(state, dict):
-            self.__dict__.update({k: v for k, v in state.items() if isinstance(k, str)})
-
-
-_ALLOWED = {
-    ('collections', 'OrderedDict'): collections.OrderedDict,
-    ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
-    ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
-    ('torch', 'Size'): torch.Size,
-}
-_STORAGES = (
-    'FloatStorage',
-    'HalfStorage',
-    'BFloat16Storage',
-    'DoubleStorage',
-    'LongStorage',
-    'IntStorage',
-    'ShortStorage',
-    'CharStorage',
-    'ByteStorage',
-    'BoolStorage',
-)
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Rebuild tensors; make everything else opaque."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Resolve a name in the pickle without importing anything it says."""
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        if module == 'torch' and name in _STORAGES:
-            return getattr(torch, name)
-        return type(name.rpartition('.')[2] or 'Opaque', (Opaque,), {})
-
-
-def _load(file: Any, **options: Any) -> Any:
-    return _TensorUnpickler(file, **options).load()
-
-
-# What torch.load asks of a pickle module.
-_TENSOR_PICKLE = SimpleNamespace(
-    __name__='mem3r_ros.tensor_pickle', Unpickler=_TensorUnpickler, load=_load
-)
+_SAFETENSORS, _TORCH = 'safetensors', 'torch'
 
 
 class StoredCheckpoint:
     """One open checkpoint: names, shapes, tensors, and what it says about its configuration."""
 
-    def __init__(self, path: Path, names: Iterator[str] | list[str]) -> None:
+    format: str
+
+    def __init__(self, path: Path, names: Iterable[str]) -> None:
         """Index the stored names without the prefixes that wrappers add."""
         self.path = path
-        stored = [name for name in names if not name.startswith('seq/')]
-        everything = frozenset(stored)
-        self._stored_name = {without_prefix(name, everything): name for name in stored}
+        # Recorded sequences may lie beside the weights.
+        self._stored_name = without_prefixes([n for n in names if not n.startswith('seq/')])
         self.config: Mapping[str, Any] | None = None
         self.written_config: Mapping[str, Any] = {}
         self.metadata: Mapping[str, str] = {}
@@ -101,18 +43,35 @@ class StoredCheckpoint:
     @property
     def is_cut3r(self) -> bool:
         """Whether the file has CUT3R's pose memory, which Mem3R drops."""
-        return 'pose_retriever.mem' in self._stored_name
+        return any(n in self._stored_name for n in ('pose_retriever.mem', 'pose_memory.slots'))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a stored tensor."""
         raise NotImplementedError
 
+    def dtype(self, name: str) -> str:
+        """Return the kind of number that a tensor is stored in, such as 'float32'."""
+        raise NotImplementedError
+
     def tensor(self, name: str) -> Tensor:
-        """Return a stored tensor, memory-mapped where the format allows."""
+        """
+        Return a stored tensor as a view of the file.
+
+        :raises UserError: it does not hold floating-point numbers, or the file is damaged.
+        """
+        tensor = self._read(self._stored_name[name])
+        if not tensor.is_floating_point():
+            raise UserError(f'{self.path}: {name} is {tensor.dtype}; weights are floating-point')
+        return tensor
+
+    def _read(self, stored_name: str) -> Tensor:
         raise NotImplementedError
 
 
 class _Safetensors(StoredCheckpoint):
+    format = _SAFETENSORS
+    _DTYPES: ClassVar = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
+
     def __init__(self, path: Path, file: Any) -> None:
         super().__init__(path, file.keys())
         self._file = file
@@ -122,28 +81,35 @@ class _Safetensors(StoredCheckpoint):
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._file.get_slice(self._stored_name[name]).get_shape())
 
-    def tensor(self, name: str) -> Tensor:
-        return _as_float(name, self._file.get_tensor(self._stored_name[name]))
+    def dtype(self, name: str) -> str:
+        stored = self._file.get_slice(self._stored_name[name]).get_dtype()
+        return self._DTYPES.get(stored, stored)
+
+    def _read(self, stored_name: str) -> Tensor:
+        return self._file.get_tensor(stored_name)
 
 
-class _Pickled(StoredCheckpoint):
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor], args: object) -> None:
-        super().__init__(path, list(tensors))
+class _Torch(StoredCheckpoint):
+    format = _TORCH
+
+    def __init__(
+        self, path: Path, file: TorchFile, tensors: Mapping[str, StoredTensor], args: object
+    ) -> None:
+        super().__init__(path, tensors)
+        self._file = file
         self._tensors = tensors
-        text = getattr(args, 'model', None)
-        self.written_config = parse_constructor(text) if isinstance(text, str) else {}
+        text = text_of(args, 'model')
+        self.written_config = parse_constructor(text) if text else {}
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._tensors[self._stored_name[name]].shape)
+        return self._tensors[self._stored_name[name]].shape
 
-    def tensor(self, name: str) -> Tensor:
-        return _as_float(name, self._tensors[self._stored_name[name]])
+    def dtype(self, name: str) -> str:
+        dtype = self._tensors[self._stored_name[name]].storage.dtype
+        return str(dtype).removeprefix('torch.')
 
-
-def _as_float(name: str, tensor: Tensor) -> Tensor:
-    if not tensor.is_floating_point():
-        raise UserError(f'{name} holds {tensor.dtype} numbers; weights are floating-point')
-    return tensor.float()
+    def _read(self, stored_name: str) -> Tensor:
+        return self._file.tensor(self._tensors[stored_name])
 
 
 def _json_config(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] | None:
@@ -161,17 +127,35 @@ def _json_config(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] |
 @contextmanager
 def open_checkpoint(path: Path) -> Iterator[StoredCheckpoint]:
     """
-    Open a checkpoint by what is in it: safetensors, or a torch pickle.
+    Open a checkpoint by what is in it: safetensors, or what ``torch.save`` wrote.
 
     :raises UserError: the file is empty, truncated, or of no known format.
     """
-    if path.stat().st_size == 0:
-        raise UserError(f'{path} is empty; download or export it again')
-    if path.suffix == '.safetensors':
+    kind = _kind(path)
+    if kind == _SAFETENSORS:
         with _open_safetensors(path) as stored:
             yield stored
     else:
-        yield _open_pickle(path)
+        yield _open_torch(path)
+
+
+def _kind(path: Path) -> str:
+    try:
+        with path.open('rb') as file:
+            head = file.read(16)
+    except OSError as error:
+        raise UserError(f'cannot read {path}: {error.strerror}') from None
+    if not head:
+        raise UserError(f'{path} is empty; download or export it again')
+    if head[8:9] == b'{':  # after the length of the header
+        return _SAFETENSORS
+    if head[:4] == b'PK\x03\x04' or head[:1] == b'\x80':
+        return _TORCH
+    hint = ' (it begins like a web page: a failed download)' if head.lstrip()[:1] == b'<' else ''
+    raise UserError(
+        f'{path} is neither a .safetensors nor a .pth that torch wrote{hint}; download or export '
+        f'it again'
+    )
 
 
 @contextmanager
@@ -180,7 +164,7 @@ def _open_safetensors(path: Path) -> Iterator[StoredCheckpoint]:
 
     try:
         file = safe_open(path, framework='pt')
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:
         raise UserError(
             f'{path} is not a readable safetensors file ({error}); it may be truncated'
         ) from None
@@ -188,30 +172,31 @@ def _open_safetensors(path: Path) -> Iterator[StoredCheckpoint]:
         yield _Safetensors(path, file)
 
 
-def _open_pickle(path: Path) -> StoredCheckpoint:
-    try:
-        content = torch.load(
-            path,
-            map_location='cpu',
-            pickle_module=_TENSOR_PICKLE,
-            weights_only=False,
-            mmap=torch.serialization._is_zipfile(path.open('rb')) or None,
-        )
-    except Exception as error:  # noqa: BLE001 - whatever a damaged pickle raises, the file is it
-        raise UserError(
-            f'{path} is not a readable checkpoint ({type(error).__name__}); expected '
-            f'.safetensors, or a .pth that torch wrote'
-        ) from None
-    args = None
+def _open_torch(path: Path) -> StoredCheckpoint:
+    file = TorchFile(path)
+    content, args = file.content, None
     if isinstance(content, dict) and isinstance(content.get('model'), dict):
         args, content = content.get('args'), content['model']
-    if not isinstance(content, dict):
-        raise UserError(f'{path} holds no named tensors; expected a state dict')
-    tensors = {
-        name: value
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
+    tensors = tensors_of(content)
     if not tensors:
-        raise UserError(f'{path} holds no tensors; expected a state dict')
-    return _Pickled(path, tensors, args)
+        raise UserError(f'{path} holds no named tensors; expected a state dict')
+    return _Torch(path, file, tensors, args)
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """
+    Return the kind of number of a name.
+
+    :raises UserError: it is not one of fp32, fp16, bf16 or their long forms.
+    """
+    known = {
+        'fp32': torch.float32,
+        'float32': torch.float32,
+        'fp16': torch.float16,
+        'float16': torch.float16,
+        'bf16': torch.bfloat16,
+        'bfloat16': torch.bfloat16,
+    }
+    if name not in known:
+        raise UserError(f'unknown kind of number {name!r}; choose one of {", ".join(known)}')
+    return known[name]

@@ -8,8 +8,8 @@ The table runs one way, from ours to CUT3R's; looking up is done in the inverse 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+import re
 
 # Applied in order; each pattern is anchored or unambiguous.
 _TO_CUT3R = [
@@ -36,6 +36,9 @@ _TO_CUT3R = [
         (r'^decoder\.state_norm\.', 'dec_norm_state.'),
         (r'^predictor\.pose_head\.', 'downstream_head.pose_head.mlp.'),
         (r'^predictor\.world_blocks\.', 'downstream_head.final_transform.'),
+        (r'^predictor\.camera_head\.proj\.', 'downstream_head.proj.'),
+        (r'^predictor\.world_head\.proj\.', 'downstream_head.cross_proj.'),
+        (r'^predictor\.rgb_head\.proj\.', 'downstream_head.rgb_proj.'),
         (r'^predictor\.camera_head\.', 'downstream_head.dpt_self.'),
         (r'^predictor\.world_head\.', 'downstream_head.dpt_cross.'),
         (r'^predictor\.rgb_head\.', 'downstream_head.dpt_rgb.'),
@@ -74,13 +77,29 @@ def without_alias(name: str) -> str:
     return _ALIAS.sub(lambda match: f'.scratch.layer{int(match[1]) + 1}_rn.', name)
 
 
-def without_prefix(name: str, names: frozenset[str]) -> str:
-    """Drop what wrappers put before every name of a file: ``weights/`` and ``module.``."""
+def without_prefixes(names: Iterable[str]) -> dict[str, str]:
+    """
+    Drop what wrappers put before every name of a file: ``weights/`` and ``module.``.
+
+    :return: plain name to stored name, in the given order.
+    """
+    plain = {name: name for name in names}
     for prefix in ('weights/', 'module.'):
-        if all(other.startswith(prefix) for other in names):
-            name = name.removeprefix(prefix)
-            names = frozenset(other.removeprefix(prefix) for other in names)
-    return name
+        if all(name.startswith(prefix) for name in plain):
+            plain = {name.removeprefix(prefix): stored for name, stored in plain.items()}
+    return plain
+
+
+def state_side_source(name: str) -> str | None:
+    """
+    Return the image decoder's parameter that starts one of the state decoder's.
+
+    Checkpoints from before the state decoder (DUSt3R's) lack the latter; CUT3R copies the former.
+    """
+    prefix = 'decoder.state_blocks.'
+    if not name.startswith(prefix):
+        return None
+    return 'decoder.image_blocks.' + name.removeprefix(prefix)
 
 
 class NameMap:
