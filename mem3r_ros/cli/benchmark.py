@@ -40,16 +40,17 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the model or a setting is of no use.
     """
-    from mem3r_ros.cli.tracking import config_from, device_name, load_network
+    from mem3r_ros.cli.tracking import config_from, device_name
     from mem3r_ros.errors import UserError
     from mem3r_ros.tracker import Tracker
+    from mem3r_ros.tracker.backend import load_backend
 
     if args.frames < 2:
         raise UserError(f'--frames is {args.frames}; it must be at least 2')
     width, height = _size(args.size)
     outputs = {word for word in args.outputs.split(',') if word}
     config = config_from(args)
-    network, device = load_network(config)
+    network, device = load_backend(config)
     tracker = Tracker(network, config.tracking)
     tracker.warm_up(width, height)
     stages_ms, memory_mib = _measure(tracker, args.frames, (width, height), outputs, device)

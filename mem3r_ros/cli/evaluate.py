@@ -47,10 +47,11 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from mem3r_ros.cli.run import run_sequence
-    from mem3r_ros.cli.tracking import config_from, load_network
+    from mem3r_ros.cli.tracking import config_from
     from mem3r_ros.data import open_sequence
     from mem3r_ros.evaluation.tables import print_table
     from mem3r_ros.reports.summary import summary
+    from mem3r_ros.tracker.backend import load_backend
 
     # All are opened first: a wrong path is told before an hour of work, not after it.
     sequences = [
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         for path in sequences_in(Path(given))
     ]
     config = config_from(args)
-    network, device = load_network(config)
+    network, device = load_backend(config)
     output_dir = Path(args.output)
     results = []
     for sequence, folder in zip(sequences, _folders(sequences), strict=True):

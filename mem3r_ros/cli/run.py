@@ -55,10 +55,11 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the recording, the model or a setting is of no use.
     """
-    from mem3r_ros.cli.tracking import config_from, load_network
+    from mem3r_ros.cli.tracking import config_from
     from mem3r_ros.data import open_sequence
     from mem3r_ros.errors import UserError
     from mem3r_ros.reports.summary import print_summary
+    from mem3r_ros.tracker.backend import load_backend
 
     if args.depth_every < 0:
         raise UserError(f'--depth-every is {args.depth_every}; it must be 0 or more')
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         fps=args.fps,
     )
     config = config_from(args)
-    network, device = load_network(config)
+    network, device = load_backend(config)
     result = run_sequence(
         sequence,
         network,

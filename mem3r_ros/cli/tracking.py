@@ -11,25 +11,18 @@ from dataclasses import dataclass, field
 import time
 from typing import Any
 
-from mem3r_ros.config import from_dict, replace_path, section, setting, to_dict, validate
+from mem3r_ros.config import from_dict, replace_path, section, to_dict, validate
 from mem3r_ros.data import Sequence, SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker, TrackerConfig
+from mem3r_ros.tracker.backend import BackendConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunConfig:
+class RunConfig(BackendConfig):
     """Settings of a run without ROS; names as those of the node's parameters."""
 
-    model: str = setting(
-        'mem3r-tiny', 'preset with shipped weights, .safetensors file, or .pth file of CUT3R'
-    )
-    device: str = setting('auto', 'auto (CUDA if there is one), cpu, cuda or cuda:N')
-    dtype: str = setting(
-        'float32', 'numbers of the network', choices=('float32', 'float16', 'bfloat16')
-    )
-    num_threads: int = setting(0, 'CPU threads of the network; 0: as torch chooses', low=0)
     tracking: TrackerConfig = section(TrackerConfig)
 
     def __post_init__(self) -> None:
@@ -115,29 +108,6 @@ def _yaml_value(text: str) -> Any:
         raise UserError(f'{text!r} is not a value: {str(error).splitlines()[0]}') from error
 
 
-def choose_device(name: str) -> str:
-    """
-    Return the torch device of a setting.
-
-    :param name: auto, cpu, cuda or cuda:N.
-    :return: name for torch.
-    :raises UserError: torch does not have that device here.
-    """
-    import torch
-
-    if name == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f'device is {name!r}; choose auto, cpu, cuda or cuda:N') from error
-    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f'device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu'
-        )
-    return name
-
-
 def device_name(device: str) -> str:
     """Return what a person calls the device."""
     import platform
@@ -147,24 +117,6 @@ def device_name(device: str) -> str:
     if device.startswith('cuda'):
         return torch.cuda.get_device_name(device)
     return f'CPU ({platform.machine()}, {torch.get_num_threads()} threads)'
-
-
-def load_network(config: RunConfig) -> tuple[Any, str]:
-    """
-    Load the network of the settings.
-
-    :param config: settings.
-    :return: the network and its device.
-    :raises UserError: there is no such model or device.
-    """
-    import torch
-
-    from mem3r_ros.model import load_model
-
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
-    device = choose_device(config.device)
-    return load_model(config.model, device=device, dtype=getattr(torch, config.dtype)), device
 
 
 @dataclass(slots=True)

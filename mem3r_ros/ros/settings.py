@@ -14,6 +14,7 @@ from mem3r_ros.config import section, setting, validate
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.qos import QOS_NAMES
 from mem3r_ros.tracker import TrackerConfig
+from mem3r_ros.tracker.backend import BackendConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,17 +129,9 @@ class DiagnosticSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NodeConfig:
+class NodeConfig(BackendConfig):
     """All parameters of the node; the dotted names are those of ROS."""
 
-    model: str = setting(
-        'mem3r-tiny', 'preset with shipped weights, .safetensors file, or .pth file of CUT3R'
-    )
-    device: str = setting('auto', 'auto (CUDA if there is one), cpu, cuda or cuda:N')
-    dtype: str = setting(
-        'float32', 'numbers of the network', choices=('float32', 'float16', 'bfloat16')
-    )
-    num_threads: int = setting(0, 'CPU threads of the network; 0: as torch chooses', low=0)
     warm_up_size: tuple = setting(
         (640, 480),
         'width and height of the picture that is run once in configure; (0, 0): none',

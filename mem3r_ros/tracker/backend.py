@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Which network runs on which device; the node and the command line ask here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mem3r_ros.config import setting, validate
+from mem3r_ros.errors import UserError
+from mem3r_ros.model import Mem3R, load_model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendConfig:
+    """The network, and what it computes on and with."""
+
+    model: str = setting(
+        'mem3r-tiny', 'preset with shipped weights, .safetensors file, or .pth file of CUT3R'
+    )
+    device: str = setting('auto', 'auto (CUDA if there is one), cpu, cuda or cuda:N')
+    dtype: str = setting(
+        'float32', 'numbers of the network', choices=('float32', 'float16', 'bfloat16')
+    )
+    num_threads: int = setting(0, 'CPU threads of the network; 0: as torch chooses', low=0)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        validate(self)
+
+
+def choose_device(name: str) -> str:
+    """
+    Return the torch device of a setting.
+
+    :param name: auto, cpu, cuda or cuda:N.
+    :raises UserError: it asks for a GPU that is not there, or is no device.
+    """
+    if name == 'auto':
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ('cpu', 'cuda'):
+        raise UserError(f'device is {name!r}; choose auto, cpu, cuda or cuda:N')
+    if device.type == 'cuda':
+        if not torch.cuda.is_available():
+            raise UserError(
+                f'device is {name!r} but torch {torch.__version__} sees no CUDA device; install '
+                'a torch built for this GPU, or set device to cpu'
+            )
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(
+                f'device is {name!r}; there are {torch.cuda.device_count()}, the first is cuda:0'
+            )
+    return name
+
+
+def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
+    """
+    Load the network that the settings name onto the device that they name.
+
+    :return: the network and its device.
+    :raises UserError: the model or the device cannot be had.
+    """
+    device = choose_device(config.device)
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    return load_model(config.model, device=device, dtype=getattr(torch, config.dtype)), device
