@@ -27,8 +27,9 @@ def save_small_model(path: Path) -> Path:
     from mem3r_ros.model import ModelConfig, build_model, save_checkpoint
 
     torch.manual_seed(0)
+    default = ModelConfig.preset('mem3r-tiny')
     config = dataclasses.replace(
-        ModelConfig.preset('mem3r-tiny'),
+        default,
         img_size=(64, 48),
         enc_embed_dim=48,
         enc_depth=1,
@@ -44,7 +45,7 @@ def save_small_model(path: Path) -> Path:
         dpt_layer_dims=(8, 16, 16, 16),
         fast_num_heads=1,
         state_gate_dim=16,
-        stem_dims=(8, 16),
+        stem_dims=(8,) * len(default.stem_dims),
     )
     save_checkpoint(build_model(config), path, {})
     return path

@@ -14,6 +14,7 @@ from nav_msgs.msg import Odometry
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mem3r_ros.camera import Intrinsics
@@ -82,6 +83,8 @@ class Inputs:
         info_qos = qos_profile(config.camera_info_qos, automatic)
         pictures, others = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         sensor = qos_profile('SENSOR_DATA')
+        # Each message adds to the way: none may be overwritten by the next.
+        wheels = QoSProfile(depth=_WHEEL_WINDOW, reliability=ReliabilityPolicy.BEST_EFFORT)
         create = node.create_subscription
         image = create(
             self.image_type, topic, self._on_image, self.image_qos, callback_group=pictures
@@ -90,7 +93,7 @@ class Inputs:
         table = (
             (CameraInfo, 'camera_info', self._on_camera_info, info_qos),
             (Image, 'mask', self._on_mask, sensor),
-            (Odometry, 'wheel_odom', self._on_wheel_odom, sensor),
+            (Odometry, 'wheel_odom', self._on_wheel_odom, wheels),
             (PoseWithCovarianceStamped, 'pose_hint', take_hint, qos_profile('DEFAULT')),
         )
         created = [image]

@@ -136,20 +136,13 @@ class Mem3rNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the threads, then subscribe."""
-        result = super().on_activate(state)
-        is_lossless = self.config.input_policy == 'all'
-        capacity = self.config.input.queue_size if is_lossless else 1
-        results = Mailbox(_RESULTS_WAITING, overwrite=False)
-        self._publishing = MailThread('publish', results, self.output.handle, self._on_error)
-        images = Mailbox(capacity, overwrite=not is_lossless, on_drop=self._on_drop)
-        self._worker = MailThread('track', images, self.work.handle, self._on_error)
-        self._publishing.start()
-        self._worker.start()
-        self.inputs = Inputs(self, self.config, images, self.counts, self._on_pose_hint)
-        self.get_logger().info(
-            f'listening to {self.inputs.image_topic} ({self.config.input_policy})'
-        )
-        return result
+        try:
+            self._start()
+        except Exception as error:  # rclpy would drop it without a word
+            self.get_logger().error(f'cannot activate: {error}\n{traceback.format_exc()}')
+            self._stop()
+            return TransitionCallbackReturn.FAILURE
+        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening; what the stream has learned is kept for the next activation."""
@@ -192,7 +185,7 @@ class Mem3rNode(LifecycleNode):
 
     def reset(self) -> str:
         """Forget memory, path and map; odometry goes on from the last pose."""
-        answer = self._on_worker(self.work.reset)
+        answer = self._on_worker(lambda: self.work.reset())
         self._on_publishing(self.output.forget)
         return answer
 
@@ -309,6 +302,20 @@ class Mem3rNode(LifecycleNode):
         self.configure_error = message
         self.get_logger().error(f'{message}')
         self._free()
+
+    def _start(self) -> None:
+        is_lossless = self.config.input_policy == 'all'
+        capacity = self.config.input.queue_size if is_lossless else 1
+        results = Mailbox(_RESULTS_WAITING, overwrite=False)
+        self._publishing = MailThread('publish', results, self.output.handle, self._on_error)
+        images = Mailbox(capacity, overwrite=not is_lossless, on_drop=self._on_drop)
+        self._worker = MailThread('track', images, self.work.handle, self._on_error)
+        self._publishing.start()
+        self._worker.start()
+        self.inputs = Inputs(self, self.config, images, self.counts, self._on_pose_hint)
+        self.get_logger().info(
+            f'listening to {self.inputs.image_topic} ({self.config.input_policy})'
+        )
 
     def _stop(self) -> None:
         """End input first, so that the threads finish what they have and nobody waits."""

@@ -75,7 +75,7 @@ class Output:
         self._sent_ns: dict[str, int] = {}
 
     def handle(self, result: Result) -> None:
-        """Publish everything of one result that somebody listens to, and in any case the status."""
+        """Publish what of one result somebody listens to, and in any case the status."""
         published: list[str] = []
         try:
             self._publish(result, published)
@@ -118,6 +118,8 @@ class Output:
 
     def start_over(self) -> None:
         """Begin a new session: odometry at the initial pose, nothing remembered."""
+        if self.odometry.T_odom_base is not None:
+            self._hint = None  # it was for the session that is over
         self.odometry.start_over()
         self.forget()
 
@@ -129,7 +131,7 @@ class Output:
         :return: what was done with it.
         """
         if self.odometry.T_odom_base is None:
-            self.odometry.go_on_from(T_odom_base)
+            self._hint = T_odom_base
             return 'odometry will start there'
         if self.last_state is Status.LOST:
             self._hint = T_odom_base
@@ -161,7 +163,6 @@ class Output:
         self.trajectory.clear()
         self.map.clear()
         self._sent_ns.clear()
-        self._hint = None
 
     def _motion(self, result: Result, tracked: TrackedFrame) -> BaseMotion | None:
         """Return the motion of the base, or None, with ``problem`` saying why."""

@@ -103,7 +103,8 @@ class Reporter:
         clock_ns = node.get_clock().now().nanoseconds
         is_clock_running, self._last_clock_ns = clock_ns != self._last_clock_ns, clock_ns
         if inputs.rate.silence_s <= node.config.diagnostics.silence:
-            return check_stamp(inputs.image_topic, inputs.last_stamp_ns, clock_ns)
+            stamp_ns = inputs.last_stamp_ns
+            return [] if stamp_ns is None else check_stamp(inputs.image_topic, stamp_ns, clock_ns)
         findings = check_clock(node)
         if not findings and not is_clock_running:
             # A bag that is paused: nothing is wrong and nothing is lost.
@@ -113,7 +114,7 @@ class Reporter:
         findings += check_publishers(node, inputs.image_topic, name, inputs.image_qos, 'image')
         if not findings:
             message = (
-                f'no image for {min(inputs.rate.silence_s, 1e6):.0f} s although somebody '
+                f'no image for {inputs.rate.silence_s:.0f} s although somebody '
                 'publishes: is the camera running, and does the network or the Fast DDS profile '
                 'lose large messages?'
             )

@@ -60,6 +60,7 @@ class RateMeter:
         """Start empty; only events of the last ``window_s`` count."""
         self._window_s = window_s
         self._times: deque[float] = deque(maxlen=1000)
+        self._started_s = time.monotonic()
 
     def tick(self) -> None:
         """Count an event now."""
@@ -67,8 +68,8 @@ class RateMeter:
 
     @property
     def silence_s(self) -> float:
-        """Seconds since the last event; infinite before the first."""
-        return time.monotonic() - self._times[-1] if self._times else float('inf')
+        """Seconds since the last event, or since the start if there was none."""
+        return time.monotonic() - (self._times[-1] if self._times else self._started_s)
 
     def rate_hz(self) -> float:
         """Return events per second; 0 if the last one is too long ago."""

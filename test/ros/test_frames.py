@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Where the camera sits on the robot comes from TF, at the image's stamp, and from nowhere else."""
+"""Where the camera sits on the robot comes from TF at the image's stamp, never from a guess."""
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -109,9 +109,7 @@ def test_a_moving_mount_is_looked_up_at_the_stamp_of_the_image(run, camera):
         node.broadcaster = broadcaster
 
     node, heard = run(3, publish_mount=panning)
-    mounts = [
-        node._transforms.T_base_camera(FRAME, START_NS + i * STEP_NS, 0.0) for i in range(3)
-    ]
+    mounts = [node._transforms.T_base_camera(FRAME, START_NS + i * STEP_NS, 0.0) for i in range(3)]
 
     for i, mount in enumerate(mounts):
         expected = matrix_from_xyz_rpy((0.0, 0.0, 0.5, 0.0, 0.0, 0.1 * i)) @ T_FLU_OPTICAL
@@ -160,9 +158,7 @@ def test_names_of_frames_follow_their_parameters(run):
         broadcaster.sendTransform(transform_message(header, FRAME, T_BASE_CAMERA))
         node.broadcaster = broadcaster
 
-    _, heard = run(
-        1, publish_mount=mount, odom_frame='robot2/odom', base_frame='robot2/base'
-    )
+    _, heard = run(1, publish_mount=mount, odom_frame='robot2/odom', base_frame='robot2/base')
 
     message = heard['odom'][0]
     assert (message.header.frame_id, message.child_frame_id) == ('robot2/odom', 'robot2/base')

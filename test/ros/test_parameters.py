@@ -111,9 +111,7 @@ def test_a_parameter_file_is_read_by_a_node_of_any_name_and_namespace(start_node
     file.write_text(text.replace('odom_frame: odom', 'odom_frame: far'), encoding='utf-8')
     arguments = ('__ns:=/robot7', '__node:=eye')
 
-    node = start_node(
-        autostart=False, remappings=arguments, options={'params_file': str(file)}
-    )
+    node = start_node(autostart=False, remappings=arguments, options={'params_file': str(file)})
 
     assert node.config.two_d_mode
     assert node.config.odom_frame == 'far'

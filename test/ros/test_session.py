@@ -95,11 +95,11 @@ def played(start_node, camera, listener, spin_until, make_node):
         for index in indices:
             stamp = START_NS + index * STEP_NS
             clock.publish(Clock(clock=stamp_message(stamp)))
-            spin_until(lambda: node.get_clock().now().nanoseconds == stamp, 5.0)
+            spin_until(lambda now=stamp: node.get_clock().now().nanoseconds == now, 5.0)
             answered = len(statuses)
             camera.count = index
             camera.send()
-            assert spin_until(lambda: len(statuses) > answered)
+            assert spin_until(lambda before=answered: len(statuses) > before)
 
     return node, play, odom, statuses
 
@@ -112,9 +112,7 @@ def test_a_bag_that_loops_starts_one_new_session_at_the_initial_pose(played):
 
     sessions = [values_of(status)['session'] for status in statuses]
     assert sessions == ['1'] * 4 + ['2'] * 4
-    np.testing.assert_allclose(
-        matrix_from_pose_message(odom[4].pose.pose), np.eye(4), atol=1e-9
-    )
+    np.testing.assert_allclose(matrix_from_pose_message(odom[4].pose.pose), np.eye(4), atol=1e-9)
     assert len(node.output.trajectory) == 4
     assert node.counts.tracked == 8
 
@@ -136,7 +134,7 @@ def test_the_same_bag_twice_gives_the_same_odometry_twice(played):
 
 
 def test_a_paused_bag_is_not_lost(played, spin_until):
-    node, play, odom, statuses = played
+    _, play, odom, statuses = played
     play(range(3))
 
     spin_until(lambda: False, 1.5)

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Play a rosbag2 to the node and look on in RViz (mem3r replay does it without RViz)."""
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    TimerAction,
+)
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
+
+# The node loads its network meanwhile; what is played before it listens would be missed.
+LOADING_S = 10.0
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Start the node under the bag's time, then the bag."""
+    share = FindPackageShare('mem3r_ros')
+    arguments = [
+        ('image', '/camera/image_raw', 'image topic in the bag'),
+        ('camera_info', '/camera/camera_info', 'calibration topic in the bag'),
+        ('image_transport', 'raw', 'raw or compressed (then image/compressed is read)'),
+        ('model', '', 'preset or file; empty: as in params_file'),
+        (
+            'params_file',
+            PathJoinSubstitution([share, 'config', 'default.yaml']),
+            'YAML file with the parameters of the node',
+        ),
+        ('mount', 'standalone', 'tf if the bag links base_link to the optical frame'),
+        ('rate', '1.0', 'speed of the bag; 1 is real time'),
+        ('delay', str(LOADING_S), 's from the start of the node to that of the bag'),
+        ('rviz', 'true', 'open RViz'),
+    ]
+    passed = ('image', 'camera_info', 'image_transport', 'model', 'params_file', 'mount', 'rviz')
+    node = IncludeLaunchDescription(
+        PathJoinSubstitution([share, 'launch', 'mem3r.launch.py']),
+        launch_arguments=[
+            *((name, LaunchConfiguration(name)) for name in passed),
+            ('use_sim_time', 'true'),
+            ('input_policy', 'all'),
+        ],
+    )
+    bag = ExecuteProcess(
+        cmd=[
+            'ros2', 'bag', 'play', LaunchConfiguration('bag'),
+            '--clock', '--rate', LaunchConfiguration('rate'),
+        ],
+        output='screen',
+    )  # fmt: skip
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument('bag', description='rosbag2 folder or file'),
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, default, description in arguments
+            ),
+            node,
+            TimerAction(period=LaunchConfiguration('delay'), actions=[bag]),
+        ]
+    )

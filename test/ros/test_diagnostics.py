@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""A node that is silent says why, and one that works says how it works."""
+
+from diagnostic_msgs.msg import DiagnosticArray
+from node_harness import FRAME, START_NS
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from mem3r_ros.ros.checks import (
+    Level,
+    check_dds_profile,
+    check_publishers,
+    check_stamp,
+)
+from mem3r_ros.ros.qos import QOS_NAMES, qos_profile
+from mem3r_ros.ros.share import share_file
+
+FAST = {'diagnostics__rate': 10.0, 'diagnostics__silence': 0.2}
+
+
+@pytest.fixture
+def input_says(listener, spin_until):
+    """Return a function that waits until the input's diagnosis contains a text."""
+    heard = listener.hear(DiagnosticArray, '/diagnostics')
+
+    def wait(*texts):
+        def found():
+            for message in heard[-3:]:
+                for status in message.status:
+                    if all(text in f'{status.name} {status.message}' for text in texts):
+                        return True
+            return False
+
+        assert spin_until(found, 15.0), [(s.name, s.message) for s in heard[-1].status]
+        return True
+
+    return wait
+
+
+def test_no_publisher_is_told_with_the_topics_there_are(start_node, make_node, input_says):
+    make_node('driver').create_publisher(Image, '/usb_cam/image_raw', 10)
+
+    start_node(**FAST)
+
+    assert input_says('/image: nobody publishes', 'remap image to one of /usb_cam/image_raw')
+
+
+def test_only_compressed_pictures_are_told_with_the_remedy(start_node, make_node, input_says):
+    make_node('driver').create_publisher(CompressedImage, '/cam/image/compressed', 10)
+
+    start_node(**FAST)
+
+    assert input_says('set image_transport to compressed', '/cam/image/compressed')
+
+
+def test_a_clash_of_qos_is_told_with_the_name_of_the_publisher(start_node, make_node, input_says):
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    make_node('shy_driver').create_publisher(Image, 'image', qos)
+
+    start_node(**FAST)  # policy all wants reliable images
+
+    assert input_says('/shy_driver does not match', 'image_qos to SENSOR_DATA')
+
+
+def test_a_topic_of_another_type_is_told(start_node, ros_domain, input_says):
+    # A participant of its own, as in another process: within one, DDS refuses the second type.
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    driver = Node('driver', context=context)
+    driver.create_publisher(CompressedImage, 'image', 10)
+
+    start_node(**FAST)
+
+    assert input_says('sends sensor_msgs/msg/CompressedImage')
+    driver.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_old_stamps_are_told(start_node, camera, spin_until, input_says):
+    start_node(**(FAST | {'diagnostics__silence': 30.0}))
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+
+    camera.send(START_NS)
+
+    assert input_says('s old', 'use_sim_time')
+
+
+def test_simulated_time_without_a_clock_is_told(start_node, input_says):
+    start_node(use_sim_time=True, **FAST)
+
+    assert input_says('/clock', 'nobody publishes the time')
+
+
+def test_a_missing_link_is_told(start_node, camera, spin_until, input_says):
+    start_node(mount='tf', wait_for_transform=0.0, **FAST)
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+
+    camera.send()
+
+    assert input_says('mem3r: tracking', f'no transform from base_link to {FRAME}')
+
+
+def test_a_working_node_tells_rate_tracking_latency_memory_and_model(
+    start_node, camera, listener, spin_until
+):
+    heard = listener.hear(DiagnosticArray, '/diagnostics')
+    start_node(**FAST)
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+    for _ in range(3):
+        camera.send()
+
+    def values(name):
+        for status in heard[-1].status if heard else []:
+            if status.name == f'mem3r: {name}':
+                return {pair.key: pair.value for pair in status.values}
+        return {}
+
+    assert spin_until(lambda: values('input').get('tracked') == '3')
+    assert values('input')['received'] == '3'
+    assert float(values('memory')['host_mib']) > 50
+    assert values('model')['device'] == 'cpu'
+    assert spin_until(lambda: 'total_ms_p95' in values('latency'))
+    names = {status.name for status in heard[-1].status}
+    assert {'mem3r: lifecycle', 'mem3r: transport', 'mem3r: tracking'} <= names
+
+
+@pytest.mark.parametrize(
+    ('stamp_s', 'level', 'said'),
+    [(0, Level.ERROR, 'zero'), (110, Level.WARN, 'future'), (50, Level.WARN, 'old')],
+)
+def test_odd_stamps_have_a_line_with_a_remedy(stamp_s, level, said):
+    (finding,) = check_stamp('/image', stamp_s * 10**9, 100 * 10**9)
+
+    assert finding.level is level
+    assert said in finding.message
+    assert ': ' in str(finding)
+
+
+def test_good_stamps_have_no_line():
+    assert check_stamp('/image', 99_900_000_000, 100_000_000_000) == []
+
+
+def test_a_missing_profile_is_told_and_the_shipped_one_is_good(tmp_path):
+    weak = tmp_path / 'weak.xml'
+    weak.write_text('<profiles><segment_size>500000</segment_size></profiles>')
+    variable = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+
+    assert 'no Fast DDS profile' in check_dds_profile({})[0].message
+    assert 'does not exist' in check_dds_profile({variable: '/nowhere.xml'})[0].message
+    assert 'less than two images' in check_dds_profile({variable: str(weak)})[0].message
+    assert check_dds_profile({variable: str(share_file('config/fastdds.xml'))}) == []
+
+
+def test_a_topic_that_is_heard_has_no_line(make_node, spin_until):
+    node = make_node('asker')
+    make_node('driver').create_publisher(Image, '/here', qos_profile('SENSOR_DATA'))
+    assert spin_until(lambda: node.count_publishers('/here'))
+
+    findings = check_publishers(
+        node, '/here', 'sensor_msgs/msg/Image', qos_profile('SENSOR_DATA'), 'image'
+    )
+
+    assert findings == []
+
+
+@pytest.mark.parametrize('name', QOS_NAMES)
+def test_every_name_of_a_quality_of_service_gives_a_profile(name):
+    assert qos_profile(name).history is not None

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Replay: a bag through the real node in a process of its own, with nothing lost."""
+
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+from node_harness import FRAME, START_NS, STEP_NS
+import numpy as np
+import pytest
+
+from mem3r_ros.geometry import T_FLU_OPTICAL
+from mem3r_ros.ros.conversions import (
+    camera_info_message,
+    header_at,
+    transform_message,
+)
+from mem3r_ros.trajectory import read_tum
+
+NUM_IMAGES = 12
+SIZE = (64, 48)
+
+
+def write_bag(
+    path,
+    *,
+    num_images=NUM_IMAGES,
+    encoding='rgb8',
+    is_compressed=False,
+    mount=None,
+    corrupt=(),
+    storage='MCAP',
+    mount_is_dynamic=False,
+):
+    """Write a rosbag2 as a robot would record it."""
+    from rclpy.serialization import serialize_message
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+    from sensor_msgs.msg import CompressedImage, Image
+    from tf2_msgs.msg import TFMessage
+
+    from mem3r_ros.camera import Intrinsics
+
+    types = get_typestore(Stores.ROS2_JAZZY)
+    width, height = SIZE
+    texture = np.random.default_rng(1).integers(0, 255, (height, 400, 3), np.uint8)
+    camera = Intrinsics(60.0, 60.0, 31.5, 23.5, width, height)
+    image_topic = '/camera/image_raw' + ('/compressed' if is_compressed else '')
+    kind = 'CompressedImage' if is_compressed else 'Image'
+    with Writer(path, version=9, storage_plugin=StoragePlugin[storage]) as writer:
+        image = writer.add_connection(image_topic, f'sensor_msgs/msg/{kind}', typestore=types)
+        info = writer.add_connection(
+            '/camera/camera_info', 'sensor_msgs/msg/CameraInfo', typestore=types
+        )
+        tf_topic = '/tf' if mount_is_dynamic else '/tf_static'
+        tf = writer.add_connection(tf_topic, 'tf2_msgs/msg/TFMessage', typestore=types)
+        for i in range(num_images):
+            stamp = START_NS + i * STEP_NS
+            header = header_at(stamp, FRAME)
+            if mount is not None and (mount_is_dynamic or i == 0):
+                link = transform_message(header_at(stamp, 'base_link'), FRAME, mount)
+                writer.write(tf, stamp, serialize_message(TFMessage(transforms=[link])))
+            pixels = np.ascontiguousarray(texture[:, 2 * i : 2 * i + width])
+            if is_compressed:
+                data = cv2.imencode('.jpg', pixels)[1].tobytes()
+                message = CompressedImage(header=header, format='jpeg', data=data)
+                if i in corrupt:
+                    message.data = data[:200]
+            else:
+                message = Image(header=header, height=height, width=width, encoding=encoding)
+                message.step, message.data = 3 * width, pixels.tobytes()
+                if i in corrupt:
+                    message.data = b'too short'
+            writer.write(image, stamp, serialize_message(message))
+            writer.write(info, stamp, serialize_message(camera_info_message(header, camera)))
+    return path
+
+
+@pytest.fixture
+def replay(ros_domain, model_file, tmp_path):
+    """Return a function that runs the command as a user does."""
+
+    def run(bag, *arguments, timeout_s=240):
+        output = tmp_path / 'output'
+        command = [
+            sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),
+            '--output', str(output), '--model', str(model_file),
+            '-p', 'num_threads:=1', '-p', 'warm_up_size:=[0, 0]', *arguments,
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, env=dict(os.environ)
+        )
+        return done, output
+
+    return run
+
+
+def test_every_image_of_a_bag_is_answered_and_written(replay, tmp_path):
+    mount = np.array(T_FLU_OPTICAL)
+    mount[:3, 3] = (0.3, 0.0, 1.2)
+    bag = write_bag(tmp_path / 'bag', encoding='bgr8', mount=mount, mount_is_dynamic=True)
+
+    done, output = replay(bag)
+
+    assert done.returncode == 0, done.stderr
+    trajectory = read_tum(output / 'trajectory.txt')
+    stamps = [START_NS + i * STEP_NS for i in range(NUM_IMAGES)]
+    assert list(trajectory.stamps_ns) == stamps
+    # The bag says where the camera sits on the robot, which starts at the origin of odom.
+    np.testing.assert_allclose(trajectory.poses[0], mount, atol=1e-6)
+    assert len(list((output / 'depth').glob('*.png'))) == NUM_IMAGES
+    for name in ('map.ply', 'index.html', 'summary.json', 'node.log'):
+        assert (output / name).stat().st_size > 0
+    summary = json.loads((output / 'summary.json').read_text())
+    assert (summary['num_images'], summary['num_skipped']) == (NUM_IMAGES, 0)
+    assert str(output) in done.stdout.replace('\n', '')
+
+
+def test_damaged_images_are_skipped_and_counted(replay, tmp_path):
+    bag = write_bag(tmp_path / 'bag', is_compressed=True, corrupt=(3, 7), storage='SQLITE3')
+
+    done, output = replay(bag)
+
+    assert done.returncode == 0, done.stderr
+    trajectory = read_tum(output / 'trajectory.txt')
+    assert len(trajectory) == NUM_IMAGES - 2
+    np.testing.assert_allclose(trajectory.poses[0], T_FLU_OPTICAL, atol=1e-6)
+    assert json.loads((output / 'summary.json').read_text())['num_skipped'] == 2
+
+
+@pytest.mark.parametrize(
+    ('make', 'said'),
+    [
+        (lambda path: path / 'nothing', 'no such file'),
+        (lambda path: write_bag(path / 'bag', num_images=0), 'no images'),
+        (lambda path: write_bag(path / 'bag', encoding='thermal7', num_images=2), 'thermal7'),
+    ],
+    ids=['missing', 'empty', 'encoding'],
+)
+def test_a_useless_bag_is_one_sentence_and_exit_code_two(replay, tmp_path, make, said):
+    done, _ = replay(make(tmp_path))
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.strip().startswith('error: ')
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_model_that_does_not_load_is_told_in_the_node_s_words(replay, tmp_path):
+    bag = write_bag(tmp_path / 'bag', num_images=2)
+
+    done, _ = replay(bag, '--model', '/nowhere/model.safetensors')
+
+    assert done.returncode == 2
+    assert '/nowhere/model.safetensors' in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_node_that_dies_is_told_with_its_last_words(ros_domain, model_file, tmp_path):
+    bag = write_bag(tmp_path / 'bag', num_images=400)
+    output = tmp_path / 'output'
+    command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),
+               '--output', str(output), '--model', str(model_file)]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    child = None
+    while time.monotonic() < deadline and not list((output / 'depth').glob('*.png')):
+        time.sleep(0.1)
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            if int(stat.read_text().rpartition(')')[2].split()[1]) == process.pid:
+                child = int(stat.parent.name)
+        except OSError:
+            continue
+    assert child is not None
+
+    os.kill(child, signal.SIGKILL)
+    _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert 'ended with code -9' in error
+    assert 'node: ' in error
+    assert 'node.log' in error

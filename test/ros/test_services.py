@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Each service: what it does, what it answers, and what odometry does meanwhile."""
+
+from nav_msgs.msg import Odometry
+from node_harness import call, values_of
+import numpy as np
+import pytest
+from sensor_msgs.msg import PointCloud2
+from std_srvs.srv import Trigger
+
+from mem3r_ros.ros.conversions import matrix_from_pose_message
+from mem3r_ros.trajectory import read_tum
+
+
+@pytest.fixture
+def stream(start_node, camera, listener, spin_until, make_node, tmp_path):
+    """Return a running node with a camera, its odometry, and a caller of its services."""
+    asker = make_node('asker')
+
+    class Stream:
+        def __init__(self, **parameters):
+            self.node = start_node(output_directory=str(tmp_path), **parameters)
+            self.odom = listener.hear(Odometry, 'odom')
+            self.points = listener.hear(PointCloud2, 'map/points')
+            self.statuses = listener.hear_status()
+            assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+
+        def send(self, count):
+            for _ in range(count):
+                answered = len(self.statuses)
+                camera.send()
+                assert spin_until(lambda before=answered: len(self.statuses) > before)
+            spin_until(lambda: len(self.odom) >= self.node.counts.tracked, 2.0)
+
+        def ask(self, name):
+            return call(asker, spin_until, Trigger, f'mem3r/{name}')
+
+        def poses(self):
+            return [matrix_from_pose_message(message.pose.pose) for message in self.odom]
+
+    return Stream
+
+
+def test_reset_forgets_map_and_path_and_odometry_goes_on_without_a_step(stream):
+    running = stream()
+    running.send(4)
+
+    answer = running.ask('reset')
+    running.send(3)
+
+    assert answer.success
+    assert len(running.node.output.trajectory) == 3
+    positions = np.array([pose[:3, 3] for pose in running.poses()])
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    assert len(steps) == 6
+    assert max(steps[3:]) < 3 * max(steps[:3]) + 0.05
+    segments = [values_of(s)['segment'] for s in running.statuses]
+    assert segments[-1] != segments[0]
+
+
+def test_pause_ignores_images_until_resume(stream, camera, spin_until):
+    running = stream()
+    running.send(2)
+
+    assert running.ask('pause').success
+    camera.send()
+    assert spin_until(lambda: running.node.counts.dropped == 1)
+    assert running.ask('resume').success
+    running.send(1)
+
+    assert running.node.counts.tracked == 3
+    assert running.node.counts.received == 4
+
+
+def test_a_saved_state_is_taken_up_by_another_node_where_the_first_one_stood(
+    stream, start_node, tmp_path
+):
+    running = stream()
+    running.send(5)
+    saved = running.ask('save_state')
+    last = running.poses()[-1]
+    running.node.trigger_deactivate()
+    running.node.trigger_cleanup()
+    running.node.trigger_configure()
+    running.node.trigger_activate()
+
+    loaded = running.ask('load_state')
+    running.send(1)
+
+    assert saved.success
+    assert str(tmp_path) in saved.message
+    assert loaded.success, loaded.message
+    step = np.linalg.norm(running.poses()[-1][:3, 3] - last[:3, 3])
+    assert step < 0.3
+
+
+def test_a_state_loaded_in_mid_stream_makes_no_step_in_odometry(stream):
+    running = stream()
+    running.send(3)
+    assert running.ask('save_state').success
+    running.send(3)
+
+    assert running.ask('load_state').success
+    running.send(2)
+
+    positions = np.array([pose[:3, 3] for pose in running.poses()])
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    assert steps[5] < 3 * max(steps[:5]) + 0.05
+
+
+def test_a_state_that_is_not_there_is_told(stream):
+    running = stream()
+    running.send(1)
+
+    answer = running.ask('load_state')
+
+    assert not answer.success
+    assert 'state.safetensors' in answer.message
+
+
+def test_saved_trajectory_is_the_published_odometry(stream, tmp_path):
+    running = stream()
+    running.send(4)
+
+    answer = running.ask('save_trajectory')
+
+    assert answer.success
+    written = read_tum(tmp_path / 'trajectory.txt')
+    np.testing.assert_allclose(written.poses, running.poses(), atol=1e-6)
+
+
+def test_saved_map_is_a_cloud_in_odom(stream, tmp_path):
+    running = stream(map__accumulate='always')
+    running.send(2)
+
+    answer = running.ask('save_map')
+
+    assert answer.success, answer.message
+    head = (tmp_path / 'map.ply').read_bytes()[:200]
+    assert head.startswith(b'ply')
+    assert f'element vertex {len(running.node.output.map)}'.encode() in head
+
+
+def test_an_empty_map_says_how_to_fill_it(stream):
+    running = stream(map__accumulate='never')
+    running.send(1)
+
+    answer = running.ask('save_map')
+
+    assert not answer.success
+    assert 'map.accumulate' in answer.message
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['reset', 'pause', 'resume', 'save_state', 'load_state', 'save_trajectory', 'save_map'],
+)
+def test_an_inactive_node_answers_that_it_is(start_node, make_node, spin_until, name):
+    start_node(autostart=False)
+
+    answer = call(make_node('asker'), spin_until, Trigger, f'mem3r/{name}')
+
+    assert not answer.success
+    assert 'unconfigured' in answer.message
