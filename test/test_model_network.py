@@ -27,9 +27,8 @@ COUNTS = {
     'cut3r-512-dpt': 793_307_858,
     'mem3r-512-dpt': 643_549_058,
     'cut3r-224-linear': 748_443_655,
-    'cut3r-224-linear': 748_443_655,
 }
-# mem3r.md section 2; tables of the paper's supplement add up to the same totals.
+# They add up to the totals that the papers state (793M and 644M).
 MODULES = {
     'image_encoder.stem': 787_456,
     'ray_encoder.stem': 1_573_888,

@@ -26,14 +26,11 @@ from mem3r_ros.model.checkpoint_names import NameMap, cut3r_name, state_side_sou
 from mem3r_ros.model.config import PRESETS, ModelConfig
 from mem3r_ros.model.network import Mem3R
 from mem3r_ros.model.pose_memory import TrackingMemory
+from mem3r_ros.model.published import CUT3R_LICENCE
 from mem3r_ros.model.state_gate import StateGate
 
 logger = logging.getLogger(__name__)
 
-CUT3R_LICENCE = (
-    'CUT3R weights are under CC BY-NC-SA 4.0: not for commercial use, share alike, credit the '
-    'authors'
-)
 _MAX_LISTED = 8  # names in an error message
 # What Mem3R adds; it may be missing from a checkpoint that it starts from.
 _NEW_IN_MEM3R = ('pose_memory.', 'state_gate.')
