@@ -9,10 +9,11 @@ import numpy as np
 from oracle import OracleNetwork, rendered_scene, run
 import pytest
 
+from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, rotation_angle, se3_exp
 from mem3r_ros.tracker import Tracker, TrackerConfig
+from mem3r_ros.tracker.bundle import Bundle, _System, adjust
 from mem3r_ros.tracker.config import RefinementConfig, StillnessConfig
-from mem3r_ros.tracker.refinement import Motion, fuse
 
 STILL = StillnessConfig(enabled=False)
 OFF = TrackerConfig(stillness=STILL)
@@ -82,13 +83,108 @@ def test_refinement_narrows_the_covariance_and_survives_a_snapshot():
     assert (again.T_odom_camera == expected.T_odom_camera).all()
 
 
-def test_fusion_weighs_by_information():
-    first = Motion(np.eye(4), np.diag([1.0, 1e-6, 1.0, 1.0, 1e-6, 1.0]))
-    second = Motion(se3_exp(np.array([0.1, 0.1, 0, 0, 0.1, 0])), np.diag([1e-6, 1.0, 1, 1, 1, 1]))
+def room(num_frames=4, num_corners=120):
+    """Return cameras in a room full of corners, all seen everywhere: the truth and a bundle."""
+    random = np.random.default_rng(0)
+    camera = Intrinsics(500.0, 500.0, 320.0, 240.0, 640, 480)
+    rays = np.column_stack([random.uniform(-0.5, 0.5, (num_corners, 2)), np.ones(num_corners)])
+    depth = random.uniform(1.5, 5.0, num_corners)
+    step = se3_exp(np.array([0.08, 0.02, 0.04, 0.01, -0.02, 0.005]))
+    poses = [np.eye(4)]
+    for _ in range(num_frames - 1):
+        poses.append(poses[-1] @ step)
+    corner, frame = np.divmod(np.arange(num_corners * (num_frames - 1)), num_frames - 1)
+    frame = frame + 1
+    points = rays * depth[:, None]
+    pixels = np.stack(
+        [camera.project(points @ invert(T)[:3, :3].T + invert(T)[:3, 3]) for T in poses]
+    )[frame, corner]
+    bundle = Bundle(
+        T_window_camera=np.stack(poses),
+        log_depth=np.log(depth),
+        anchor=np.zeros(num_corners, np.int64),
+        rays=rays,
+        corner=corner,
+        frame=frame,
+        pixels=pixels + random.normal(0, 0.3, pixels.shape),
+        prior_depth=np.log(depth) + random.normal(0, 0.2, num_corners),
+        prior_sigma=np.full(num_corners, 0.2),
+        T_motion=np.stack([step] * num_frames),
+        information=np.stack([np.eye(6)] * num_frames),
+    )
+    return np.stack(poses), depth, camera, bundle
 
-    fused = fuse(first, second)
 
-    assert fused.T_last_camera[0, 3] == pytest.approx(0.1, rel=0.1)
-    assert fused.T_last_camera[1, 3] == pytest.approx(0.0, abs=1e-6)
-    assert rotation_angle(fused.T_last_camera[:3, :3]) < 1e-6
-    assert (np.diag(fused.covariance) <= np.diag(first.covariance) + 1e-15).all()
+def test_adjustment_finds_poses_and_depths_together():
+    poses, depth, camera, bundle = room()
+    pixels = bundle.pixels.copy()
+    is_wrong = bundle.corner < 12
+    stray = np.random.default_rng(1).uniform(-40, 40, pixels.shape)
+    pixels[is_wrong] += stray[is_wrong]  # followed wrongly
+    standing = np.stack([np.eye(4)] * len(poses))
+    bundle = replace(bundle, pixels=pixels, T_window_camera=standing, log_depth=bundle.prior_depth)
+
+    adjusted = adjust(bundle, camera, 0.5)
+
+    wrong = invert(adjusted.T_window_camera[-1]) @ poses[-1]
+    assert rotation_angle(wrong[:3, :3]) < 0.004
+    assert np.linalg.norm(wrong[:3, 3]) < 0.02
+    before, after = (np.abs(d - np.log(depth)) for d in (bundle.prior_depth, adjusted.log_depth))
+    assert np.median(after[12:]) < 0.4 * np.median(before[12:])
+    assert (adjusted.log_sigma < 0.2 + 1e-9).all()
+    assert np.median(adjusted.error_px[is_wrong]) > 10
+
+
+def test_a_sure_motion_is_kept():
+    poses, _, camera, bundle = room()
+    standing = np.stack([np.eye(4)] * len(poses))
+    sure = np.stack([1e12 * np.eye(6)] * len(poses))
+    bundle = replace(bundle, T_window_camera=standing, T_motion=standing, information=sure)
+
+    adjusted = adjust(bundle, camera, 1.0)
+
+    assert np.allclose(adjusted.T_window_camera, standing, atol=1e-6)
+
+
+def test_normal_equations_have_the_derivatives_of_the_error():
+    poses, _, camera, bundle = room(3, 40)
+    rough = np.stack([T @ se3_exp(np.full(6, 0.01 * k)) for k, T in enumerate(poses)])
+    depth = bundle.prior_depth
+
+    def cost(move):
+        moved = rough.copy()
+        for index in (1, 2):
+            part = move[6 * (index - 1) : 6 * index]
+            turned = (
+                se3_exp(np.concatenate([np.zeros(3), part[3:]]))[:3, :3] @ rough[index, :3, :3]
+            )
+            moved[index, :3, :3] = turned
+            moved[index, :3, 3] += part[:3]
+        *_, residual = system._observe(bundle, camera, 1e3, moved, depth + move[12:])
+        return 0.5 * (residual**2).sum() / 1e6
+
+    system = _System(
+        replace(bundle, information=0 * bundle.information), camera, 1e3, rough, depth
+    )
+    gradient = np.concatenate([system._gradient, system._depth_gradient])
+    step = 1e-6 * np.eye(12 + 40)
+    numeric = np.array([(cost(e) - cost(-e)) / 2e-6 for e in step])
+
+    assert np.allclose(gradient, numeric, rtol=1e-3, atol=1e-6 * np.abs(numeric).max())
+
+
+def test_the_window_does_not_grow():
+    scene = rendered_scene(*SCENE)
+    oracle = OracleNetwork(scene, pose_noise=0.005)
+    tracker = Tracker(oracle, ON)
+    for _ in range(2):
+        for index in [*range(24), *range(22, 0, -1)]:
+            oracle.now = index
+            stamp = tracker._stream.intake.memory.last_stamp_ns or 0
+            tracked = tracker.track(scene.frame(index, stamp + 100_000_000))
+        window = tracker._stream.refinement.memory
+        assert len(window.poses) <= 7
+        assert window.pixels.shape[1] <= 7
+        assert len(window.rays) <= 600
+
+    assert np.isfinite(tracked.T_odom_camera).all()

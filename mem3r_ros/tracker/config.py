@@ -120,11 +120,14 @@ class RefinementConfig:
     pixel_noise: float = setting(
         1.0, 'standard deviation of a followed corner', low=0.01, high=100.0, unit='px'
     )
-    depth_share: float = setting(
-        0.1,
-        'error of a fitted translation as a part of its length, from depth errors in common',
+    depth_sigma: float = setting(
+        0.3, 'standard deviation of a predicted log depth', low=0.01, high=10.0
+    )
+    scale_follow: float = setting(
+        0.2,
+        "part of the way to the network's own scale that each keyframe goes",
         low=0.0,
-        high=10.0,
+        high=1.0,
     )
 
     def __post_init__(self) -> None:

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Pose refinement: corners of a keyframe, lifted by the predicted depth, are followed and fitted.
+Pose refinement: corners are followed over a few keyframes, poses and depths fitted together.
 
-Sparse flow (Lucas and Kanade 1981, pyramids by Bouguet) from the keyframe to the new image, PnP
-with RANSAC on its predicted depth, and fusion with the network's pose by both covariances. It
-works at up to 640 px, where the network sees far less.
+Sparse flow (Lucas and Kanade 1981, pyramids by Bouguet) at up to 640 px, where the network sees
+far less, and bundle adjustment over a sliding window with the network's motions and depths as
+priors. New corners take their depth from the network in the scale of the window, which follows
+the network's own scale slowly.
 """
 
 from __future__ import annotations
@@ -16,28 +17,20 @@ import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.geometry import invert, matrix, orthonormalise, so3_exp, so3_log
+from mem3r_ros.geometry import invert, orthonormalise
+from mem3r_ros.tracker.bundle import Adjusted, Bundle, adjust
 from mem3r_ros.tracker.config import RefinementConfig
 from mem3r_ros.tracker.corners import grid_corners
 
 WIDTH = 640  # px at most
-_CELLS_ACROSS = 20
-_MIN_INLIERS = 25
-_MIN_SHARE = 0.5  # of the followed corners; below, the fit is not believed
-_NEW_KEY_SHARE = 0.6  # of the keyframe's corners still followed; below, a new keyframe is taken
-_MAX_PARALLAX = 0.12  # of the image width; beyond, a new keyframe is taken
+_NUM_KEYFRAMES = 6
+_CELLS_ACROSS = 18
+_MIN_CORNERS = 25
+_MIN_SHARE = 0.4  # of the followed corners must fit; below, the window is given up
+_KEY_SHARE = 0.7  # of the corners still followed; below, a keyframe is taken
+_KEY_PARALLAX = 0.04  # of the image width; beyond, a keyframe is taken
 _BACKWARD_PX = 1.0
-_REPROJECTION_PX = 2.0
-
-
-@dataclass(slots=True)
-class RefinementMemory:
-    """The keyframe."""
-
-    grey: np.ndarray | None = None  # [H, W] uint8
-    corners: np.ndarray | None = None  # [N, 1, 2] float32
-    points: np.ndarray | None = None  # [N, 3] float64, m, keyframe's camera frame
-    T_key_last: np.ndarray = field(default_factory=lambda: np.eye(4))
+_OUTLIER = 3.0  # standard deviations of a pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +48,46 @@ class DepthView:
     depth_m: np.ndarray  # [h, w], NaN where there is none or where it is to be ignored
     camera: Intrinsics
 
+    def sample(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the depth along rays [P, 3], and where it is sure.
+
+        A pixel on an edge of depth belongs to either side: it is not sure.
+        """
+        at = np.rint(self.camera.project(rays)).astype(int)
+        height, width = self.depth_m.shape
+        inside = (at >= 1).all(axis=1) & (at[:, 0] < width - 1) & (at[:, 1] < height - 1)
+        x, y = at[:, 0].clip(1, width - 2), at[:, 1].clip(1, height - 2)
+        around = np.stack([self.depth_m[y + j, x + i] for i in (-1, 0, 1) for j in (-1, 0, 1)])
+        depth = around[4].astype(np.float64)
+        with np.errstate(invalid='ignore'):
+            good = inside & np.isfinite(around).all(axis=0)
+            good &= np.ptp(around, axis=0) < 0.15 * depth
+        return depth, good
+
+
+@dataclass(slots=True)
+class RefinementMemory:
+    """The window: M frames (keyframes, and at the end perhaps the newest frame), N corners."""
+
+    grey: np.ndarray | None = None  # [H, W] uint8, of the newest keyframe; None: no window
+    is_key: bool = True  # whether the last frame of the window is a keyframe
+    poses: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))
+    motions: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))  # network's priors
+    covariances: np.ndarray = field(default_factory=lambda: np.empty((0, 6, 6)))
+    anchor: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    rays: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    log_depth: np.ndarray = field(default_factory=lambda: np.empty(0))
+    prior_depth: np.ndarray = field(default_factory=lambda: np.empty(0))
+    prior_sigma: np.ndarray = field(default_factory=lambda: np.empty(0))
+    pixels: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))  # [N, M, 2]; NaN
+
 
 class Refinement:
     """Improves increments; without enough corners it leaves them as they are."""
 
     def __init__(self) -> None:
-        """Start without a keyframe."""
+        """Start without a window."""
         self.memory = RefinementMemory()
 
     def process(
@@ -72,7 +99,7 @@ class Refinement:
         config: RefinementConfig,
     ) -> Motion | None:
         """
-        Fuse the network's motion with what the corners say; take a new keyframe if one is needed.
+        Fuse the network's motion with what the corners say.
 
         :param image: the camera's image, [H, W, 3] uint8, rectified.
         :param camera: its camera.
@@ -86,114 +113,215 @@ class Refinement:
             memory.grey = None
         if memory.grey is not None:
             motion = self._refined(grey, camera, motion, config)
-        if self.wants_keyframe and view is not None:
-            self._set_keyframe(grey, camera, view)
+        if view is not None and (self.memory.grey is None or self._wants_keyframe(grey.shape[1])):
+            self._take_keyframe(grey, camera, view, config)
         return motion
-
-    @property
-    def wants_keyframe(self) -> bool:
-        """Whether the next frame with depth shall become the keyframe."""
-        return self.memory.grey is None
 
     def _refined(
         self, grey: np.ndarray, camera: Intrinsics, motion: Motion, config: RefinementConfig
     ) -> Motion:
         memory = self.memory
-        T_camera_key = invert(memory.T_key_last @ motion.T_last_camera)
-        fit = self._fit(grey, camera, T_camera_key, config)
-        if fit is None:
+        T_window_last = memory.poses[-1]
+        self._append(motion)
+        pixels, kept = self._follow(grey, camera)
+        memory.pixels[:, -1] = np.where(kept[:, None], pixels, np.nan)
+        adjusted = self._adjusted(camera, config) if kept.sum() >= _MIN_CORNERS else None
+        if adjusted is None:
             memory.grey = None
             return motion
-        T_key_camera, covariance, is_worn = fit
-        turn = np.kron(np.eye(2), memory.T_key_last[:3, :3].T)
-        fitted = Motion(
-            orthonormalise(invert(memory.T_key_last) @ T_key_camera), turn @ covariance @ turn.T
+        memory.poses = np.stack([orthonormalise(T) for T in adjusted.T_window_camera])
+        memory.log_depth = adjusted.log_depth
+        turn = np.kron(np.eye(2), T_window_last[:3, :3].T)
+        return Motion(
+            orthonormalise(invert(T_window_last) @ memory.poses[-1]),
+            turn @ adjusted.covariance @ turn.T,
         )
-        fused = fuse(motion, fitted)
-        memory.T_key_last = orthonormalise(memory.T_key_last @ fused.T_last_camera)
-        if is_worn:
-            memory.grey = None
-        return fused
 
-    def _set_keyframe(self, grey: np.ndarray, camera: Intrinsics, view: DepthView) -> None:
-        corners = grid_corners(grey, _CELLS_ACROSS, None)
-        pixels = corners[:, 0].astype(np.float64)
-        rays = np.column_stack(
-            [
-                (pixels[:, 0] - camera.cx) / camera.fx,
-                (pixels[:, 1] - camera.cy) / camera.fy,
-                np.ones(len(pixels)),
-            ]
-        )
-        at = np.rint(view.camera.project(rays)).astype(int)
-        height, width = view.depth_m.shape
-        inside = (at >= 1).all(axis=1) & (at[:, 0] < width - 1) & (at[:, 1] < height - 1)
-        x, y = at[inside].T
-        depth = view.depth_m[y, x].astype(np.float64)
-        # A corner on an edge of depth belongs to either side: leave it out.
-        around = np.stack([view.depth_m[y + j, x + i] for i in (-1, 0, 1) for j in (-1, 0, 1)])
-        good = np.isfinite(around).all(axis=0) & (np.ptp(around, axis=0) < 0.15 * depth)
-        if good.sum() >= _MIN_INLIERS:
-            points = (rays[inside] * depth[:, None])[good]
-            self.memory = RefinementMemory(grey, corners[inside][good], points, np.eye(4))
-
-    def _fit(
-        self,
-        image: np.ndarray,
-        camera: Intrinsics,
-        T_camera_key: np.ndarray,
-        config: RefinementConfig,
-    ) -> tuple[np.ndarray, np.ndarray, bool] | None:
-        """Return ``T_key_camera``, its covariance, and whether the keyframe is worn out."""
+    def _append(self, motion: Motion) -> None:
+        """Put the new frame at the end; in the place of the last one if that is no keyframe."""
         memory = self.memory
-        expected = camera.project(memory.points @ T_camera_key[:3, :3].T + T_camera_key[:3, 3])
-        moved, kept = self._follow(image, expected)
-        if kept.sum() < _MIN_INLIERS:
-            return None
-        points, pixels = memory.points[kept], moved[kept].astype(np.float64)
-        rotation, translation = so3_log(T_camera_key[:3, :3]), T_camera_key[:3, 3]
-        found, rotation, translation, inliers = cv2.solvePnPRansac(
-            points, pixels, camera.K, None, rotation[:, None].copy(), translation[:, None].copy(),
-            useExtrinsicGuess=True, iterationsCount=60, reprojectionError=_REPROJECTION_PX,
-            flags=cv2.SOLVEPNP_ITERATIVE,
-        )  # fmt: skip
-        enough = max(_MIN_INLIERS, _MIN_SHARE * kept.sum())
-        if not found or inliers is None or len(inliers) < enough:
-            return None
-        points, pixels = points[inliers[:, 0]], pixels[inliers[:, 0]]
-        rotation, translation = cv2.solvePnPRefineLM(
-            points, pixels, camera.K, None, rotation, translation
-        )
-        T_camera_key = matrix(cv2.Rodrigues(rotation)[0], translation[:, 0])
-        covariance = _fit_covariance(points, pixels, camera, T_camera_key, config)
-        parallax = np.median(
-            np.linalg.norm(pixels - memory.corners[kept, 0][inliers[:, 0]], axis=1)
-        )
-        is_worn = (
-            len(inliers) < _NEW_KEY_SHARE * len(memory.corners)
-            or parallax > _MAX_PARALLAX * camera.width
-        )
-        return invert(T_camera_key), covariance, is_worn
+        T_window_camera = memory.poses[-1] @ motion.T_last_camera
+        T_motion, covariance = motion.T_last_camera, motion.covariance
+        if not memory.is_key:
+            T_motion = memory.motions[-1] @ T_motion
+            turn = np.kron(np.eye(2), memory.motions[-1][:3, :3])
+            covariance = memory.covariances[-1] + turn @ covariance @ turn.T
+            for name in ('poses', 'motions', 'covariances'):
+                setattr(memory, name, getattr(memory, name)[:-1])
+            memory.pixels = memory.pixels[:, :-1]
+        memory.poses = np.concatenate([memory.poses, T_window_camera[None]])
+        memory.motions = np.concatenate([memory.motions, T_motion[None]])
+        memory.covariances = np.concatenate([memory.covariances, covariance[None]])
+        unseen = np.full((len(memory.rays), 1, 2), np.nan)
+        memory.pixels = np.concatenate([memory.pixels, unseen], axis=1)
+        memory.is_key = False
 
-    def _follow(self, image: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the corners are now, [N, 2], and which of them can be trusted."""
+    def _follow(self, image: np.ndarray, camera: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
+        """Find the corners of the newest keyframe in the image, there and back."""
         memory = self.memory
+        start = memory.pixels[:, -2]  # where the newest keyframe saw them
+        T_camera_anchor = invert(memory.poses[-1]) @ memory.poses[memory.anchor]
+        points = memory.rays * np.exp(memory.log_depth)[:, None]
+        points = np.einsum('nij,nj->ni', T_camera_anchor[:, :3, :3], points)
+        expected = np.nan_to_num(camera.project(points + T_camera_anchor[:, :3, 3]), nan=-1.0)
+        size = np.array(image.shape[::-1])
+        usable = ((expected >= 0) & (expected < size)).all(axis=1) & np.isfinite(start[:, 0])
+        pixels = np.full((len(start), 2), np.nan)
+        kept = np.zeros(len(start), bool)
+        if usable.sum() < _MIN_CORNERS:
+            return pixels, kept
         options = {
             'winSize': (15, 15),
             'maxLevel': 3,
             'flags': cv2.OPTFLOW_USE_INITIAL_FLOW,
         }
-        start = memory.corners
-        guess = np.where(np.isfinite(expected), expected, start[:, 0]).astype(np.float32)[:, None]
-        moved, found, _ = cv2.calcOpticalFlowPyrLK(
-            memory.grey, image, start, guess.copy(), **options
-        )
+        begin = start[usable].astype(np.float32)[:, None]
+        guess = expected[usable].astype(np.float32)[:, None].copy()
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(memory.grey, image, begin, guess, **options)
         back, found_back, _ = cv2.calcOpticalFlowPyrLK(
-            image, memory.grey, moved, start.copy(), **options
+            image, memory.grey, moved, begin.copy(), **options
         )
-        error = np.linalg.norm((back - start)[:, 0], axis=1)
-        kept = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < _BACKWARD_PX)
-        return moved[:, 0], kept
+        error = np.linalg.norm((back - begin)[:, 0], axis=1)
+        pixels[usable] = moved[:, 0]
+        kept[usable] = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < _BACKWARD_PX)
+        return pixels, kept
+
+    def _adjusted(self, camera: Intrinsics, config: RefinementConfig) -> Adjusted | None:
+        """Fit the window; leave out corners of the new frame that do not fit."""
+        memory = self.memory
+        seen = np.isfinite(memory.pixels[..., 0])
+        seen[np.arange(len(seen)), memory.anchor] = False
+        corner, frame = np.nonzero(seen)
+        bundle = Bundle(
+            memory.poses,
+            memory.log_depth,
+            memory.anchor,
+            memory.rays,
+            corner,
+            frame,
+            memory.pixels[corner, frame],
+            memory.prior_depth,
+            memory.prior_sigma,
+            memory.motions,
+            np.linalg.inv(memory.covariances),
+        )
+        try:
+            adjusted = adjust(bundle, camera, config.pixel_noise)
+        except np.linalg.LinAlgError:
+            return None
+        wrong = adjusted.error_px > _OUTLIER * config.pixel_noise
+        is_new = frame == len(memory.poses) - 1
+        memory.pixels[corner[wrong], frame[wrong]] = np.nan
+        fits = (is_new & ~wrong).sum() >= max(_MIN_CORNERS, _MIN_SHARE * is_new.sum())
+        return adjusted if fits and np.isfinite(adjusted.T_window_camera).all() else None
+
+    def _wants_keyframe(self, width: int) -> bool:
+        memory = self.memory
+        now, before = memory.pixels[:, -1], memory.pixels[:, -2]
+        both = np.isfinite(now[:, 0]) & np.isfinite(before[:, 0])
+        had = np.isfinite(before[:, 0]).sum()
+        shift = np.linalg.norm(now[both] - before[both], axis=1)
+        return both.sum() < _KEY_SHARE * had or np.median(shift) > _KEY_PARALLAX * width
+
+    def _take_keyframe(
+        self, grey: np.ndarray, camera: Intrinsics, view: DepthView, config: RefinementConfig
+    ) -> None:
+        """Make the newest frame a keyframe: old corners go, new ones come."""
+        if self.memory.grey is None:
+            self.memory = _empty_window()
+        memory = self.memory
+        memory.grey, memory.is_key = grey, True
+        if len(memory.poses) > _NUM_KEYFRAMES:
+            _drop_oldest(memory, camera)
+        _keep(memory, np.isfinite(memory.pixels[:, -1, 0]))
+        heirs = memory.pixels[:, -1]
+        corners = grid_corners(grey, _CELLS_ACROSS, None)[:, 0].astype(np.float64)
+        if len(heirs):
+            near = np.linalg.norm(corners[:, None] - heirs[None], axis=2).min(axis=1)
+            corners = corners[near > 0.6 * grey.shape[1] / _CELLS_ACROSS]
+        rays = _rays(camera, corners)
+        depth, good = view.sample(rays)
+        rays, log_depth = rays[good], np.log(depth[good])
+        log_depth += self._scale_shift(camera, view, config)
+        _add(memory, rays, corners[good], log_depth, config.depth_sigma)
+        if len(memory.rays) < _MIN_CORNERS:
+            memory.grey = None
+
+    def _scale_shift(self, camera: Intrinsics, view: DepthView, config: RefinementConfig) -> float:
+        """Return what brings the network's log depth to the scale of the window."""
+        memory = self.memory
+        depth = _depth_in(memory, len(memory.poses) - 1)
+        seen, good = view.sample(_rays(camera, memory.pixels[:, -1]))
+        good &= depth > 0
+        if good.sum() < _MIN_CORNERS:
+            return 0.0
+        ratio = float(np.median(np.log(depth[good]) - np.log(seen[good])))
+        return (1.0 - config.scale_follow) * ratio
+
+
+def _empty_window() -> RefinementMemory:
+    return RefinementMemory(
+        poses=np.eye(4)[None],
+        motions=np.eye(4)[None],
+        covariances=np.eye(6)[None],
+        pixels=np.empty((0, 1, 2)),
+    )
+
+
+def _add(
+    memory: RefinementMemory,
+    rays: np.ndarray,
+    pixels: np.ndarray,
+    log_depth: np.ndarray,
+    sigma: float,
+) -> None:
+    """Add corners found in the last frame of the window."""
+    num_new, num_frames = len(rays), len(memory.poses)
+    seen = np.full((num_new, num_frames, 2), np.nan)
+    seen[:, -1] = pixels
+    new_anchor = np.full(num_new, num_frames - 1, np.int64)
+    memory.pixels = np.concatenate([memory.pixels, seen])
+    memory.anchor = np.concatenate([memory.anchor, new_anchor])
+    memory.rays = np.concatenate([memory.rays, rays])
+    memory.log_depth = np.concatenate([memory.log_depth, log_depth])
+    memory.prior_depth = np.concatenate([memory.prior_depth, log_depth])
+    memory.prior_sigma = np.concatenate([memory.prior_sigma, np.full(num_new, sigma)])
+
+
+def _keep(memory: RefinementMemory, kept: np.ndarray) -> None:
+    """Keep some of the corners."""
+    for name in ('anchor', 'rays', 'log_depth', 'prior_depth', 'prior_sigma', 'pixels'):
+        setattr(memory, name, getattr(memory, name)[kept])
+
+
+def _depth_in(memory: RefinementMemory, frame: int) -> np.ndarray:
+    """Return the depth of all corners in one of the frames, [N], m."""
+    T_frame_anchor = invert(memory.poses[frame]) @ memory.poses[memory.anchor]
+    points = memory.rays * np.exp(memory.log_depth)[:, None]
+    return np.einsum('nj,nj->n', T_frame_anchor[:, 2, :3], points) + T_frame_anchor[:, 2, 3]
+
+
+def _drop_oldest(memory: RefinementMemory, camera: Intrinsics) -> None:
+    """Let the oldest keyframe go; its corners are handed to the next one that saw them."""
+    is_orphan = memory.anchor == 0
+    depth = _depth_in(memory, 1)
+    heirs = is_orphan & np.isfinite(memory.pixels[:, 1, 0]) & (depth > 1e-3)
+    shift = np.log(depth[heirs]) - memory.log_depth[heirs]
+    memory.rays[heirs] = _rays(camera, memory.pixels[heirs, 1])
+    memory.log_depth[heirs] += shift
+    memory.prior_depth[heirs] += shift
+    memory.anchor[heirs] = 1
+    _keep(memory, ~is_orphan | heirs)
+    memory.anchor = memory.anchor - 1
+    memory.pixels = memory.pixels[:, 1:]
+    for name in ('poses', 'motions', 'covariances'):
+        setattr(memory, name, getattr(memory, name)[1:])
+
+
+def _rays(camera: Intrinsics, pixels: np.ndarray) -> np.ndarray:
+    x = (pixels[:, 0] - camera.cx) / camera.fx
+    y = (pixels[:, 1] - camera.cy) / camera.fy
+    return np.column_stack([x, y, np.ones(len(pixels))]).astype(np.float64)
 
 
 def _working_image(image: np.ndarray, camera: Intrinsics) -> tuple[np.ndarray, Intrinsics]:
@@ -202,45 +330,3 @@ def _working_image(image: np.ndarray, camera: Intrinsics) -> tuple[np.ndarray, I
         size = (WIDTH, round(grey.shape[0] * WIDTH / grey.shape[1]))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return grey, camera.resized(grey.shape[1], grey.shape[0])
-
-
-def fuse(first: Motion, second: Motion) -> Motion:
-    """Return the mean of two measured motions weighted by their information."""
-    gain = first.covariance @ np.linalg.inv(first.covariance + second.covariance)
-    T_first, T_second = first.T_last_camera, second.T_last_camera
-    difference = np.concatenate(
-        [T_second[:3, 3] - T_first[:3, 3], so3_log(T_second[:3, :3] @ T_first[:3, :3].T)]
-    )
-    step = gain @ difference
-    fused = matrix(so3_exp(step[3:]) @ T_first[:3, :3], T_first[:3, 3] + step[:3])
-    covariance = first.covariance - gain @ first.covariance
-    return Motion(orthonormalise(fused), 0.5 * (covariance + covariance.T))
-
-
-def _fit_covariance(
-    points: np.ndarray,
-    pixels: np.ndarray,
-    camera: Intrinsics,
-    T_camera_key: np.ndarray,
-    config: RefinementConfig,
-) -> np.ndarray:
-    """Return the covariance of a fit in the key frame: pixel noise, and depth errors in common."""
-    moved = points @ T_camera_key[:3, :3].T + T_camera_key[:3, 3]
-    residual = camera.project(moved) - pixels
-    x, y, z = moved.T
-    rows = np.zeros((len(points), 2, 6))
-    rows[:, 0, 0] = rows[:, 1, 1] = 1.0
-    rows[:, 0, 2], rows[:, 1, 2] = -x / z, -y / z
-    rows[:, :, :3] /= z[:, None, None]
-    rows[:, 0, 3:] = np.column_stack([-x * y / z**2, 1 + x**2 / z**2, -y / z])
-    rows[:, 1, 3:] = np.column_stack([-(1 + y**2 / z**2), x * y / z**2, x / z])
-    rows *= np.array([camera.fx, camera.fy])[:, None]
-    information = np.einsum('nki,nkj->ij', rows, rows)
-    variance = max(float((residual**2).mean()), config.pixel_noise**2)
-    covariance = variance * np.linalg.inv(information + 1e-9 * np.eye(6))
-    R = invert(T_camera_key)[:3, :3]
-    turn = np.kron(np.eye(2), R)
-    covariance = turn @ covariance @ turn.T
-    step = float(np.linalg.norm(T_camera_key[:3, 3]))
-    covariance[:3, :3] += np.eye(3) * (config.depth_share * step) ** 2
-    return covariance

@@ -166,7 +166,7 @@ class Tracker:
         is_dense = (
             bool(wanted)
             or config.scale.source in _DENSE_SCALES
-            or (config.refinement.enabled and self._stream.refinement.wants_keyframe)
+            or config.refinement.enabled
             or (update and self._stream.segments.is_reset_due(config.reset_interval))
             or self._stream.health.memory.doubtful_since_ns is not None
         )
