@@ -15,7 +15,6 @@ import shutil
 
 import cv2
 import numpy as np
-import torch
 
 from mem3r_ros.data.worlds import furniture
 from mem3r_ros.data.worlds.catalogue import World
@@ -226,5 +225,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    torch.set_num_threads(1)
     raise SystemExit(main())

@@ -14,7 +14,7 @@ from mem3r_ros.data.worlds.scene import Scene, turn_x
 from mem3r_ros.data.worlds.site import Rng, Site, motion_about, set_in_motion
 
 BLOCK_M = 20.0  # streets are built in blocks of this length
-VIEW_M = 150.0  # bodies farther away are not drawn
+VIEW_M = 120.0  # bodies farther away are not drawn
 
 
 def street_arena(rng: Rng, path_kind: str) -> Arena:

@@ -16,6 +16,7 @@ import numpy as np
 
 # N frames of a path
 
+SHARPEST_TURN = 0.1  # rad a frame, on a lap
 HORIZON = 1024  # frames; a scene keeps free of obstacles for at least so long
 
 
@@ -148,9 +149,12 @@ class PathMaker:
         radius /= radius.max()
         x, y = half[0] * radius * np.cos(turns), half[1] * radius * np.sin(turns)
         along = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+        heading = np.unwrap(np.arctan2(np.gradient(y), np.gradient(x)))
+        bend = np.quantile(np.abs(np.gradient(heading) / np.gradient(along)), 0.98)
+        step = max(float(np.diff(metres[: HORIZON + 1]).max()), 1e-9)
+        metres = metres * min(1.0, SHARPEST_TURN / (bend * step))  # slow where the lap is small
         start, sense = rng.uniform(0, along[-1]), rng.choice([-1.0, 1.0])
         where = (start + sense * metres) % along[-1]
-        heading = np.unwrap(np.arctan2(np.gradient(y), np.gradient(x)))
         laps = np.floor((start + sense * metres) / along[-1])
         yaw = np.interp(where, along, heading) + laps * (heading[-1] - heading[0])
         yaw = yaw + (np.pi if sense < 0 else 0.0)

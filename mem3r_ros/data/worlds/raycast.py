@@ -23,7 +23,7 @@ from mem3r_ros.data.worlds.scene import FACES, ROUND
 
 TILE = 8
 NEAR_M = 0.02
-SPECK_PX = 0.5  # what is smaller than that is not drawn
+SPECK_PX = 0.8  # what is smaller than that is not drawn
 BATCH = 4  # candidates of a tile that are met at once
 BEYOND = 1e9  # an inverse depth that nothing reaches
 

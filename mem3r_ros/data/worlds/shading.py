@@ -20,6 +20,7 @@ from mem3r_ros.data.worlds.scene import FACES, ROUND, Light
 # F frames, O bodies, P pixels
 
 SHARPNESS = 0.35  # levels by which textures are sampled finer than one texel a pixel
+BRIGHTEST = 1.2  # most light of the lamp on anything, so that nothing near it burns out
 
 
 def _vector(values: object, like: Tensor) -> Tensor:
@@ -137,8 +138,9 @@ class Shader:
         if not self._has_lamp():
             return torch.zeros_like(depth)
         distance = lamp.square().sum(0) - 2 * depth * towards + depth.square() * squared
-        # as if it were 0.3 m large, so that nothing near it burns out
-        return height / distance.add_(0.1).pow_(1.5) * self._light.lamp
+        # as if it were 0.3 m large
+        light = height / distance.add_(0.1).pow_(1.5) * self._light.lamp
+        return light.clamp_(max=BRIGHTEST)
 
     def round_sides(
         self,
@@ -174,7 +176,8 @@ class Shader:
         height = (camera * to_lamp).sum(-1)
         if self._has_lamp():
             distance = to_lamp.square().sum(-1) + 0.1
-            light = light + height.clamp(min=0) / distance.pow(1.5) * self._light.lamp
+            lamp = height.clamp(min=0) / distance.pow(1.5) * self._light.lamp
+            light = light + lamp.clamp(max=BRIGHTEST)
         mirror = 2 * height[:, None] * camera - to_lamp
         mirror = torch.nn.functional.normalize(mirror, dim=-1)
         away = -torch.nn.functional.normalize(here, dim=-1)
