@@ -7,12 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from mem3r_ros.config import from_dict, load_yaml
 from mem3r_ros.errors import UserError
+from mem3r_ros.model import Mem3R, ModelConfig
 from mem3r_ros.training.config import TrainConfig, losses_of, parse_size, stage_at
 from mem3r_ros.training.loader import BatchOrder, clip_index, parts_of
-from mem3r_ros.training.optimiser import learning_rate
+from mem3r_ros.training.optimiser import check_prefixes, learning_rate
 from mem3r_ros.training.sources import HELD_OUT_WORLDS
 
 RECIPES = sorted((Path(__file__).parents[1] / 'recipes').glob('*.yaml'))
@@ -24,6 +26,15 @@ def test_every_recipe_is_read(path):
 
     assert config.stages
     assert config.minutes or config.steps
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_names_modules_that_its_model_has(path):
+    config = load_yaml(TrainConfig, path)
+    with torch.device('meta'):
+        model = Mem3R(ModelConfig.preset(config.preset))
+
+    check_prefixes(model, config.optimiser)
 
 
 def test_stages_follow_each_other_by_their_shares():

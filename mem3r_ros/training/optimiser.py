@@ -21,7 +21,7 @@ def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Ad
 
     :raises UserError: a prefix of the recipe matches no parameter.
     """
-    _check_prefixes(model, config)
+    check_prefixes(model, config)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if name.startswith(tuple(config.frozen)):
@@ -45,7 +45,12 @@ def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Ad
     )
 
 
-def _check_prefixes(model: nn.Module, config: OptimiserConfig) -> None:
+def check_prefixes(model: nn.Module, config: OptimiserConfig) -> None:
+    """
+    Check that the recipe names modules that exist.
+
+    :raises UserError: a prefix matches no parameter.
+    """
     names = [name for name, _ in model.named_parameters()]
     for prefix in (*config.new_modules, *config.frozen):
         if not any(name.startswith(prefix) for name in names):

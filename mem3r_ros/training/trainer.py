@@ -148,8 +148,9 @@ class Trainer:
             self.counters.skipped += 1
             if self.log:
                 self.log.say(
-                    f'batch {self.counters.batches}: loss {float(loss.detach()):.3g}, gradient norm '
-                    f'{float(norm):.3g}; update skipped ({self.counters.skipped} so far)'
+                    f'batch {self.counters.batches}: loss {float(loss.detach()):.3g}, '
+                    f'gradient norm {float(norm):.3g}; '
+                    f'update skipped ({self.counters.skipped} so far)'
                 )
         return terms | {'loss': loss.detach(), 'gradient_norm': norm.detach()}, state, is_good
 
