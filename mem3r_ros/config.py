@@ -8,8 +8,8 @@ The same dotted names serve YAML files, the command line and ROS parameters.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
+import dataclasses
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ ConfigType = TypeVar('ConfigType')
 
 def setting(
     default: Any,
-    help: str,  # noqa: A002 - the word the user sees
+    help: str,
     *,
     low: float | None = None,
     high: float | None = None,

@@ -9,7 +9,7 @@ Each step is stamped with a hash of what it depends on, so a second run does onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
 import fcntl
 import hashlib
@@ -175,7 +175,7 @@ class Progress:
             print(line[:98].rstrip(), flush=True)
 
 
-def run(title: str, command: list[str | Path], **environment: str) -> None:
+def run(title: str, command: Sequence[str | Path], **environment: str) -> None:
     """
     Run a command, show its progress, keep its output in the log.
 
@@ -301,14 +301,15 @@ def create_venv(distribution: bool) -> None:
     run('[1/4] virtual environment', [sys.executable, '-m', 'venv', *options, VENV])
 
 
-def pip(*arguments: str | Path) -> list[str | Path]:
+def pip(*arguments: str | Path, python: Path = VENV_PYTHON) -> list[str | Path]:
     """
-    Return a pip command of the environment.
+    Return the command that installs packages.
 
     :param arguments: what follows ``pip install``.
+    :param python: of the environment to install into.
     :return: command line.
     """
-    return [VENV_PYTHON, '-m', 'pip', 'install', '--progress-bar', 'off', *arguments]
+    return [python, '-m', 'pip', 'install', '--progress-bar', 'off', *arguments]
 
 
 def build_tf2_msgs() -> None:
@@ -319,18 +320,22 @@ def build_tf2_msgs() -> None:
     title = '[3/4] tf2_msgs'
     scratch.mkdir()
     run(f'{title}: environment', [sys.executable, '-m', 'venv', generators])
-    install = [generators / 'bin' / 'python', '-m', 'pip', 'install', '--progress-bar', 'off']
-    run(f'{title}: generators', [*install, '-r', REQUIREMENTS / 'lock-ros-build.txt'])
+    lock = REQUIREMENTS / 'lock-ros-build.txt'
+    run(f'{title}: generators', pip('-r', lock, python=generators / 'bin' / 'python'))
     variables = {
         'PATH': f'{generators / "bin"}{os.pathsep}{os.environ.get("PATH", "")}',
         'AMENT_PREFIX_PATH': str(generators),
         'CMAKE_PREFIX_PATH': str(generators),
     }
     cmake, build = generators / 'bin' / 'cmake', scratch / 'build'
-    configure = [cmake, '-S', TF2_MSGS, '-B', build, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Release']
-    configure += ['-DBUILD_TESTING=OFF', f'-DCMAKE_INSTALL_PREFIX={VENV}']
-    configure += [f'-DPython3_EXECUTABLE={generators / "bin" / "python"}']
-    configure += ['-DPython3_FIND_VIRTUALENV=ONLY']
+    settings = [
+        '-DCMAKE_BUILD_TYPE=Release',
+        '-DBUILD_TESTING=OFF',
+        f'-DCMAKE_INSTALL_PREFIX={VENV}',
+        f'-DPython3_EXECUTABLE={generators / "bin" / "python"}',
+        '-DPython3_FIND_VIRTUALENV=ONLY',
+    ]
+    configure: list[str | Path] = [cmake, '-S', TF2_MSGS, '-B', build, '-G', 'Ninja', *settings]
     run(f'{title}: configure', configure, **variables)
     run(f'{title}: compile', [cmake, '--build', build], **variables)
     run(f'{title}: install', [cmake, '--install', build], **variables)
@@ -367,8 +372,8 @@ def make_environment() -> None:
     project.append(ROOT / 'mem3r_ros' / '__init__.py')
     with stamps.step('project', digest(*project)) as changed:
         if changed:
-            arguments = ('--no-deps', '--no-build-isolation', '--editable', ROOT)
-            run('[4/4] mem3r_ros itself', pip(*arguments))
+            options = ('--no-deps', '--no-build-isolation', '--editable')
+            run('[4/4] mem3r_ros itself', pip(*options, ROOT))
 
 
 def main() -> int:

@@ -77,17 +77,10 @@ def accept(partial: Path, target: Path, sha256: str | None) -> tuple[Path, str]:
 def hash_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if _HAS_DIGEST else _digest(file)
-
-
-_HAS_DIGEST = hasattr(hashlib, 'file_digest')  # since Python 3.11
-
-
-def _digest(file: object) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(BLOCK_BYTES):  # type: ignore[attr-defined]
-        digest.update(block)
-    return digest.hexdigest()
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def check_space(folder: Path, num_bytes: int) -> None:

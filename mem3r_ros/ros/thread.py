@@ -77,7 +77,7 @@ class MailThread:
         return not self._thread.is_alive()
 
     def _report(self, answer: Future) -> None:
-        if not answer.cancelled() and (error := answer.exception()) is not None:
+        if not answer.cancelled() and isinstance(error := answer.exception(), Exception):
             self._on_error(error)
 
     def _run(self) -> None:

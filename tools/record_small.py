@@ -1,0 +1,26 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Make test/data/recorded_small.safetensors again: ``python tools/record_small.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+from safetensors.torch import save_file  # noqa: E402
+from small_recording import FILE, record_all  # noqa: E402
+
+
+def main() -> None:
+    """Write the recording."""
+    path = ROOT / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(record_all(), path)
+    print(f'{path}: {path.stat().st_size:,} bytes')
+
+
+if __name__ == '__main__':
+    main()
