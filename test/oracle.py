@@ -128,6 +128,7 @@ class OracleNetwork:
         confidence: Callable[[int], float] = lambda index: 3.0,
         poison: Iterable[int] = (),
         wild: Iterable[int] = (),
+        telemetry: Callable[[int], dict[str, float]] = lambda index: {},
     ) -> None:
         """
         Make an oracle.
@@ -139,6 +140,7 @@ class OracleNetwork:
         :param confidence: network confidence of a frame.
         :param poison: frames that spoil the memory, if it is changed by them.
         :param wild: frames whose pose is 1000 m off.
+        :param telemetry: what the network says about its memories in a frame.
         """
         self.scene = scene
         height, width = scene.depth.shape[1:]
@@ -149,7 +151,7 @@ class OracleNetwork:
         self.updates: list[bool] = []
         self._unit, self._origin = unit, origin
         self._pose_noise, self._depth_noise = pose_noise, depth_noise
-        self._confidence = confidence
+        self._confidence, self._telemetry = confidence, telemetry
         self._poison, self._wild = frozenset(poison), frozenset(wild)
 
     def initial_state(self, batch_size: int = 1) -> OracleState:
@@ -187,7 +189,10 @@ class OracleNetwork:
             shape = self.scene.depth.shape[1:]
             made['confidence_camera'] = torch.stack([torch.full(shape, c) for c in confidences])
         if 'telemetry' in wanted:
-            made['telemetry'] = {'state_change': torch.full((batch_size,), 0.1)}
+            told = {'state_change': 0.1, **self._telemetry(self.now)}
+            made['telemetry'] = {
+                name: torch.full((batch_size,), value) for name, value in told.items()
+            }
         memory = (state.memory * 31 + self.now + 1) % 1_000_003
         after = OracleState(
             torch.where(update, start, state.start),

@@ -184,6 +184,41 @@ def test_low_confidence_is_told_widens_the_covariance_and_is_not_remembered():
     assert run(tracker, oracle, [21])[0].status is Status.TRACKING
 
 
+@pytest.mark.parametrize(
+    ('telemetry', 'config', 'word'),
+    [
+        ({'state_change': 2.0}, {'max_state_change': 5.0}, 'memory in turmoil'),
+        ({'tracking_cosine': 0.1}, {'min_tracking_cosine': 0.5}, 'tracking residual'),
+    ],
+)
+def test_the_network_s_own_numbers_can_raise_doubt(telemetry, config, word):
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, telemetry=lambda index: telemetry if index == 20 else {})
+    doubting = Tracker(oracle, TrackerConfig(health=HealthConfig(**config)))
+
+    tracked = run(doubting, oracle, range(25))
+
+    assert tracked[20].status is Status.DEGRADED
+    assert word in tracked[20].reason
+    assert tracked[21].status is Status.TRACKING
+    assert run(Tracker(oracle), oracle, range(25))[20].status is Status.TRACKING
+
+
+def test_telemetry_is_reported():
+    scene = moving_scene()
+    numbers = {'fast_weight_norm': 3.0, 'gate_mean': 0.5, 'learning_rate_mean': 0.001}
+    oracle = OracleNetwork(scene, telemetry=lambda index: numbers)
+
+    health = run(Tracker(oracle), oracle, range(3))[-1].health
+
+    assert health.fast_weight_norm == pytest.approx(3.0)
+    assert health.gate_mean == pytest.approx(0.5)
+    assert health.learning_rate_mean == pytest.approx(0.001)
+    assert health.state_change == pytest.approx(0.1)
+    assert health.segment_age == 3
+    assert health.confidence == pytest.approx(3.0)
+
+
 def test_lasting_doubt_starts_a_new_segment_without_a_jump():
     scene = moving_scene()
     oracle = OracleNetwork(scene, confidence=lambda index: 1.2 if index >= 15 else 3.0)

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded sequences through the tracker with the small network, end to end."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from mem3r_ros.data import open_sequence
+from mem3r_ros.model import ModelConfig, build_model
+from mem3r_ros.tracker import CameraFrame, Status, Tracker, TrackerConfig
+from mem3r_ros.tracker.config import DepthConfig
+
+SEQUENCES = [
+    'indoor_redkitchen',
+    'indoor_tum_fr2desk_mini',
+    'outdoor_kitti_a',
+    'bag_kitti_a_mono8_mcap',
+    'bag_redkitchen_mcap',
+    'bag_redkitchen_sqlite3',
+    'bag_tum_fr2desk_mini_rgb8_mcap',
+]
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build_model(ModelConfig.preset('mem3r-tiny')).eval()
+
+
+@pytest.mark.parametrize('name', SEQUENCES)
+def test_recorded_sequences_run_end_to_end(shared_dir, model, name):
+    path = shared_dir / 'data' / name
+    if not path.is_dir():
+        pytest.skip(f'there is no {name} among the recorded data')
+    tracker = Tracker(model, TrackerConfig(depth=DepthConfig(resolution='camera')))
+
+    tracked = [
+        tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
+        for frame in islice(open_sequence(path), 5)
+    ]
+
+    assert [t.status for t in tracked[1:]] == [Status.TRACKING] * 4
+    for t in tracked:
+        height, width = t.depth.shape
+        assert (t.intrinsics.width, t.intrinsics.height) == (width, height)
+        assert np.isfinite(t.depth).any()
+        assert np.isfinite(t.T_odom_camera).all()
+        assert np.linalg.eigvalsh(t.covariance).min() > -1e-12
+        assert len(t.points) == len(t.colours) > 1000
+
+
+def test_a_recorded_camera_keeps_its_own_calibration(shared_dir, model):
+    frame = next(iter(open_sequence(shared_dir / 'data' / 'indoor_tum_fr2desk_mini')))
+    assert frame.camera.is_distorted
+    tracker = Tracker(model, TrackerConfig(depth=DepthConfig(resolution='camera')))
+
+    tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
+
+    assert np.allclose(tracked.intrinsics.K, frame.camera.K)
+    assert not tracked.intrinsics.is_distorted
