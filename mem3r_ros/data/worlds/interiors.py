@@ -159,10 +159,10 @@ def build_room(site: Site) -> Scene:
     half, middle = _room_of(site, (0.5, 2.6), (2.2, 3.5))
     scene, clearance = _start(site, half, middle), site.clearance(rng.uniform(0.12, 0.4))
     counts = {
-        'wall': int(rng.integers(2, 7)),
-        'picture': int(rng.integers(3, 14)),
-        'table': int(rng.integers(1, 4)),
-        'thing': int(rng.integers(3, 12)),
+        'wall': int(rng.integers(3, 10)),
+        'picture': int(rng.integers(4, 20)),
+        'table': int(rng.integers(1, 5)),
+        'thing': int(rng.integers(4, 18)),
     }
     _furnish(site, scene, clearance, half, middle, counts)
     scene.shell(middle, half, _shell_skin(rng, site.paint))
@@ -182,8 +182,8 @@ def build_desk(site: Site) -> Scene:
         if group.place(scene, clearance, at, rng.normal(0, 0.3)):
             break
     counts = {
-        'wall': int(rng.integers(1, 5)),
-        'picture': int(rng.integers(1, 8)),
+        'wall': int(rng.integers(2, 7)),
+        'picture': int(rng.integers(2, 14)),
         'table': int(rng.integers(0, 3)),
         'thing': int(rng.integers(2, 10)),
     }
@@ -207,14 +207,14 @@ def build_hall(site: Site) -> Scene:
         pillar = Group()
         pillar.add(shape, (0, 0, half[2]), (radius, radius, half[2]), column)
         pillar.place(scene, clearance, ground + _anywhere(rng, half), 0.0)
-    for _ in range(int(rng.integers(4, 16))):
+    for _ in range(int(rng.integers(6, 26))):
         pile = furniture.crates(rng, paint, log_uniform(rng, 0.3, 1.2))
         pile.place(scene, clearance, ground + _anywhere(rng, half), rng.uniform(0, 6.3))
     counts = {
-        'wall': int(rng.integers(2, 8)),
-        'picture': int(rng.integers(4, 16)),
-        'table': int(rng.integers(0, 4)),
-        'thing': int(rng.integers(2, 8)),
+        'wall': int(rng.integers(3, 12)),
+        'picture': int(rng.integers(6, 28)),
+        'table': int(rng.integers(0, 6)),
+        'thing': int(rng.integers(3, 14)),
     }
     _furnish(site, scene, clearance, half, middle, counts)
     scene.shell(middle, half, _shell_skin(rng, paint))
