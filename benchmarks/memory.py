@@ -109,8 +109,9 @@ def oracle_run(num_frames: int) -> Curve:
         oracle.now = order[index % len(order)]
         oracle.asked.clear()
         oracle.updates.clear()
-        tracked = tracker.track(scene.frame(oracle.now, (index + 1) * FRAME_NS))
-        if index % 10 == 0 and tracked.points is not None:
+        frame = scene.frame(oracle.now, (index + 1) * FRAME_NS)
+        tracked = tracker.track(frame, None if index % 10 == 0 else {'depth'})
+        if tracked.points is not None:
             points = transform_points(tracked.T_odom_camera, tracked.points)
             voxels.add(points, tracked.colours, tracked.weights)
         if index % 1000 == 0:

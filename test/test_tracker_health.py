@@ -12,7 +12,7 @@ import pytest
 
 from mem3r_ros.geometry import invert
 from mem3r_ros.tracker import Status, Tracker, TrackerConfig
-from mem3r_ros.tracker.config import HealthConfig
+from mem3r_ros.tracker.config import HealthConfig, ScaleConfig
 
 
 def darkened(scene, indices):
@@ -258,6 +258,38 @@ def test_a_silent_camera_is_stale_input_and_starts_a_new_segment():
     assert np.trace(after.covariance) > 10 * np.trace(before.covariance)
     coasted = np.linalg.norm(after.T_odom_camera[:3, 3] - before.T_odom_camera[:3, 3])
     assert coasted == pytest.approx(0.5 * np.linalg.norm(before.twist[:3]), rel=0.1)
+
+
+def test_a_slow_camera_is_not_stale_for_its_slowness():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene)
+    tracker = Tracker(oracle)
+    tracked = []
+    for index in range(10):
+        oracle.now = index
+        tracked.append(tracker.track(scene.frame(index, (1 + index) * 2 * 10**9)))
+
+    assert tracked[-1].segment == 1  # the second frame alone could not know
+    assert all(t.status is Status.TRACKING for t in tracked[3:])
+
+
+def test_an_unconnected_segment_measures_its_scale_anew():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, unit=lambda start: 2.0 if start < 20 else 3.0)
+    config = TrackerConfig(scale=ScaleConfig(source='wheel'))
+    tracker, path = Tracker(oracle, config), 0.0
+    for index in range(40):
+        if index:
+            step = invert(scene.T_world_camera[index - 1]) @ scene.T_world_camera[index]
+            path += float(np.linalg.norm(step[:3, 3]))
+        oracle.now = index
+        gap_ns = 10**10 if index >= 20 else 0
+        tracked = tracker.track(
+            scene.frame(index, (index + 1) * FRAME_NS + gap_ns, wheel_path_m=path)
+        )
+
+    assert tracked.segment == 1
+    assert tracked.scale == pytest.approx(3.0, rel=0.1)
 
 
 def test_each_stage_tells_its_milliseconds():

@@ -15,6 +15,7 @@ from mem3r_ros.tracker.frame import CameraFrame
 # A new image size is believed after so many frames in a row.
 _NEW_SIZE_FRAMES = 10
 _NOTICE_INTERVAL_NS = 1_000_000_000
+_GAPS = 15  # that say how often frames come
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class IntakeMemory:
     last_stamp_ns: int | None = None  # of the last frame let in
     size: tuple[int, int] | None = None  # width, height
     num_other_size: int = 0  # frames in a row of another size
+    gaps_s: list[float] = field(default_factory=list)  # newest times between two frames
     shift: int = 0  # bits that 16-bit images are shifted right
     counts: dict[str, int] = field(default_factory=dict)
     last_notice_ns: int | None = None
@@ -38,6 +40,7 @@ class Accepted:
     camera: Intrinsics | None
     mask: np.ndarray | None  # [H, W] uint8, nonzero = ignore
     gap_s: float  # since the last frame; 0 for the first
+    usual_gap_s: float  # median of the frames before; 0 when there are none
     is_new_size: bool  # the stream goes on with another image size
     notice: str
 
@@ -79,12 +82,13 @@ class Intake:
                 frame.stamp_ns,
             )
             camera = None
-        gap_s = 0.0
+        gap_s, usual_gap_s = 0.0, float(np.median(memory.gaps_s)) if memory.gaps_s else 0.0
         if memory.last_stamp_ns is not None:
             gap_s = (frame.stamp_ns - memory.last_stamp_ns) * 1e-9
+            memory.gaps_s = [*memory.gaps_s[1 - _GAPS :], gap_s]
         memory.last_stamp_ns = frame.stamp_ns
         mask = None if mask is None else np.asarray(mask).astype(np.uint8, copy=False)
-        return Accepted(frame, image, camera, mask, gap_s, is_new_size, notice)
+        return Accepted(frame, image, camera, mask, gap_s, usual_gap_s, is_new_size, notice)
 
     def count(self, reason: str, text: str, stamp_ns: int) -> str:
         """Count something bad; return ``text`` if it may be told now, at most once a second."""

@@ -113,6 +113,9 @@ class Odometry:
     def coast(self, stamp_ns: int, coast_s: float) -> None:
         """Go on blindly: by the last velocity for ``coast_s``, then stay; doubt grows."""
         memory = self.memory
+        if memory.stamp_ns is None:
+            self.start(stamp_ns)
+            return
         before_s = memory.coasted_s
         after_s = before_s + (stamp_ns - memory.stamp_ns) * 1e-9
         moving_s = max(0.0, min(after_s, coast_s) - before_s)

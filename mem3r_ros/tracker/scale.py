@@ -103,6 +103,12 @@ class Scale:
         """Forget the running wheel chord: the camera did not see all of it."""
         self.memory.wheel_start_m = self.memory.wheel_last_m = None
 
+    def forget_unit(self) -> None:
+        """Start measuring anew from the present factor: the network's unit may have changed."""
+        self.break_path()
+        if self.memory.log_votes:
+            self.memory.log_votes = [float(np.median(self.memory.log_votes))]
+
     def _vote(self, factor: float) -> None:
         self.memory.log_votes.append(math.log(factor))
         del self.memory.log_votes[:-_WINDOW]

@@ -41,6 +41,8 @@ from mem3r_ros.tracker.uncertainty import increment_covariance
 
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
+# A camera that always takes its time is not stale for it: so many usual gaps are let pass.
+_STALE_GAPS = 4
 _DENSE_SCALES = ('camera_height', 'distance')
 
 
@@ -189,7 +191,8 @@ class Tracker:
             return ''
         if accepted.is_new_size:
             return 'new segment: the image size has changed'
-        if accepted.gap_s > self.config.health.max_gap_s:
+        limit_s = max(self.config.health.max_gap_s, _STALE_GAPS * accepted.usual_gap_s)
+        if accepted.gap_s > limit_s:
             return f'stale input ({accepted.gap_s:.1f} s without an image)'
         if self._stream.health.is_lost(accepted.frame.stamp_ns, self.config.health):
             return 'new segment after being lost'
@@ -199,8 +202,9 @@ class Tracker:
         """Begin a segment that shares no frame with the old one; it hangs on the last pose."""
         self._stream.odometry.coast(stamp_ns, self.config.health.coast_s)
         self._stream.odometry.start(stamp_ns)
-        self._stream.segments.begin(None)
-        self._stream.scale.break_path()
+        # Nothing tells how the new segment's unit compares with the old one's.
+        self._stream.segments.begin(None, (1.0, self.config.covariance.model_scale_spread))
+        self._stream.scale.forget_unit()
         self._stream.health.forget_usual()
         self._stream.recovery = Recovery()
         self._stream.state = self.model.initial_state(1)
@@ -331,10 +335,7 @@ class Tracker:
         )
         status, reason = self._stream.health.bad(stamp_ns, reason, self.config.health)
         self._stream.scale.break_path()
-        if self._stream.odometry.memory.stamp_ns is None:
-            self._stream.odometry.start(stamp_ns)
-        else:
-            self._stream.odometry.coast(stamp_ns, self.config.health.coast_s)
+        self._stream.odometry.coast(stamp_ns, self.config.health.coast_s)
         return self._tracked(work, None, status, reason, notice)
 
     def _tracked(
