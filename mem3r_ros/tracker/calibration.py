@@ -19,6 +19,7 @@ import sys
 import numpy as np
 from scipy.optimize import minimize
 
+from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.geometry import compose_covariance, invert, orthonormalise, so3_log
 from mem3r_ros.tracker.config import CovarianceConfig
@@ -26,6 +27,7 @@ from mem3r_ros.tracker.frame import CameraFrame, Status
 from mem3r_ros.tracker.tracker import Tracker
 from mem3r_ros.tracker.uncertainty import increment_covariance
 
+_FIRST_CLIP = 9_000_000  # of the rendered clips; none that a network was trained on
 _CHI2_95 = 12.592  # 95th percentile of chi squared with 6 degrees of freedom
 
 
@@ -202,12 +204,28 @@ def _floor_and_share(
     return float(np.clip(floor, 1e-6, 1.0)), float(np.clip(share, 0.0, 10.0))
 
 
+def rendered(index: int, num_frames: int = 60) -> tuple[list[CameraFrame], list[np.ndarray]]:
+    """Return the frames of a rendered clip and their true poses."""
+    from mem3r_ros.data.worlds import render_clip
+
+    clip = render_clip(index, num_frames, (160, 120))
+    camera = Intrinsics(*(float(value) for value in clip.intrinsics), 160, 120)
+    stamps = (clip.stamps_s.numpy() * 1e9).round().astype(np.int64) + 1
+    frames = [
+        CameraFrame(int(stamp), image, camera) for stamp, image in zip(stamps, clip.image.numpy())
+    ]
+    return frames, list(clip.T_world_camera.double().numpy())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Fit on sequences given on the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m mem3r_ros.tracker.calibration', description=__doc__.split('\n\n')[0]
     )
-    parser.add_argument('sequences', nargs='+', help='folders or bags with ground truth')
+    parser.add_argument('sequences', nargs='*', help='folders or bags with ground truth')
+    parser.add_argument(
+        '--worlds', type=int, default=0, metavar='N', help='use N rendered clips as well'
+    )
     parser.add_argument('--model', default='mem3r-tiny', help='preset or file of weights')
     parser.add_argument('--output', help='write the fitted settings there as YAML')
     args = parser.parse_args(arguments)
@@ -231,6 +249,11 @@ def _run(args: argparse.Namespace) -> None:
         frames = [CameraFrame(item.stamp_ns, item.image, item.camera) for item in items]
         truth = [item.T_world_camera for item in items]
         data.append(collect(tracker, frames, truth, str(path).rstrip('/').rpartition('/')[2]))
+    for index in range(args.worlds):
+        frames, truth = rendered(_FIRST_CLIP + index)
+        data.append(collect(tracker, frames, truth, f'rendered {index}'))
+    if not data:
+        raise UserError('nothing to fit to; name sequences with ground truth, or give --worlds')
     fitted = fit(data, tracker.config.covariance)
     print(report(data, {'before': tracker.config.covariance, 'fitted': fitted}))
     print(f'\n{fitted}')

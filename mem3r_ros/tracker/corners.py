@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -11,18 +13,18 @@ _MIN_STRENGTH = 0.1  # of the usual cell's best corner
 _BORDER = 4  # px at the edge of the image that are no corners
 
 
-def grid_corners(grey: np.ndarray, cells_across: int, ignore: np.ndarray | None) -> np.ndarray:
+def grid_corners(grey: np.ndarray, num_cells: int, ignore: np.ndarray | None) -> np.ndarray:
     """
     Return the best corner of each cell of a grid (Shi and Tomasi 1994).
 
     One per cell, so that something richly textured cannot gather all corners on itself.
 
     :param grey: [H, W] uint8.
-    :param cells_across: cells in the width of the image.
+    :param num_cells: about so many cells, and at most so many corners.
     :param ignore: pixels where no corner may be, [H, W] bool.
     :return: [N, 1, 2] float32, x and y.
     """
-    cell = max(8, grey.shape[1] // cells_across)
+    cell = max(8, math.ceil(math.sqrt(grey.size / num_cells)))
     rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
     if min(rows, columns) == 0:
         return np.empty((0, 1, 2), np.float32)

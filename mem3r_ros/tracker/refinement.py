@@ -24,7 +24,7 @@ from mem3r_ros.tracker.corners import grid_corners
 
 WIDTH = 640  # px at most
 _NUM_KEYFRAMES = 6
-_CELLS_ACROSS = 18
+_NUM_CELLS = 240
 _MIN_CORNERS = 25
 _MIN_SHARE = 0.4  # of the followed corners must fit; below, the window is given up
 _KEY_SHARE = 0.7  # of the corners still followed; below, a keyframe is taken
@@ -235,10 +235,10 @@ class Refinement:
             _drop_oldest(memory, camera)
         _keep(memory, np.isfinite(memory.pixels[:, -1, 0]))
         heirs = memory.pixels[:, -1]
-        corners = grid_corners(grey, _CELLS_ACROSS, None)[:, 0].astype(np.float64)
+        corners = grid_corners(grey, _NUM_CELLS, None)[:, 0].astype(np.float64)
         if len(heirs):
             near = np.linalg.norm(corners[:, None] - heirs[None], axis=2).min(axis=1)
-            corners = corners[near > 0.6 * grey.shape[1] / _CELLS_ACROSS]
+            corners = corners[near > 0.6 * np.sqrt(grey.size / _NUM_CELLS)]
         rays = _rays(camera, corners)
         depth, good = view.sample(rays)
         rays, log_depth = rays[good], np.log(depth[good])

@@ -19,7 +19,7 @@ from mem3r_ros.tracker.config import StillnessConfig
 from mem3r_ros.tracker.corners import grid_corners
 
 REFERENCE_WIDTH = 320  # px at which the threshold is stated
-_CELLS_ACROSS = 12
+_NUM_CELLS = 100
 _MIN_CORNERS = 12
 
 
@@ -62,7 +62,7 @@ class Stillness:
         if mask is not None:
             # A corner's window reaches a few pixels around it.
             ignore = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-            self.memory.corners = grid_corners(grey, _CELLS_ACROSS, ignore)
+            self.memory.corners = grid_corners(grey, _NUM_CELLS, ignore)
 
     def _motion(self, grey: np.ndarray) -> float:
         """Return the common motion of the corners in px; infinite where that cannot be said."""
@@ -70,7 +70,7 @@ class Stillness:
         if _difference(memory.grey, grey) > 0.5:
             return np.inf  # cheap: most moving frames end here
         if memory.corners is None:
-            memory.corners = grid_corners(memory.grey, _CELLS_ACROSS, None)
+            memory.corners = grid_corners(memory.grey, _NUM_CELLS, None)
         if len(memory.corners) < _MIN_CORNERS:
             return np.inf
         moved, found, _ = cv2.calcOpticalFlowPyrLK(
