@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = parser.parse_args(words[:1])
         module = _module(args.command)
         command = argparse.ArgumentParser(
-            prog=f'mem3r {args.command}', description=COMMANDS[args.command][1].capitalize() + '.'
+            prog=f'mem3r {args.command}', description=_sentence(COMMANDS[args.command][1])
         )
         module.add_arguments(command)
         return int(module.run(command.parse_args(words[1:])) or 0)
@@ -112,6 +112,10 @@ def _module(command: str) -> Any:
         raise ValueError(
             f'mem3r {command} needs the Python package {error.name!r}, which is not installed'
         ) from error
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + '.'
 
 
 def _one_line(error: BaseException) -> str:
