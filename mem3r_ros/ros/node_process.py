@@ -90,6 +90,11 @@ class NodeProcess:
         """Stop the process, whatever happened."""
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
     def activate(self, node: Node, executor: Executor) -> None:
         """
         Lead the node to its active state, as a lifecycle manager would.

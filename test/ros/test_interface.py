@@ -7,6 +7,8 @@ Remappings, parameter files and dashboards of users hold these names; whoever ch
 robots that nobody here can see.
 """
 
+import re
+
 from lifecycle_msgs.srv import GetState
 from node_harness import call
 import yaml
@@ -194,6 +196,18 @@ def test_other_parameter_files_hold_only_lines_that_differ(repository_dir):
         chosen = flat(yaml.safe_load(text)['/**']['ros__parameters'])
         assert chosen.keys() <= defaults.keys()
         assert not [key for key, value in chosen.items() if value == defaults[key]]
+
+
+def test_every_test_that_the_docs_name_exists(repository_dir):
+    text = (repository_dir / 'docs' / 'ros.md').read_text(encoding='utf-8')
+    demands = text.partition('## What users of such nodes ask for')[2]
+
+    file = ''
+    for name, test in re.findall(r'`(test_\w+\.py)?(?:::(test_\w+))?`', demands):
+        file = name or file
+        found = [*repository_dir.glob(f'test/{file}'), *repository_dir.glob(f'test/ros/{file}')]
+        assert found or not file, f'{file} is not there'
+        assert not test or f'def {test}(' in found[0].read_text(encoding='utf-8'), test
 
 
 def flat(tree, prefix=''):

@@ -81,6 +81,21 @@ def test_depth_is_a_float_image_with_the_camera_info_of_its_own_size(
     assert calibration.k[0] == pytest.approx(FOCAL_PX * image.width / WIDTH)
 
 
+def test_estimated_intrinsics_are_published_without_a_calibration(
+    start_node, camera, listener, spin_until, ready
+):
+    start_node()
+    info = listener.hear(CameraInfo, 'depth/camera_info')
+    statuses = ready()
+
+    send(camera, spin_until, statuses, 2)
+
+    assert spin_until(lambda: len(info) >= 2)
+    K = np.array(info[-1].k).reshape(3, 3)
+    assert 0.2 * info[-1].width < K[0, 0] < 10 * info[-1].width
+    assert K[0, 2] == pytest.approx((info[-1].width - 1) / 2, abs=1.0)
+
+
 def test_points_are_the_depth_image_seen_through_its_camera(
     start_node, camera, listener, spin_until, ready
 ):

@@ -1,0 +1,257 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Half an hour of everything at once: whether the node survives, stays small and never jumps.
+
+The shipped recording loops in real time under /clock. Meanwhile services are called and
+parameters changed at random, camera_info comes and goes, and the node's process is stopped and
+continued. Checked: no exception in its log, no growth of its memory, no step in odometry within
+a session (a loop of the recording begins a new one).
+
+    python benchmarks/soak.py --minutes 30
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass, field
+import os
+from pathlib import Path
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+import numpy as np
+
+from mem3r_ros.cli.demo import sample_bag
+from mem3r_ros.data.bag import Bag
+from mem3r_ros.ros.domain import claim_domain, enter_domain
+
+enter_domain(claim_domain())  # before rclpy starts
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from nav_msgs.msg import Odometry  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
+import rclpy  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
+from mem3r_ros.ros.conversions import stamp_message, stamp_ns  # noqa: E402
+from mem3r_ros.ros.node_process import NodeProcess  # noqa: E402
+from mem3r_ros.ros.player import CameraTopics, find_topics  # noqa: E402
+
+SERVICES = ('reset', 'pause', 'resume', 'save_state', 'load_state', 'save_trajectory', 'save_map')
+CHANGES = (
+    ('tracking.update_rule', ('cut3r', 'ttt3r', 'ttsa3r', 'memix', 'filt3r')),
+    ('tracking.cloud.stride', (1, 2, 4)),
+    ('tracking.cloud.edge_ratio', (0.0, 0.1)),
+    ('tracking.depth.min_confidence', (1.0, 1.5)),
+    ('tracking.reset_interval', (0, 40)),
+    ('depth.invalid_value', ('rep117', 'zero')),
+    ('publish_points', (True, False)),
+    ('publish_depth', (True, False)),
+    ('map.accumulate', ('always', 'subscribed', 'never')),
+    ('path.rate', (0.5, 5.0)),
+    ('tracking.health.max_speed', (-1.0,)),  # refused, with a reason
+)
+# The recording moves slower than this; odometry that does more has jumped.
+MAX_SPEED = 3.0  # m/s
+MAX_STEP_M = 0.3
+MAX_GROWTH_MIB = 60.0
+MIB = 2**20
+
+
+@dataclass
+class Observed:
+    """What the checks at the end look at."""
+
+    num_odom: int = 0
+    num_messages: Counter = field(default_factory=Counter)
+    jumps: list[str] = field(default_factory=list)
+    sessions: set[int] = field(default_factory=set)
+    memory: list[tuple[float, float]] = field(default_factory=list)  # minutes, MiB
+    actions: Counter = field(default_factory=Counter)
+    last: tuple[int, int, np.ndarray] | None = None  # session, stamp, position
+    session: int = 0
+
+
+class Soak:
+    """The camera, the vandal and the observer, all in one process beside the node's."""
+
+    def __init__(self, node: Node, process: NodeProcess, topics: CameraTopics) -> None:
+        self.node = node
+        self.process = process
+        self.topics = topics
+        self.seen = Observed()
+        self.random = random.Random(0)
+        self.sends_info = True
+        self.is_over = threading.Event()
+        latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        create = node.create_subscription
+        create(Odometry, 'odom', self._on_odom, 10)
+        create(DiagnosticArray, 'status', self._on_status, latched)
+        for kind, topic in (
+            (Image, 'depth/image'),
+            (PointCloud2, 'points'),
+            (PointCloud2, 'map/points'),
+        ):
+            create(kind, topic, lambda _, t=topic: self.seen.num_messages.update([t]), 10)
+        self._image = node.create_publisher(CompressedImage, topics.image, 10)
+        self._info = node.create_publisher(CameraInfo, topics.info, 10)
+        self._clock = node.create_publisher(Clock, '/clock', 10)
+        self._services = {n: node.create_client(Trigger, f'mem3r/{n}') for n in SERVICES}
+        self._set = node.create_client(SetParameters, 'mem3r/set_parameters')
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        values = {pair.key: pair.value for pair in message.status[0].values}
+        self.seen.session = int(values['session'])
+        self.seen.sessions.add(self.seen.session)
+
+    def _on_odom(self, message: Odometry) -> None:
+        """Compare each position with the one before, within a session of increasing stamps."""
+        p = message.pose.pose.position
+        stamp, position = stamp_ns(message.header.stamp), np.array([p.x, p.y, p.z])
+        self.seen.num_odom += 1
+        if not np.isfinite(position).all():
+            self.seen.jumps.append(f'not finite at {stamp}')
+        if self.seen.last is not None and stamp > self.seen.last[1]:
+            step_m = float(np.linalg.norm(position - self.seen.last[2]))
+            elapsed_s = (stamp - self.seen.last[1]) * 1e-9
+            if step_m > MAX_STEP_M + MAX_SPEED * elapsed_s:
+                self.seen.jumps.append(f'{step_m:.2f} m in {elapsed_s:.2f} s at {stamp}')
+        self.seen.last = self.seen.session, stamp, position
+
+    def play(self, path: Path) -> None:
+        """Loop the recording in real time until the end."""
+        while not self.is_over.is_set():
+            with Bag(path) as bag:
+                first_ns, started_s = None, time.monotonic()
+                for message in bag.messages(self.topics.image, self.topics.info):
+                    first_ns = message.stamp_ns if first_ns is None else first_ns
+                    due_s = started_s + (message.stamp_ns - first_ns) * 1e-9
+                    if self.is_over.wait(max(0.0, due_s - time.monotonic())):
+                        return
+                    self._clock.publish(Clock(clock=stamp_message(message.stamp_ns)))
+                    if message.topic == self.topics.image:
+                        self._image.publish(message.data)
+                    elif self.sends_info:
+                        self._info.publish(message.data)
+
+    def disturb(self) -> None:
+        """Do one random thing."""
+        choice = self.random.random()
+        if choice < 0.45:
+            name = self.random.choice(SERVICES)
+            self._services[name].call_async(Trigger.Request())
+            self.seen.actions[name] += 1
+            if name == 'pause':
+                time.sleep(0.5)
+                self._services['resume'].call_async(Trigger.Request())
+        elif choice < 0.8:
+            name, values = self.random.choice(CHANGES)
+            parameter = Parameter(name, value=self.random.choice(values))
+            request = SetParameters.Request(parameters=[parameter.to_parameter_msg()])
+            self._set.call_async(request)
+            self.seen.actions['parameter'] += 1
+        elif choice < 0.9:
+            self.sends_info = not self.sends_info
+            self.seen.actions['camera_info'] += 1
+        else:
+            pid = self.process.pid
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.2, 3.0))
+            os.kill(pid, signal.SIGCONT)
+            self.seen.actions['stop and continue'] += 1
+
+    def measure(self, minutes: float) -> None:
+        """Note the resident memory of the node."""
+        pages = int(Path(f'/proc/{self.process.pid}/statm').read_text().split()[1])
+        self.seen.memory.append((minutes, pages * os.sysconf('SC_PAGE_SIZE') / MIB))
+
+
+def verdict(seen: Observed, log: str) -> list[str]:
+    """Return what is wrong; nothing is the hoped-for answer."""
+    wrong = [f'odometry jumped: {jump}' for jump in seen.jumps[:5]]
+    wrong += [
+        f'log: {line}' for line in log.splitlines() if 'Traceback' in line or 'Error' in line
+    ]
+    # The first quarter fills caches, the map and the path to their bounds.
+    settled = seen.memory[len(seen.memory) // 4 :]
+    if len(settled) >= 4:
+        half = len(settled) // 2
+        before = float(np.median([mib for _, mib in settled[:half]]))
+        after = float(np.median([mib for _, mib in settled[half:]]))
+        if after - before > MAX_GROWTH_MIB:
+            wrong.append(f'memory grew from {before:.0f} to {after:.0f} MiB')
+    if not seen.num_odom:
+        wrong.append('no odometry came')
+    return wrong
+
+
+def main() -> int:
+    """Run, print what was seen, and return 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(description='Run the node under stress and watch it.')
+    parser.add_argument('--minutes', type=float, default=30.0)
+    parser.add_argument('--model', default='mem3r-tiny')
+    parser.add_argument('--pause', type=float, default=1.5, help='s between disturbances')
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix='mem3r_soak_'))
+    path = sample_bag()
+    topics = find_topics(path, None, 'base_link')
+    parameters = {
+        'model': args.model,
+        'autostart': False,
+        'use_sim_time': True,
+        'image_transport': 'compressed',
+        'mount': 'standalone',
+        'output_directory': str(folder),
+        'num_threads': 1,
+    }
+    rclpy.init(args=[])
+    node = Node('soak', use_global_arguments=False)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    remappings = {'image/compressed': topics.image, 'camera_info': topics.info}
+    with NodeProcess(parameters, remappings, folder / 'node.log') as process:
+        process.activate(node, executor)
+        soak = Soak(node, process, topics)
+        threading.Thread(target=soak.play, args=(path,), daemon=True).start()
+        threading.Thread(target=executor.spin, daemon=True).start()
+        started_s = time.monotonic()
+        while (minutes := (time.monotonic() - started_s) / 60.0) < args.minutes:
+            time.sleep(args.pause)
+            soak.disturb()
+            process.check()
+            soak.measure(minutes)
+        soak.is_over.set()
+        time.sleep(1.0)
+        code = process.stop()
+    executor.shutdown()
+    wrong = verdict(soak.seen, (folder / 'node.log').read_text())
+    if code != 0:
+        wrong.append(f'the node ended with code {code}')
+    memory = [mib for _, mib in soak.seen.memory]
+    print(f'{args.minutes:g} min, {soak.seen.num_odom} poses, {len(soak.seen.sessions)} sessions')
+    print(f'messages: {dict(soak.seen.num_messages)}')
+    print(f'disturbances: {dict(soak.seen.actions)}')
+    print(
+        f'memory: first {memory[0]:.0f}, median {np.median(memory):.0f}, last {memory[-1]:.0f} MiB'
+    )
+    print(f'log: {folder / "node.log"}')
+    for line in wrong:
+        print(f'wrong: {line}')
+    print('FAILED' if wrong else 'passed')
+    return int(bool(wrong))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
