@@ -68,8 +68,12 @@ def load_model(
         with torch.device('meta'):
             model = Mem3R(config or configuration_of(stored))
         tensors = _matched_tensors(model, stored)
+        # One view of the file would keep all of it mapped: what is converted is copied whole.
+        copy = dtype != torch.float32
         chosen = {
-            name: tensor.to(device, torch.float32 if _is_exact(model.config, name) else dtype)
+            name: tensor.to(
+                device, torch.float32 if _is_exact(model.config, name) else dtype, copy=copy
+            )
             for name, tensor in tensors.items()
         }
         model.load_state_dict(chosen, assign=True)

@@ -30,10 +30,11 @@ def rotate(tokens: Tensor, positions: Positions | None) -> Tensor:
     """
     if positions is None:
         return tokens
-    cosine, sine = positions.table(tokens.shape[-1])
-    first, second = tokens.float().unflatten(-1, (2, 2, -1)).split(1, dim=-2)
-    turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-2)
-    return turned.flatten(-3).to(tokens.dtype)
+    own, partner = positions.table(tokens.shape[-1])
+    exact = tokens.float()
+    swapped = exact.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    # Not addcmul: a fused product rounds differently from the reference, see Positions.
+    return (exact * own).add_(swapped.mul_(partner)).to(tokens.dtype)
 
 
 def _split_heads(tokens: Tensor, num_heads: int) -> Tensor:

@@ -31,7 +31,12 @@ class Positions:
         self._tables: dict[int, tuple[Tensor, Tensor]] = {}
 
     def table(self, head_dim: int) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine [N, 2, 1, D/4]; they are made once per head width."""
+        """
+        Return the factors of each number and of its partner, [N, D] twice.
+
+        The partner's factors are minus the sine for the first of a pair and the sine for the
+        second. They are made once per head width.
+        """
         if head_dim not in self._tables:
             # Kept tables must not be inference tensors: training may use them next.
             with torch.inference_mode(False):
@@ -39,10 +44,14 @@ class Positions:
         return self._tables[head_dim]
 
     def _make_table(self, quarter: int) -> tuple[Tensor, Tensor]:
-        exponent = torch.arange(quarter, device=self.rows_columns.device) / quarter
-        frequency = self._base ** -exponent.double()
-        angle = self.rows_columns.double()[:, :, None, None] * frequency
-        return angle.cos().float(), angle.sin().float()
+        # All in float32 on the CPU, as the reference computes it: a last bit here can turn a
+        # float16 rounding in the encoder, which moves features by 1e-4.
+        frequency = 1 / self._base ** (torch.arange(quarter, dtype=torch.float32) / quarter)
+        angle = self.rows_columns.float().cpu()[:, :, None, None] * frequency  # [N, 2, 1, D/4]
+        cosine, sine = angle.cos(), angle.sin()
+        own, partner = torch.cat((cosine, cosine), dim=2), torch.cat((-sine, sine), dim=2)
+        device = self.rows_columns.device
+        return own.flatten(1).to(device), partner.flatten(1).to(device)
 
 
 class PositionTables:
