@@ -129,6 +129,7 @@ class OracleNetwork:
         poison: Iterable[int] = (),
         wild: Iterable[int] = (),
         telemetry: Callable[[int], dict[str, float]] = lambda index: {},
+        shrink: int = 1,
     ) -> None:
         """
         Make an oracle.
@@ -140,11 +141,13 @@ class OracleNetwork:
         :param confidence: network confidence of a frame.
         :param poison: frames that spoil the memory, if it is changed by them.
         :param wild: frames whose pose is 1000 m off.
+        :param shrink: how many times smaller than the scene's images the network's are.
         :param telemetry: what the network says about its memories in a frame.
         """
         self.scene = scene
-        height, width = scene.depth.shape[1:]
+        height, width = (side // shrink for side in scene.depth.shape[1:])
         self.config = OracleConfig(img_size=(width, height))
+        self._shrink, self._camera = shrink, scene.camera.resized(width, height)
         self.now = 0
         self.num_steps = 0
         self.asked: list[frozenset] = []
@@ -182,11 +185,11 @@ class OracleNetwork:
         wanted = frozenset(outputs)
         made = {'T_world_camera': torch.from_numpy(np.stack(poses))}
         if 'points_camera' in wanted:
-            rays = self.scene.camera.rays()
+            rays = self._camera.rays()
             points = np.stack([rays * depth[..., None] for depth in depths])
             made['points_camera'] = torch.from_numpy(points.astype(np.float32))
         if 'confidence_camera' in wanted:
-            shape = self.scene.depth.shape[1:]
+            shape = depths[0].shape
             made['confidence_camera'] = torch.stack([torch.full(shape, c) for c in confidences])
         if 'telemetry' in wanted:
             told = {'state_change': 0.1, **self._telemetry(self.now)}
@@ -210,7 +213,8 @@ class OracleNetwork:
         if self._pose_noise:
             T_first_now = T_first_now @ se3_exp(random.normal(0, self._pose_noise, 6))
         T_world_now = self._origin(start) @ matrix(T_first_now[:3, :3], T_first_now[:3, 3] / unit)
-        depth = scene.depth[now] / unit
+        half = self._shrink // 2
+        depth = scene.depth[now, half :: self._shrink, half :: self._shrink] / unit
         if self._depth_noise:
             depth = depth * np.exp(random.normal(0, self._depth_noise, depth.shape))
         confidence = self._confidence(now)

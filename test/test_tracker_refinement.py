@@ -16,8 +16,8 @@ from mem3r_ros.tracker.bundle import Bundle, _System, adjust
 from mem3r_ros.tracker.config import RefinementConfig, StillnessConfig
 
 STILL = StillnessConfig(enabled=False)
-OFF = TrackerConfig(stillness=STILL)
-ON = replace(OFF, refinement=RefinementConfig(enabled=True))
+ON = TrackerConfig(stillness=STILL)
+OFF = replace(ON, refinement=RefinementConfig(enabled=False))
 # A rendered clip of a hand-held camera in a room, about 1 degree and 2 cm a frame.
 SCENE = (6, 24, (320, 240))
 
@@ -36,7 +36,7 @@ def errors(tracked, scene):
 @pytest.mark.parametrize('depth_noise', [0.0, 0.03])
 def test_refinement_halves_the_errors_of_a_noisy_network(depth_noise):
     scene = rendered_scene(*SCENE)
-    oracle = OracleNetwork(scene, pose_noise=0.02, depth_noise=depth_noise)
+    oracle = OracleNetwork(scene, shrink=2, pose_noise=0.02, depth_noise=depth_noise)
 
     rough = errors(run(Tracker(oracle, OFF), oracle, range(24)), scene)
     fine = errors(run(Tracker(oracle, ON), oracle, range(24)), scene)
@@ -47,7 +47,7 @@ def test_refinement_halves_the_errors_of_a_noisy_network(depth_noise):
 
 def test_refinement_does_not_spoil_a_perfect_network():
     scene = rendered_scene(*SCENE)
-    oracle = OracleNetwork(scene)
+    oracle = OracleNetwork(scene, shrink=2)
 
     translation, rotation = errors(run(Tracker(oracle, ON), oracle, range(24)), scene)
 
@@ -55,30 +55,47 @@ def test_refinement_does_not_spoil_a_perfect_network():
     assert rotation < 0.002
 
 
+def test_refinement_is_left_out_where_the_network_sees_all_there_is():
+    scene = rendered_scene(*SCENE)
+    oracle = OracleNetwork(scene, pose_noise=0.02)
+
+    tracked = run(Tracker(oracle, ON), oracle, range(4))
+
+    assert 'refinement' not in tracked[-1].health.stage_ms
+
+
+def test_depth_is_computed_for_keyframes_only():
+    scene = rendered_scene(*SCENE)
+    oracle = OracleNetwork(scene, shrink=2)
+
+    run(Tracker(oracle, ON), oracle, range(24), ())
+
+    num_dense = sum('points_camera' in asked for asked in oracle.asked)
+    assert 0 < num_dense < 20
+
+
 def test_without_corners_the_network_s_pose_is_kept():
     scene = rendered_scene(*SCENE)
     images = np.full_like(scene.images, 120)
     images[:, ::40] = 200
-    oracle = OracleNetwork(replace(scene, images=images))
+    oracle = OracleNetwork(replace(scene, images=images), shrink=2)
 
     tracked = run(Tracker(oracle, ON), oracle, range(10))
 
     assert errors(tracked, scene)[0] < 1e-9
 
 
-def test_refinement_narrows_the_covariance_and_survives_a_snapshot():
+def test_the_window_survives_a_snapshot():
     scene = rendered_scene(*SCENE)
-    oracle = OracleNetwork(scene, pose_noise=0.01)
+    oracle = OracleNetwork(scene, shrink=2, pose_noise=0.01)
     tracker = Tracker(oracle, ON)
-    plain = run(Tracker(oracle, OFF), oracle, range(10))[-1]
-    fine = run(tracker, oracle, range(10))[-1]
+    run(tracker, oracle, range(10))
     snapshot = tracker.snapshot()
     expected = run(tracker, oracle, range(10, 14))[-1]
 
     restored = Tracker(oracle, ON)
     restored.restore(snapshot)
 
-    assert np.trace(fine.covariance) < np.trace(plain.covariance)
     again = run(restored, oracle, range(10, 14))[-1]
     assert (again.T_odom_camera == expected.T_odom_camera).all()
 
@@ -131,7 +148,6 @@ def test_adjustment_finds_poses_and_depths_together():
     assert np.linalg.norm(wrong[:3, 3]) < 0.02
     before, after = (np.abs(d - np.log(depth)) for d in (bundle.prior_depth, adjusted.log_depth))
     assert np.median(after[12:]) < 0.4 * np.median(before[12:])
-    assert (adjusted.log_sigma < 0.2 + 1e-9).all()
     assert np.median(adjusted.error_px[is_wrong]) > 10
 
 
@@ -175,7 +191,7 @@ def test_normal_equations_have_the_derivatives_of_the_error():
 
 def test_the_window_does_not_grow():
     scene = rendered_scene(*SCENE)
-    oracle = OracleNetwork(scene, pose_noise=0.005)
+    oracle = OracleNetwork(scene, shrink=2, pose_noise=0.005)
     tracker = Tracker(oracle, ON)
     for _ in range(2):
         for index in [*range(24), *range(22, 0, -1)]:

@@ -47,9 +47,7 @@ class Adjusted:
 
     T_window_camera: np.ndarray  # [M, 4, 4]
     log_depth: np.ndarray  # [N]
-    log_sigma: np.ndarray  # [N]
     error_px: np.ndarray  # [O] what is left
-    covariance: np.ndarray  # [6, 6] of the last pose against the one before, in window's axes
 
 
 def adjust(bundle: Bundle, camera: Intrinsics, pixel_noise: float) -> Adjusted:
@@ -70,12 +68,7 @@ def adjust(bundle: Bundle, camera: Intrinsics, pixel_noise: float) -> Adjusted:
             T = poses[index]
             poses[index] = matrix(so3_exp(move[3:]) @ T[:3, :3], T[:3, 3] + move[:3])
     system = _System(bundle, camera, pixel_noise, poses, log_depth)
-    covariance, variance = system.covariance()
-    last = covariance[-6:, -6:]
-    if len(poses) > 2:
-        cross, before = covariance[-12:-6, -6:], covariance[-12:-6, -12:-6]
-        last = last - cross - cross.T + before
-    return Adjusted(poses, log_depth, np.sqrt(variance), system.error_px, last)
+    return Adjusted(poses, log_depth, system.error_px)
 
 
 class _System:
@@ -197,10 +190,3 @@ class _System:
         gradient = self._gradient - self._shrunk.T @ self._depth_gradient
         step = np.linalg.solve(normal, -gradient)
         return step, -(self._depth_gradient + self._coupling @ step) / self._depth_normal
-
-    def covariance(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the covariance of the free poses and the marginal variance of the log depths."""
-        covariance = np.linalg.inv(self._normal - self._coupling.T @ self._shrunk)
-        variance = 1.0 / self._depth_normal
-        variance += np.einsum('ni,ij,nj->n', self._shrunk, covariance, self._shrunk)
-        return covariance, variance

@@ -113,15 +113,28 @@ class RefinementConfig:
     """Poses improved by corners followed at camera resolution."""
 
     enabled: bool = setting(
-        False,
-        'fit each pose to corners of a keyframe and their predicted depth, and fuse both',
+        True,
+        'fit poses to corners followed over a few keyframes, where the camera sees finer than '
+        'the network',
         dynamic=True,
     )
     pixel_noise: float = setting(
         1.0, 'standard deviation of a followed corner', low=0.01, high=100.0, unit='px'
     )
     depth_sigma: float = setting(
-        0.3, 'standard deviation of a predicted log depth', low=0.01, high=10.0
+        0.5, 'standard deviation of a predicted log depth', low=0.01, high=10.0
+    )
+    position_share: float = setting(
+        0.05,
+        "standard deviation of the network's translation as a part of its length",
+        low=0.001,
+        high=10.0,
+    )
+    rotation_share: float = setting(
+        0.2,
+        "standard deviation of the network's rotation as a part of its angle",
+        low=0.001,
+        high=10.0,
     )
     scale_follow: float = setting(
         0.2,

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.geometry import invert, orthonormalise
+from mem3r_ros.geometry import invert, orthonormalise, rotation_angle
 from mem3r_ros.tracker.bundle import Adjusted, Bundle, adjust
 from mem3r_ros.tracker.config import RefinementConfig
 from mem3r_ros.tracker.corners import grid_corners
@@ -31,14 +31,8 @@ _KEY_SHARE = 0.7  # of the corners still followed; below, a keyframe is taken
 _KEY_PARALLAX = 0.04  # of the image width; beyond, a keyframe is taken
 _BACKWARD_PX = 1.0
 _OUTLIER = 3.0  # standard deviations of a pixel
-
-
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """A measured motion with its covariance, whose errors are seen in ``last``."""
-
-    T_last_camera: np.ndarray  # [4, 4], m
-    covariance: np.ndarray  # [6, 6]
+_POSITION_FLOOR_M = 0.007
+_ROTATION_FLOOR_RAD = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +64,11 @@ class DepthView:
 class RefinementMemory:
     """The window: M frames (keyframes, and at the end perhaps the newest frame), N corners."""
 
-    grey: np.ndarray | None = None  # [H, W] uint8, of the newest keyframe; None: no window
+    grey: np.ndarray | None = None  # [H, W] uint8, the last image; None: no window
     is_key: bool = True  # whether the last frame of the window is a keyframe
     poses: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))
     motions: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))  # network's priors
-    covariances: np.ndarray = field(default_factory=lambda: np.empty((0, 6, 6)))
+    variances: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))  # of the motions
     anchor: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rays: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
     log_depth: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -94,72 +88,80 @@ class Refinement:
         self,
         image: np.ndarray,
         camera: Intrinsics,
-        motion: Motion | None,
+        T_last_camera: np.ndarray | None,
         view: DepthView | None,
         config: RefinementConfig,
-    ) -> Motion | None:
+    ) -> np.ndarray | None:
         """
         Fuse the network's motion with what the corners say.
 
         :param image: the camera's image, [H, W, 3] uint8, rectified.
         :param camera: its camera.
-        :param motion: the network's; None in a first frame.
+        :param T_last_camera: the motion by the network, m; None in a first frame.
         :param view: predicted depth; None if it was not computed.
         :return: the fused motion, or the network's own where corners are too few.
         """
         grey, camera = _working_image(image, camera)
         memory = self.memory
-        if motion is None or (memory.grey is not None and memory.grey.shape != grey.shape):
+        if T_last_camera is None or (memory.grey is not None and memory.grey.shape != grey.shape):
             memory.grey = None
         if memory.grey is not None:
-            motion = self._refined(grey, camera, motion, config)
-        if view is not None and (self.memory.grey is None or self._wants_keyframe(grey.shape[1])):
+            T_last_camera = self._refined(grey, camera, T_last_camera, config)
+        if view is not None and self.wants_keyframe():
             self._take_keyframe(grey, camera, view, config)
-        return motion
+        return T_last_camera
 
     def _refined(
-        self, grey: np.ndarray, camera: Intrinsics, motion: Motion, config: RefinementConfig
-    ) -> Motion:
+        self,
+        grey: np.ndarray,
+        camera: Intrinsics,
+        T_last_camera: np.ndarray,
+        config: RefinementConfig,
+    ) -> np.ndarray:
         memory = self.memory
-        T_window_last = memory.poses[-1]
-        self._append(motion)
-        pixels, kept = self._follow(grey, camera)
+        T_window_last, start = memory.poses[-1], memory.pixels[:, -1]
+        self._append(T_last_camera, config)
+        pixels, kept = self._follow(grey, camera, start)
+        memory.grey = grey
         memory.pixels[:, -1] = np.where(kept[:, None], pixels, np.nan)
         adjusted = self._adjusted(camera, config) if kept.sum() >= _MIN_CORNERS else None
         if adjusted is None:
             memory.grey = None
-            return motion
+            return T_last_camera
         memory.poses = np.stack([orthonormalise(T) for T in adjusted.T_window_camera])
         memory.log_depth = adjusted.log_depth
-        turn = np.kron(np.eye(2), T_window_last[:3, :3].T)
-        return Motion(
-            orthonormalise(invert(T_window_last) @ memory.poses[-1]),
-            turn @ adjusted.covariance @ turn.T,
-        )
+        return orthonormalise(invert(T_window_last) @ memory.poses[-1])
 
-    def _append(self, motion: Motion) -> None:
+    def _append(self, T_last_camera: np.ndarray, config: RefinementConfig) -> None:
         """Put the new frame at the end; in the place of the last one if that is no keyframe."""
         memory = self.memory
-        T_window_camera = memory.poses[-1] @ motion.T_last_camera
-        T_motion, covariance = motion.T_last_camera, motion.covariance
+        T_window_camera = memory.poses[-1] @ T_last_camera
+        variance = _motion_variance(T_last_camera, config)
         if not memory.is_key:
-            T_motion = memory.motions[-1] @ T_motion
-            turn = np.kron(np.eye(2), memory.motions[-1][:3, :3])
-            covariance = memory.covariances[-1] + turn @ covariance @ turn.T
-            for name in ('poses', 'motions', 'covariances'):
+            T_last_camera = memory.motions[-1] @ T_last_camera
+            variance = memory.variances[-1] + variance
+            for name in ('poses', 'motions', 'variances'):
                 setattr(memory, name, getattr(memory, name)[:-1])
             memory.pixels = memory.pixels[:, :-1]
         memory.poses = np.concatenate([memory.poses, T_window_camera[None]])
-        memory.motions = np.concatenate([memory.motions, T_motion[None]])
-        memory.covariances = np.concatenate([memory.covariances, covariance[None]])
+        memory.motions = np.concatenate([memory.motions, T_last_camera[None]])
+        memory.variances = np.concatenate([memory.variances, variance[None]])
         unseen = np.full((len(memory.rays), 1, 2), np.nan)
         memory.pixels = np.concatenate([memory.pixels, unseen], axis=1)
         memory.is_key = False
 
-    def _follow(self, image: np.ndarray, camera: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
-        """Find the corners of the newest keyframe in the image, there and back."""
+    def _follow(
+        self, image: np.ndarray, camera: Intrinsics, start: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Find the corners of the last image in the new one, there and back.
+
+        From image to image and not from the keyframe: near things change their looks quickly.
+
+        :param start: where the last image saw them, [N, 2]; NaN where it did not.
+        :return: where they are, [N, 2], and which can be trusted, [N].
+        """
         memory = self.memory
-        start = memory.pixels[:, -2]  # where the newest keyframe saw them
         T_camera_anchor = invert(memory.poses[-1]) @ memory.poses[memory.anchor]
         points = memory.rays * np.exp(memory.log_depth)[:, None]
         points = np.einsum('nij,nj->ni', T_camera_anchor[:, :3, :3], points)
@@ -203,7 +205,7 @@ class Refinement:
             memory.prior_depth,
             memory.prior_sigma,
             memory.motions,
-            np.linalg.inv(memory.covariances),
+            np.stack([np.diag(1.0 / variance) for variance in memory.variances]),
         )
         try:
             adjusted = adjust(bundle, camera, config.pixel_noise)
@@ -215,13 +217,19 @@ class Refinement:
         fits = (is_new & ~wrong).sum() >= max(_MIN_CORNERS, _MIN_SHARE * is_new.sum())
         return adjusted if fits and np.isfinite(adjusted.T_window_camera).all() else None
 
-    def _wants_keyframe(self, width: int) -> bool:
+    def wants_keyframe(self) -> bool:
+        """Say whether a keyframe is due: no window, much parallax, or few corners left."""
         memory = self.memory
+        if memory.grey is None or len(memory.poses) < 2:
+            return memory.grey is None
         now, before = memory.pixels[:, -1], memory.pixels[:, -2]
         both = np.isfinite(now[:, 0]) & np.isfinite(before[:, 0])
         had = np.isfinite(before[:, 0]).sum()
         shift = np.linalg.norm(now[both] - before[both], axis=1)
-        return both.sum() < _KEY_SHARE * had or np.median(shift) > _KEY_PARALLAX * width
+        return (
+            both.sum() < _KEY_SHARE * had
+            or np.median(shift) > _KEY_PARALLAX * memory.grey.shape[1]
+        )
 
     def _take_keyframe(
         self, grey: np.ndarray, camera: Intrinsics, view: DepthView, config: RefinementConfig
@@ -259,11 +267,20 @@ class Refinement:
         return (1.0 - config.scale_follow) * ratio
 
 
+def _motion_variance(T_last_camera: np.ndarray, config: RefinementConfig) -> np.ndarray:
+    """Return how far the network's motion is trusted, [6]."""
+    step = float(np.linalg.norm(T_last_camera[:3, 3]))
+    turn = float(rotation_angle(T_last_camera[:3, :3]))
+    position = _POSITION_FLOOR_M**2 + (config.position_share * step) ** 2
+    rotation = _ROTATION_FLOOR_RAD**2 + (config.rotation_share * turn) ** 2
+    return np.array([position] * 3 + [rotation] * 3)
+
+
 def _empty_window() -> RefinementMemory:
     return RefinementMemory(
         poses=np.eye(4)[None],
         motions=np.eye(4)[None],
-        covariances=np.eye(6)[None],
+        variances=np.ones((1, 6)),
         pixels=np.empty((0, 1, 2)),
     )
 
@@ -314,7 +331,7 @@ def _drop_oldest(memory: RefinementMemory, camera: Intrinsics) -> None:
     _keep(memory, ~is_orphan | heirs)
     memory.anchor = memory.anchor - 1
     memory.pixels = memory.pixels[:, 1:]
-    for name in ('poses', 'motions', 'covariances'):
+    for name in ('poses', 'motions', 'variances'):
         setattr(memory, name, getattr(memory, name)[1:])
 
 

@@ -26,12 +26,12 @@ from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.frame import CameraFrame, Status, TrackedFrame
 from mem3r_ros.tracker.look import Look, Work, look_at, wanted_outputs
 from mem3r_ros.tracker.memory import Snapshot, read_snapshot, write_snapshot
-from mem3r_ros.tracker.prepare import Preparation
+from mem3r_ros.tracker.prepare import Preparation, Prepared
 from mem3r_ros.tracker.preprocess import network_tensor
 from mem3r_ros.tracker.products import View
 from mem3r_ros.tracker.quality import ImageQuality
 from mem3r_ros.tracker.recovery import Recovery
-from mem3r_ros.tracker.refinement import DepthView, Motion
+from mem3r_ros.tracker.refinement import DepthView
 from mem3r_ros.tracker.report import tracked_frame
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.segments import depth_ratio
@@ -43,6 +43,8 @@ _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
 # A camera that always takes its time is not stale for it: so many usual gaps are let pass.
 _STALE_GAPS = 4
+# Corners are followed where the camera's image is so many times as wide as the network's.
+_FINER = 1.5
 _DENSE_SCALES = ('camera_height', 'distance')
 
 
@@ -134,7 +136,7 @@ class Tracker:
             reason,
             clock,
             input=None,
-            fields=self._fields(wanted, update),
+            fields=self._fields(wanted, update, prepared),
         )
         if flaw.is_blind:
             return work
@@ -163,12 +165,12 @@ class Tracker:
 
     # Before the network.
 
-    def _fields(self, wanted: frozenset[str], update: bool) -> frozenset[str]:
+    def _fields(self, wanted: frozenset[str], update: bool, prepared: Prepared) -> frozenset[str]:
         config = self.config
         is_dense = (
             bool(wanted)
             or config.scale.source in _DENSE_SCALES
-            or config.refinement.enabled
+            or (self._is_refined(prepared) and self._stream.refinement.wants_keyframe())
             or (update and self._stream.segments.is_reset_due(config.reset_interval))
             or self._stream.health.memory.doubtful_since_ns is not None
         )
@@ -246,29 +248,27 @@ class Tracker:
         if work.is_still:
             self._stream.odometry.hold(stamp_ns)
             return
-        motion = self._refined(work, look, self._motion(work, look))
-        if motion is not None:
-            spread = self._stream.scale_spread(self.config)
-            self._stream.odometry.advance(
-                motion.T_last_camera, motion.covariance, spread, stamp_ns
+        increment = self._refined(work, look)
+        if increment is not None:
+            is_doubtful = bool(look.problem.reason or work.flaw.reason)
+            covariance = increment_covariance(
+                increment, look.confidence_ratio, is_doubtful, self.config.covariance
             )
+            spread = self._stream.scale_spread(self.config)
+            self._stream.odometry.advance(increment, covariance, spread, stamp_ns)
         elif self._stream.odometry.memory.stamp_ns is None or work.reason:
             self._stream.odometry.start(stamp_ns)
 
-    def _motion(self, work: Work, look: Look) -> Motion | None:
-        """Return what the network says about the motion, and how wrong it may be."""
-        if look.increment is None:
-            return None
-        is_doubtful = bool(look.problem.reason or work.flaw.reason)
-        covariance = increment_covariance(
-            look.increment, look.confidence_ratio, is_doubtful, self.config.covariance
-        )
-        return Motion(look.increment, covariance)
+    def _is_refined(self, prepared: Prepared) -> bool:
+        """Say whether the camera sees enough more than the network for corners to help."""
+        pixels = prepared.pixels
+        is_finer = pixels.source_width >= _FINER * pixels.width
+        return self.config.refinement.enabled and is_finer
 
-    def _refined(self, work: Work, look: Look, motion: Motion | None) -> Motion | None:
+    def _refined(self, work: Work, look: Look) -> np.ndarray | None:
         """Let corners at camera resolution better the motion, if that is asked for."""
-        if not self.config.refinement.enabled:
-            return motion
+        if not self._is_refined(work.prepared):
+            return look.increment
         with work.clock('refinement'):
             network_camera = self._stream.products.network_camera(work.prepared, look.view)
             camera = work.prepared.camera
@@ -279,7 +279,7 @@ class Tracker:
                 scale = self._stream.factor(self.config) * look.unit
                 view = DepthView(look.view.depth * scale, network_camera)
             return self._stream.refinement.process(
-                work.prepared.image, camera, motion, view, self.config.refinement
+                work.prepared.image, camera, look.increment, view, self.config.refinement
             )
 
     def _status(self, work: Work, look: Look) -> tuple[Status, str]:
