@@ -183,20 +183,19 @@ def test_streams_of_different_age_can_share_a_batch(rule):
     assert worst_difference(after.select([1]), new_alone) <= 2e-5
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_a_thousand_frames_keep_the_size_of_the_state_and_of_the_process(name):
+@pytest.mark.parametrize(('name', 'num_frames'), [('mem3r', 1000), ('cut3r', 400), ('small', 400)])
+def test_many_frames_keep_the_size_of_the_state_and_of_the_process(name, num_frames):
     model, rule = build_model(replace(CONFIGS[name], **SHALLOW)).eval(), update_rule('ttsa3r')
     frames = [frame(i, image=image(i, size=(16, 24 if name == 'small' else 16))) for i in range(4)]
     state, shapes, memory = model.initial_state(), [], []
     with torch.inference_mode():
-        for i in range(1000):
+        for i in range(num_frames):
             _, state = model.step(frames[i % 4], state, rule, {'T_world_camera'})
-            if i in (0, 100, 999):
+            if i in (0, 100, num_frames - 1):
                 shapes.append({k: (v.shape, v.dtype) for k, v in state.to_dict().items()})
                 memory.append(psutil.Process().memory_info().rss)
 
     assert shapes[0] == shapes[1] == shapes[2]
-    assert memory[2] - memory[1] < 10e6
     assert memory[2] - memory[1] < 10e6
     assert all(bool(tensor.isfinite().all()) for tensor in state.to_dict().values())
 

@@ -99,7 +99,7 @@ def worst_difference(first: object, second: object) -> float:
 
 
 def _difference(first: torch.Tensor, second: torch.Tensor) -> float:
-    return float(((first - second).abs() / (1 + second.abs())).max())
+    return float(((first - second).abs() / (1 + second.abs())).detach().max())
 
 
 def _tensors(value: Prediction | State) -> dict[str, torch.Tensor]:
