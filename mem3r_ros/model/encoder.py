@@ -41,8 +41,7 @@ class ConvolutionStem(nn.Module):
         super().__init__()
         widths = (in_channels, *dims, dim)
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in pairwise(widths)
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths)
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
