@@ -239,13 +239,12 @@ def main() -> int:
     wrong = verdict(soak.seen, (folder / 'node.log').read_text())
     if code != 0:
         wrong.append(f'the node ended with code {code}')
-    memory = [mib for _, mib in soak.seen.memory]
+    fifths = np.array_split([mib for _, mib in soak.seen.memory], 5)
+    memory = ', '.join(f'{np.median(part):.0f}' for part in fifths if len(part))
     print(f'{args.minutes:g} min, {soak.seen.num_odom} poses, {len(soak.seen.sessions)} sessions')
     print(f'messages: {dict(soak.seen.num_messages)}')
     print(f'disturbances: {dict(soak.seen.actions)}')
-    print(
-        f'memory: first {memory[0]:.0f}, median {np.median(memory):.0f}, last {memory[-1]:.0f} MiB'
-    )
+    print(f'memory, median of each fifth of the time: {memory} MiB')
     print(f'log: {folder / "node.log"}')
     for line in wrong:
         print(f'wrong: {line}')

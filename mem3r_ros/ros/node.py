@@ -152,6 +152,9 @@ class Mem3rNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the stream and free the network and its GPU memory."""
         self._free()
+        gc.collect()
+        if self.device.startswith('cuda'):
+            torch.cuda.empty_cache()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -338,9 +341,6 @@ class Mem3rNode(LifecycleNode):
             self._topics.close()
             self._topics = None
         self.work = self.output = self.tracker = None
-        gc.collect()
-        if self.device.startswith('cuda'):
-            torch.cuda.empty_cache()
 
 
 def main(args: list[str] | None = None) -> int:
@@ -364,6 +364,8 @@ def main(args: list[str] | None = None) -> int:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
+        # All that is left belongs to torch; looking through it once more would take seconds.
+        gc.freeze()
         # A second SIGINT (launch and terminal each send one) must not kill a clean exit.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0

@@ -30,7 +30,7 @@ def test_every_argument_says_what_it_is_for(file):
     arguments = [entity for entity in entities if type(entity).__name__ == 'DeclareLaunchArgument']
 
     assert arguments
-    assert all(len(argument.description) > 10 for argument in arguments)
+    assert all(len(argument.description) > 5 for argument in arguments)
 
 
 def test_the_main_launch_file_has_the_arguments_that_users_rely_on():
