@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator
 import fcntl
+import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -69,10 +70,13 @@ def ros_context(ros_domain: int) -> Iterator[Any]:
     import rclpy
     from rclpy.context import Context
 
+    # A node of the test before that a reference cycle keeps alive would still answer for its name.
+    gc.collect()
     context = Context()
     rclpy.init(context=context, domain_id=ros_domain)
     yield context
     rclpy.try_shutdown(context=context)
+    context.destroy()
 
 
 @pytest.fixture
@@ -153,8 +157,8 @@ def start_node(ros_context: Any, model_file: Path) -> Iterator[Callable[..., Any
         return node.node
 
     yield start
-    for node in running:
-        node.stop()
+    while running:
+        running.pop().stop()
 
 
 @pytest.fixture
