@@ -36,7 +36,8 @@ from mem3r_ros.ros.conversions import intrinsics_from_message, stamp_ns
 from mem3r_ros.ros.qos import qos_profile
 
 _TYPES = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
-_DISCOVERY_S = 1.0
+_DISCOVERY_S = 4.0
+_TF_S = 2.0
 _MIN_RATE_HZ = 3.0
 
 
@@ -68,7 +69,12 @@ def examine(examination: Examination) -> Iterator[Finding]:
         yield from transport
         if not transport:
             yield Finding(Level.OK, 'middleware', f'ready for images, ROS_DOMAIN_ID {domain}')
-        _spin(executor, _DISCOVERY_S)
+        topic = examination.image_topic
+        _spin(
+            executor,
+            _DISCOVERY_S,
+            lambda: bool(node.count_publishers(topic) if topic else _image_topic(node)),
+        )
         yield from check_clock(node)
         yield from _camera(node, executor, examination)
     finally:
@@ -219,7 +225,7 @@ def _mount(
 ) -> Finding:
     buffer = Buffer()
     listener = TransformListener(buffer, node, spin_thread=False)
-    _spin(executor, _DISCOVERY_S)
+    _spin(executor, _TF_S, lambda: buffer.can_transform(base_frame, camera_frame, Time()))
     listener.unregister()
     try:
         buffer.lookup_transform(base_frame, camera_frame, Time())

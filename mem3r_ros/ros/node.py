@@ -129,6 +129,7 @@ class Mem3rNode(LifecycleNode):
             self.counts,
             lambda: self._topics.wanted(self.config),
             self.reporter.tell,
+            self._forget_time,
         )
         self.configure_error = ''
         self.get_logger().info(f'ready: {self.config.model} on {self.device}')
@@ -249,9 +250,7 @@ class Mem3rNode(LifecycleNode):
             return
         back_s = -jump.delta.nanoseconds * 1e-9
         self.reporter.tell(f'time went back by {back_s:.1f} s: new session')
-        self._transforms.forget()
-        if self.inputs is not None:
-            self.inputs.forget()
+        self._forget_time()
         if self._worker is not None:
             self._worker.mailbox.clear()
             self._worker.post(self.work.start_session)
@@ -268,6 +267,14 @@ class Mem3rNode(LifecycleNode):
         self._publishing.post(
             lambda: self.reporter.tell(f'pose_hint: {self.output.take_hint(T_odom_base)}')
         )
+
+    def _forget_time(self) -> None:
+        """Drop what belongs to a time that is over: moving transforms, masks, wheels."""
+        if self._transforms is not None:
+            self._transforms.forget()
+        inputs = self.inputs
+        if inputs is not None:
+            inputs.forget()
 
     def _on_drop(self) -> None:
         self.counts.dropped += 1

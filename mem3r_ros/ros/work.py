@@ -34,6 +34,7 @@ class Work:
         counts: FrameCounts,
         wanted: Callable[[], frozenset[str]],
         tell: Callable[..., None],
+        forget: Callable[[], None],
     ) -> None:
         """
         Wrap a tracker.
@@ -44,6 +45,7 @@ class Work:
         :param counts: shared with the publishing side.
         :param wanted: which outputs of the tracker somebody listens to.
         :param tell: says something to the user, at most every few seconds for the same text.
+        :param forget: drops what others know of a time that is over (TF, masks, wheels).
         """
         self.tracker = tracker
         self.session = session
@@ -51,6 +53,7 @@ class Work:
         self._counts = counts
         self._wanted = wanted
         self._tell = tell
+        self._forget = forget
         self._start = Start.SESSION
         self.warning = ''
 
@@ -59,6 +62,7 @@ class Work:
         verdict = self.session.judge(frame.stamp_ns, time.monotonic())
         if verdict is Verdict.NEW_SESSION:
             self._tell(f'stamps went back to {frame.stamp_ns * 1e-9:.3f} s: new session')
+            self._forget()
             self.start_session()
         elif verdict is not Verdict.NEXT:
             self._skip(frame, verdict)

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node that is silent says why, and one that works says how it works."""
 
+import threading
+import time
+
 from diagnostic_msgs.msg import DiagnosticArray
-from node_harness import FRAME, START_NS
+from node_harness import FRAME, START_NS, Camera
 import pytest
 import rclpy
 from rclpy.context import Context
@@ -17,6 +20,7 @@ from mem3r_ros.ros.checks import (
     check_publishers,
     check_stamp,
 )
+from mem3r_ros.ros.doctor import Examination, examine
 from mem3r_ros.ros.qos import QOS_NAMES, qos_profile
 from mem3r_ros.ros.share import share_file
 
@@ -171,3 +175,43 @@ def test_a_topic_that_is_heard_has_no_line(make_node, spin_until):
 @pytest.mark.parametrize('name', QOS_NAMES)
 def test_every_name_of_a_quality_of_service_gives_a_profile(name):
     assert qos_profile(name).history is not None
+
+
+@pytest.fixture
+def live_camera(make_node, ros_executor):
+    """Return a camera that publishes on a thread until the test ends."""
+    camera = Camera(make_node('live'))
+    over = threading.Event()
+
+    def publish():
+        while not over.wait(0.05):
+            stamp_ns = time.time_ns()
+            camera.send_info()
+            camera.send(stamp_ns)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    yield camera
+    over.set()
+    thread.join()
+
+
+def test_the_doctor_finds_a_working_camera_and_names_the_missing_link(live_camera, model_file):
+    examination = Examination(model=str(model_file), image_topic='/image', duration_s=1.0)
+
+    lines = [str(finding) for finding in examine(examination)]
+
+    text = '\n'.join(lines)
+    assert f'ok: model: {model_file}' in text
+    assert f"frame '{FRAME}'" in text
+    assert 'ok: /camera_info: focal length 60 px' in text
+    assert f'error: /tf: no transform from base_link to {FRAME}' in text
+
+
+def test_the_doctor_names_a_missing_model_and_a_missing_camera(ros_domain):
+    examination = Examination(model='/nowhere.safetensors', duration_s=0.1)
+
+    lines = [str(finding) for finding in examine(examination)]
+
+    assert any(line.startswith('error: model: ') and '/nowhere' in line for line in lines)
+    assert any('nobody publishes images' in line for line in lines)

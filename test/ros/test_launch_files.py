@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: E402 - what may be missing is asked for before it is imported
 """Launch files as descriptions: every argument explained, every default in one place."""
 
 from pathlib import Path

@@ -160,3 +160,22 @@ def test_a_jump_back_forgets_moving_transforms_and_keeps_static_ones(start_node,
     )
     with pytest.raises(Exception, match='arm'):
         node._transforms.T_base_camera('arm', START_NS, 0.0)
+
+
+def test_stamps_that_go_back_without_a_clock_forget_the_old_time_too(
+    start_node, camera, listener, spin_until
+):
+    node = start_node(mount='tf', wait_for_transform=0.0)
+    statuses = listener.hear_status()
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+    moving = transform_message(header_at(START_NS, 'base_link'), 'arm', np.eye(4))
+    node._transforms._buffer.set_transform(moving, 'test')
+    camera.send(START_NS)
+    assert spin_until(lambda: len(statuses) == 1)
+
+    camera.send(START_NS - 100 * SECOND)
+
+    assert spin_until(lambda: len(statuses) == 2)
+    assert values_of(statuses[-1])['session'] == '2'
+    with pytest.raises(Exception, match='arm'):
+        node._transforms.T_base_camera('arm', START_NS, 0.0)
