@@ -154,7 +154,8 @@ def write_results(curves: list[Curve], output: Path) -> None:
     figure, axes = pyplot.subplots(1, len(curves), figsize=(5.5 * len(curves), 3.2), squeeze=False)
     for axis, curve in zip(axes[0], curves):
         axis.plot(curve.frames, curve.memory_mib, linewidth=1)
-        axis.set(title=curve.name, xlabel='frames', ylabel='resident memory, MiB', ylim=(0, None))
+        axis.set(title=curve.name, xlabel='frames', ylabel='resident memory, MiB')
+        axis.set_ylim(0, 1.25 * curve.memory_mib.max())
         axis.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(output / 'memory.png', dpi=110)

@@ -136,7 +136,8 @@ def test_a_doubtful_scale_makes_the_way_travelled_doubtful_along_its_direction()
     way = tracked.T_odom_camera[:3, 3]
     along = way / np.linalg.norm(way)
     doubt = np.sqrt(along @ tracked.covariance[:3, :3] @ along)
-    assert doubt == pytest.approx(0.25 * np.linalg.norm(way), rel=0.2)
+    spread = config.covariance.model_scale_spread
+    assert doubt == pytest.approx(spread * np.linalg.norm(way), rel=0.2)
 
 
 def test_coasting_doubt_grows_with_time_squared():
