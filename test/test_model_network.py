@@ -214,6 +214,22 @@ def test_a_saved_state_goes_on_exactly(name, rule):
     assert worst_difference(after, after_restored) == 0
 
 
+@pytest.mark.parametrize(
+    ('name', 'missing'), [('cut3r', 'tokens'), ('mem3r', 'is_first'), ('small', 'has_previous')]
+)
+def test_a_saved_state_that_lacks_a_part_is_refused(name, missing):
+    tensors = network(name).initial_state().to_dict()
+    del tensors[missing]
+
+    with pytest.raises(UserError, match=f'lacks {missing}'):
+        State.from_dict(tensors)
+
+
+def test_streams_of_different_networks_cannot_share_a_batch():
+    with pytest.raises(UserError, match='different networks'):
+        State.cat([network('cut3r').initial_state(), network('mem3r').initial_state()])
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_the_old_state_stays_usable(name):
     model = network(name)

@@ -68,12 +68,14 @@ class State:
 
         :raises UserError: a tensor is missing.
         """
-        missing = sorted({'tokens', 'camera_memory', 'is_first'} - set(tensors))
+        motion_names = [item.name for item in fields(MotionState)]
+        has_motion = any(name in tensors for name in motion_names)
+        needed = {'tokens', 'camera_memory', 'is_first', *(motion_names if has_motion else ())}
+        missing = sorted(needed - set(tensors))
         if missing:
             raise UserError(f'the stream state lacks {", ".join(missing)}')
-        motion_names = [item.name for item in fields(MotionState)]
         motion = None
-        if motion_names[0] in tensors:
+        if has_motion:
             motion = MotionState(**{name: tensors[name] for name in motion_names})
         rule = {
             name.removeprefix(RULE_PREFIX): value
