@@ -209,7 +209,8 @@ def rendered(index: int, num_frames: int = 60) -> tuple[list[CameraFrame], list[
     from mem3r_ros.data.worlds import render_clip
 
     clip = render_clip(index, num_frames, (160, 120))
-    camera = Intrinsics(*(float(value) for value in clip.intrinsics), 160, 120)
+    fx, fy, cx, cy = clip.intrinsics.tolist()
+    camera = Intrinsics(fx, fy, cx, cy, 160, 120)
     stamps = (clip.stamps_s.numpy() * 1e9).round().astype(np.int64) + 1
     frames = [
         CameraFrame(int(stamp), image, camera) for stamp, image in zip(stamps, clip.image.numpy())
