@@ -65,7 +65,7 @@ def tracking_status(output: Output) -> DiagnosticStatus:
         Status.DEGRADED: (WARN, 'Degraded'),
         Status.LOST: (ERROR, 'Lost'),
     }[state]
-    values = {'poses': len(output.trajectory), 'map_points': len(output.map)}
+    values = {'poses': len(output.trajectory), 'map_points': output.num_map_points}
     return diagnostic(level, 'mem3r: tracking', message, values)
 
 

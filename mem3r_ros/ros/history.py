@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 
 
@@ -22,8 +24,8 @@ class PoseHistory:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._stamps_ns: list[int] = []
-        self._poses: list[np.ndarray] = []
+        self._stamps_ns = array('q')
+        self._rows = array('d')  # 12 numbers a pose; objects would take three times the memory
         self._step = 1
         self._num_seen = 0
 
@@ -31,15 +33,17 @@ class PoseHistory:
         """Remember where the base was."""
         if self._num_seen % self._step == 0:
             self._stamps_ns.append(stamp_ns)
-            self._poses.append(T_odom_base)
+            self._rows.frombytes(np.ascontiguousarray(T_odom_base[:3], np.float64).tobytes())
         self._num_seen += 1
-        if len(self._poses) >= self._max_poses:
-            self._stamps_ns, self._poses = self._stamps_ns[::2], self._poses[::2]
+        if len(self) >= self._max_poses:
+            stamps_ns, poses = self.stamps_ns()[::2], self.poses()[::2, :3]
+            self._stamps_ns, self._rows = array('q', stamps_ns.tobytes()), array('d')
+            self._rows.frombytes(np.ascontiguousarray(poses).tobytes())
             self._step *= 2
 
     def __len__(self) -> int:
         """Return the number of poses kept."""
-        return len(self._poses)
+        return len(self._stamps_ns)
 
     def stamps_ns(self) -> np.ndarray:
         """Return the stamps, [N] int64."""
@@ -47,4 +51,6 @@ class PoseHistory:
 
     def poses(self) -> np.ndarray:
         """Return the poses, [N, 4, 4]."""
-        return np.array(self._poses, np.float64).reshape(-1, 4, 4)
+        poses = np.tile(np.eye(4), (len(self), 1, 1))
+        poses[:, :3] = np.array(self._rows, np.float64).reshape(-1, 3, 4)
+        return poses

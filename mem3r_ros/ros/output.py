@@ -69,6 +69,8 @@ class Output:
         self.path = PoseHistory(config.path.max_poses)
         self.trajectory = PoseHistory(config.path.trajectory_max_poses)
         self.map = VoxelMap(config.map.voxel_size, config.map.max_points)
+        # For other threads: the map itself belongs to this one, even its length.
+        self.num_map_points = 0
         self.problem = ''
         self.last_state: Status | None = None
         self._hint: np.ndarray | None = None
@@ -154,6 +156,7 @@ class Output:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         points = self.map.points()
+        self.num_map_points = len(points)
         write_ply(path, points, self.map.colours())
         return f'{len(points)} points in {self.config.odom_frame} written to {path}'
 
@@ -162,6 +165,7 @@ class Output:
         self.path.clear()
         self.trajectory.clear()
         self.map.clear()
+        self.num_map_points = 0
         self._sent_ns.clear()
 
     def _motion(self, result: Result, tracked: TrackedFrame) -> BaseMotion | None:
@@ -270,7 +274,9 @@ class Output:
         if not self._is_due('map/points', result.stamp_ns, config.map.rate):
             return
         header = header_at(result.stamp_ns, config.odom_frame)
-        publisher.publish(cloud_message(header, self.map.points(), self.map.colours()))
+        points = self.map.points()
+        self.num_map_points = len(points)
+        publisher.publish(cloud_message(header, points, self.map.colours()))
         published.append('map/points')
 
     def _is_due(self, topic: str, stamp_ns: int, rate_hz: float) -> bool:

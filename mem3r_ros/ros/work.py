@@ -13,7 +13,7 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.bag import image_from_message
-from mem3r_ros.errors import UserError
+from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.ros.result import InputFrame, Result, Start, Stopwatch
 from mem3r_ros.ros.session import Session, Verdict
 from mem3r_ros.ros.statistics import FrameCounts
@@ -55,6 +55,7 @@ class Work:
         self._tell = tell
         self._forget = forget
         self._start = Start.SESSION
+        self._is_restored = False  # and no image has followed yet
         self.warning = ''
 
     def handle(self, frame: InputFrame) -> None:
@@ -68,7 +69,7 @@ class Work:
             self._skip(frame, verdict)
             return
         try:
-            tracked, stages = self._track(frame)
+            tracked, stages = self._track_restored(frame)
         except UserError as error:
             self._fail(frame, str(error))
         except Exception as error:  # one frame must not end the node, whatever is wrong with it
@@ -80,7 +81,7 @@ class Work:
     def start_session(self) -> None:
         """Forget the stream: the next image is the first of a new recording."""
         self.tracker.reset()
-        self._start = Start.SESSION
+        self._start, self._is_restored = Start.SESSION, False
 
     def reset(self) -> str:
         """Forget what the network remembers; odometry goes on without a step."""
@@ -90,6 +91,7 @@ class Work:
     def restore(self, path: Path) -> str:
         """Take a saved state; odometry goes on from the last pose, if there is one."""
         self.tracker.restore(path)
+        self._is_restored = True
         if self._start is Start.NO:
             self._start = Start.GOES_ON
         return f'state read from {path}'
@@ -99,6 +101,21 @@ class Work:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.tracker.snapshot(path)
         return f'state of {path.stat().st_size / 2**20:.1f} MiB written to {path}'
+
+    def _track_restored(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
+        """Track; a loaded state that does not fit the first image is given up, not waited for."""
+        is_first, self._is_restored = self._is_restored, False
+        try:
+            return self._track(frame)
+        except BadFrame as error:
+            if not is_first:
+                raise
+            # Saved later in a recording that has been started again, or with another camera.
+            self._tell(f'the loaded state does not fit ({error}): starting afresh')
+            self.tracker.reset()
+            if self._start is Start.NO:
+                self._start = Start.GOES_ON
+            return self._track(frame)
 
     def _track(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
         """Decode and track; return the result and the milliseconds of each stage."""

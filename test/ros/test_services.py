@@ -109,6 +109,23 @@ def test_a_state_loaded_in_mid_stream_makes_no_step_in_odometry(stream):
     assert steps[5] < 3 * max(steps[:5]) + 0.05
 
 
+def test_a_state_of_a_later_time_is_given_up_and_odometry_goes_on(stream, camera):
+    """A recording that is started again: the state knows stamps that are yet to come."""
+    running = stream(input__time_jump=0.01)
+    running.send(6)
+    assert running.ask('save_state').success
+    camera.count = 0
+    running.send(1)  # stamps went back: a new session
+
+    assert running.ask('load_state').success
+    running.send(3)
+
+    states = [values_of(status)['state'] for status in running.statuses[-3:]]
+    assert 'SKIPPED' not in states
+    positions = np.array([pose[:3, 3] for pose in running.poses()[6:]])
+    assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 0.3
+
+
 def test_a_state_that_is_not_there_is_told(stream):
     running = stream()
     running.send(1)
