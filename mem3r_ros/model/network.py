@@ -147,13 +147,8 @@ class Mem3R(nn.Module):
             self._positions.state(self.device),
             observer,
         )
-        prediction = self.predictor(
-            decoded,
-            encoded,
-            self._positions.image(encoded.grid, self.device),
-            state.motion,
-            wanted,
-        )
+        positions = self._positions.image(encoded.grid, self.device)
+        prediction = self.predictor(decoded, encoded, positions, state.motion, wanted)
         finite = all_finite(*(decoded.candidate, decoded.pose_token, prediction.T_previous_camera))
         after, measure = self._remember(
             frame, state, encoded, decoded, read, rule, observer, finite
