@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 import json
@@ -21,7 +22,7 @@ from mem3r_ros.model.checkpoint_pickle import StoredTensor, TorchFile, tensors_o
 _SAFETENSORS, _TORCH = 'safetensors', 'torch'
 
 
-class StoredCheckpoint:
+class StoredCheckpoint(ABC):
     """One open checkpoint: names, shapes, tensors, and what it says about its configuration."""
 
     format: str
@@ -45,13 +46,13 @@ class StoredCheckpoint:
         """Whether the file has CUT3R's pose memory, which Mem3R drops."""
         return any(n in self._stored_name for n in ('pose_retriever.mem', 'pose_memory.slots'))
 
+    @abstractmethod
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a stored tensor."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dtype(self, name: str) -> str:
         """Return the kind of number that a tensor is stored in, such as 'float32'."""
-        raise NotImplementedError
 
     def tensor(self, name: str) -> Tensor:
         """
@@ -64,8 +65,8 @@ class StoredCheckpoint:
             raise UserError(f'{self.path}: {name} is {tensor.dtype}; weights are floating-point')
         return tensor
 
-    def _read(self, stored_name: str) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, stored_name: str) -> Tensor: ...
 
 
 class _Safetensors(StoredCheckpoint):
