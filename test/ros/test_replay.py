@@ -11,9 +11,13 @@ import sys
 import time
 
 import cv2
+from nav_msgs.msg import Odometry
 from node_harness import FRAME, START_NS, STEP_NS
 import numpy as np
 import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from tf2_msgs.msg import TFMessage
 
 from mem3r_ros.geometry import T_FLU_OPTICAL
 from mem3r_ros.ros.conversions import (
@@ -42,8 +46,7 @@ def write_bag(
     from rclpy.serialization import serialize_message
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
-    from sensor_msgs.msg import CompressedImage, Image
-    from tf2_msgs.msg import TFMessage
+    from sensor_msgs.msg import CompressedImage
 
     from mem3r_ros.camera import Intrinsics
 
@@ -120,6 +123,42 @@ def test_every_image_of_a_bag_is_answered_and_written(replay, tmp_path):
     summary = json.loads((output / 'summary.json').read_text())
     assert (summary['num_images'], summary['num_skipped']) == (NUM_IMAGES, 0)
     assert str(output) in done.stdout.replace('\n', '')
+
+
+def test_a_stranger_in_the_domain_hears_all_of_it(
+    ros_domain, model_file, tmp_path, listener, spin_until
+):
+    """Plain rclpy in another process: types, stamps, frames and TF, checked by hand."""
+    bag = write_bag(tmp_path / 'bag', is_compressed=True)
+    kinds = {'/odom': Odometry, '/depth/image': Image, '/depth/camera_info': CameraInfo,
+             '/points': PointCloud2, '/tf': TFMessage}  # fmt: skip
+    heard = {topic: listener.hear(kind, topic) for topic, kind in kinds.items()}
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    static = listener.hear(TFMessage, '/tf_static', latched)
+    command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),
+               '--output', str(tmp_path / 'output'), '--model', str(model_file),
+               '-p', 'warm_up_size:=[0, 0]', '--domain', str(ros_domain)]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    assert spin_until(lambda: process.poll() is not None, 200.0)
+    assert process.returncode == 0, process.stderr.read()
+    spin_until(lambda: False, 0.5)
+
+    stamps = [START_NS + i * STEP_NS for i in range(NUM_IMAGES)]
+    transforms = [t for message in heard.pop('/tf') for t in message.transforms]
+    for messages in (*heard.values(), transforms):
+        assert [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in messages] == stamps
+    for topic in ('/depth/image', '/depth/camera_info', '/points'):
+        assert {message.header.frame_id for message in heard[topic]} == {FRAME}
+    for odom, transform in zip(heard['/odom'], transforms, strict=True):
+        ids = (odom.header.frame_id, odom.child_frame_id)
+        assert ids == (transform.header.frame_id, transform.child_frame_id)
+        assert odom.pose.pose.position.x == transform.transform.translation.x
+        assert odom.pose.pose.orientation == transform.transform.rotation
+    (mount,) = static[0].transforms
+    assert (mount.header.frame_id, mount.child_frame_id) == ('base_link', FRAME)
+    depth = heard['/depth/image'][0]
+    assert (depth.encoding, len(depth.data)) == ('32FC1', depth.step * depth.height)
 
 
 def test_damaged_images_are_skipped_and_counted(replay, tmp_path):
