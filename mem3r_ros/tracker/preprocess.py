@@ -154,13 +154,7 @@ def plan_pixels(
     :raises BadFrame: the image is so elongated that no whole patch is left.
     """
     size = max(network_size)
-    long_side = size
-    if size == _SQUARE_SIZE:
-        long_side = round(size * max(width / height, height / width))
-    scale = long_side / max(width, height)
-    if by_area:
-        scale = math.sqrt(network_size[0] * network_size[1] / (width * height))
-    resized_width, resized_height = round(width * scale), round(height * scale)
+    resized_width, resized_height = _resized(width, height, network_size, by_area)
     centre_x, centre_y = resized_width // 2, resized_height // 2
     if size == _SQUARE_SIZE:
         new_width = new_height = 2 * min(centre_x, centre_y)
@@ -185,6 +179,20 @@ def plan_pixels(
         height=new_height,
         is_stretched=keep_view,
     )
+
+
+def _resized(
+    width: int, height: int, network_size: tuple[int, int], by_area: bool
+) -> tuple[int, int]:
+    """Return the size of the image before it is cropped."""
+    if by_area:
+        scale = math.sqrt(network_size[0] * network_size[1] / (width * height))
+        return round(width * scale), round(height * scale)
+    size, longest = max(network_size), max(width, height)
+    if size == _SQUARE_SIZE:
+        size = round(size * max(width / height, height / width))
+    # Multiplied first, as in the reference: halves are rounded to even, so the last bit counts.
+    return round(width * size / longest), round(height * size / longest)
 
 
 def network_tensor(image: np.ndarray, device: torch.device | str = 'cpu') -> Tensor:
