@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The shipped weights on rendered worlds that training never saw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mem3r_ros.model import load_model
+from mem3r_ros.model.checkpoint import shipped_weights
+from mem3r_ros.training.batch import collate
+from mem3r_ros.training.config import SourceConfig
+from mem3r_ros.training.loader import clip_flow
+from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source
+from mem3r_ros.training.validation import validate_model
+
+pytestmark = pytest.mark.skipif(
+    shipped_weights('mem3r-tiny') is None, reason='no weights of mem3r-tiny are shipped'
+)
+
+
+def test_the_shipped_weights_beat_no_motion_and_constant_depth():
+    torch.set_num_threads(1)
+    source = build_source(SourceConfig())
+    clips = [source.clip(HELD_OUT_WORLDS + 500 + index, 8, (128, 96)) for index in range(8)]
+    batches = [collate([clip], [clip_flow(clip)], [True]) for clip in clips]
+
+    results = [validate_model(load_model('mem3r-tiny'), [b], 'cut3r').figures for b in batches]
+
+    # Medians of ratios: one of eight worlds may be dark, or spin faster than flow can follow.
+    rotation, translation, depth = (
+        float(np.median([r[name] / max(r[trivial], 1e-6) for r in results]))
+        for name, trivial in (
+            ('rotation_deg', 'rotation_none_deg'),
+            ('translation_m', 'translation_none_m'),
+            ('absrel', 'absrel_constant'),
+        )
+    )
+    assert rotation < 0.9
+    assert translation < 1.0
+    assert depth < 1.0
