@@ -369,7 +369,7 @@ def make_environment() -> None:
             if changed:
                 build_tf2_msgs()
     project = [ROOT / name for name in ('setup.py', 'setup.cfg', 'package.xml')]
-    project.append(ROOT / 'mem3r_ros' / '__init__.py')
+    project += [ROOT / 'mem3r_ros' / '__init__.py', *sorted(REQUIREMENTS.glob('*.in'))]
     with stamps.step('project', digest(*project)) as changed:
         if changed:
             options = ('--no-deps', '--no-build-isolation', '--editable')
