@@ -61,9 +61,9 @@ CHANGES = (
     ('publish_depth', (True, False)),
     ('map.accumulate', ('always', 'subscribed', 'never')),
     ('path.rate', (0.5, 5.0)),
-    ('tracking.health.max_speed', (-1.0,)),  # refused, with a reason
+    ('tracking.health.max_turn_rate', (-1.0,)),  # refused, with a reason
 )
-# The recording moves slower than this; odometry that does more has jumped.
+# The recording moves slower than this, and the node is told so; what does more has jumped.
 MAX_SPEED = 3.0  # m/s
 MAX_STEP_M = 0.3
 MAX_GROWTH_MIB = 60.0
@@ -215,6 +215,8 @@ def main() -> int:
         'mount': 'standalone',
         'output_directory': str(folder),
         'num_threads': 1,
+        # As on a robot: its own top speed is what no measurement may exceed.
+        'tracking.health.max_speed': MAX_SPEED,
     }
     rclpy.init(args=[])
     node = Node('soak', use_global_arguments=False)
