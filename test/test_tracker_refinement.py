@@ -204,3 +204,20 @@ def test_the_window_does_not_grow():
         assert len(window.rays) <= 600
 
     assert np.isfinite(tracked.T_odom_camera).all()
+
+
+def test_an_adjustment_far_from_the_network_is_not_believed(monkeypatch):
+    scene = rendered_scene(*SCENE)
+    oracle = OracleNetwork(scene, shrink=2)
+
+    def wild(bundle, camera, pixel_noise):
+        adjusted = adjust(bundle, camera, pixel_noise)
+        poses = adjusted.T_window_camera.copy()
+        poses[-1, :3, 3] += 0.7
+        return replace(adjusted, T_window_camera=poses)
+
+    monkeypatch.setattr('mem3r_ros.tracker.refinement.adjust', wild)
+
+    translation, _ = errors(run(Tracker(oracle, ON), oracle, range(8)), scene)
+
+    assert translation < 0.005

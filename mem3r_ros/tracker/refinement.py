@@ -31,6 +31,7 @@ _KEY_SHARE = 0.7  # of the corners still followed; below, a keyframe is taken
 _KEY_PARALLAX = 0.04  # of the image width; beyond, a keyframe is taken
 _BACKWARD_PX = 1.0
 _OUTLIER = 3.0  # standard deviations of a pixel
+_MAX_DEPARTURE = 6.0  # standard deviations from the network's motion; beyond, it is not believed
 _POSITION_FLOOR_M = 0.007
 _ROTATION_FLOOR_RAD = 0.004
 
@@ -130,7 +131,11 @@ class Refinement:
             return T_last_camera
         memory.poses = np.stack([orthonormalise(T) for T in adjusted.T_window_camera])
         memory.log_depth = adjusted.log_depth
-        return orthonormalise(invert(T_window_last) @ memory.poses[-1])
+        refined = orthonormalise(invert(T_window_last) @ memory.poses[-1])
+        if _departure(refined, T_last_camera, config) > _MAX_DEPARTURE:
+            memory.grey = None
+            return T_last_camera
+        return refined
 
     def _append(self, T_last_camera: np.ndarray, config: RefinementConfig) -> None:
         """Put the new frame at the end; in the place of the last one if that is no keyframe."""
@@ -274,6 +279,12 @@ def _motion_variance(T_last_camera: np.ndarray, config: RefinementConfig) -> np.
     position = _POSITION_FLOOR_M**2 + (config.position_share * step) ** 2
     rotation = _ROTATION_FLOOR_RAD**2 + (config.rotation_share * turn) ** 2
     return np.array([position] * 3 + [rotation] * 3)
+
+
+def _departure(refined: np.ndarray, T_last_camera: np.ndarray, config: RefinementConfig) -> float:
+    """Return how far a refined motion is from the network's, in standard deviations."""
+    sigma = np.sqrt(_motion_variance(T_last_camera, config)[:3].sum())
+    return float(np.linalg.norm(refined[:3, 3] - T_last_camera[:3, 3]) / sigma)
 
 
 def _empty_window() -> RefinementMemory:
