@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from mem3r_ros.model import Prediction
+from mem3r_ros.model.rotation import quaternion_from_matrix
 from mem3r_ros.training.batch import Batch, invert_rigid, relative_poses
 from mem3r_ros.training.config import LossConfig
 from mem3r_ros.training.losses import (
     chunk_target,
     loss_terms,
-    quaternion_wxyz,
     rotation_angle,
     total_loss,
 )
@@ -63,7 +63,7 @@ def true_predictions(batch: Batch) -> list[Prediction]:
     for frame in range(2):
         pose = target.T_world_camera[frame]
         points = target.rays * target.depth_m[frame][..., None]
-        quaternion = quaternion_wxyz(pose[:, :3, :3])
+        quaternion = quaternion_from_matrix(pose[:, :3, :3])
         found.append(
             Prediction(
                 points_camera=points,
@@ -139,7 +139,7 @@ def test_angles_are_exact_from_tiny_to_large(angle):
 @pytest.mark.parametrize('axis', [0, 1, 2])
 @pytest.mark.parametrize('angle', [0.0, 0.3, 2.0, 3.1])
 def test_quaternions_give_their_rotation_back(axis, angle):
-    w, *vector = quaternion_wxyz(turn(axis, angle))
+    w, *vector = quaternion_from_matrix(turn(axis, angle))
 
     expected = [0.0, 0.0, 0.0]
     expected[axis] = math.sin(angle / 2)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mem3r_ros.model import motion
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
@@ -123,18 +125,12 @@ def relative_poses(T_world_camera: Tensor) -> Tensor:
     return torch.cat([first.expand_as(T_world_camera[:1]), relative])
 
 
-def pixel_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
+def viewing_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
     """
     Return the viewing ray of each pixel centre with z = 1.
 
     :param intrinsics: [B, 4] fx fy cx cy; pixel (0, 0) has its centre at (0, 0).
     :return: [B, H, W, 3], camera frame.
     """
-    fx, fy, cx, cy = intrinsics[:, :, None, None].unbind(dim=1)
-    v, u = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32, device=intrinsics.device),
-        torch.arange(width, dtype=torch.float32, device=intrinsics.device),
-        indexing='ij',
-    )
-    x, y = (u - cx) / fx, (v - cy) / fy
-    return torch.stack([x, y, torch.ones_like(x)], dim=-1)
+    plane = motion.pixel_rays(intrinsics, height, width)
+    return torch.cat((plane, torch.ones_like(plane[:, :1])), dim=1).permute(0, 2, 3, 1)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.model import Prediction
-from mem3r_ros.training.batch import Batch, pixel_rays, relative_poses
+from mem3r_ros.model.rotation import quaternion_from_matrix
+from mem3r_ros.training.batch import Batch, relative_poses, viewing_rays
 from mem3r_ros.training.config import LossConfig
 
 SKY_DEPTH_M = 80.0  # sky is asked to be at least this far
@@ -60,7 +61,7 @@ def chunk_target(batch: Batch, start: int, stop: int) -> Target:
     frames = torch.arange(start, stop, device=batch.image.device)
     return Target(
         depth_m=batch.depth_m[start:stop],
-        rays=pixel_rays(batch.intrinsics, height, width),
+        rays=viewing_rays(batch.intrinsics, height, width),
         T_world_camera=batch.T_world_camera[start:stop],
         T_previous_camera=relative_poses(batch.T_world_camera)[start:stop],
         has_previous=frames > 0,
@@ -245,7 +246,7 @@ def _pose_terms(
     if world is not None and config.world_pose:
         true = target.T_world_camera
         translation = (world[..., :3] - true[..., :3, 3]).norm(dim=-1) / target.mean_distance
-        quaternion = (world[..., 3:] - quaternion_wxyz(true[..., :3, :3])).norm(dim=-1)
+        quaternion = (world[..., 3:] - quaternion_from_matrix(true[..., :3, :3])).norm(dim=-1)
         terms['world_pose'] = (translation + quaternion).mean()
     return terms
 
@@ -300,40 +301,3 @@ def _flow_weight_term(weight: Tensor, target: Target) -> Tensor:
     trust = weight[used].clamp(1e-6, 1 - 1e-6)
     entropy = -deserved * trust.log() - (1 - deserved) * (1 - trust).log()
     return _masked_mean(entropy, known)
-
-
-def quaternion_wxyz(R: Tensor) -> Tensor:
-    """
-    Return unit quaternions (w first, w >= 0) of rotation matrices.
-
-    Each component's magnitude comes from the diagonal; the largest one fixes the signs.
-
-    :param R: [..., 3, 3].
-    :return: [..., 4].
-    """
-    m = R.reshape(*R.shape[:-2], 9).unbind(dim=-1)
-    squares = torch.stack(
-        [
-            1 + m[0] + m[4] + m[8],
-            1 + m[0] - m[4] - m[8],
-            1 - m[0] + m[4] - m[8],
-            1 - m[0] - m[4] + m[8],
-        ],
-        dim=-1,
-    )
-    yz, zx, xy = m[7] - m[5], m[2] - m[6], m[3] - m[1]
-    a, b, c = m[3] + m[1], m[2] + m[6], m[7] + m[5]
-    w, x, y, z = squares.unbind(dim=-1)
-    rows = torch.stack(
-        [
-            torch.stack([w, yz, zx, xy], dim=-1),
-            torch.stack([yz, x, a, b], dim=-1),
-            torch.stack([zx, a, y, c], dim=-1),
-            torch.stack([xy, b, c, z], dim=-1),
-        ],
-        dim=-2,
-    )
-    largest = squares.argmax(dim=-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
-    row = rows.gather(-2, largest).squeeze(-2)
-    quaternion = row / row.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
