@@ -10,7 +10,7 @@ tested against known truth without any trained weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -128,6 +128,7 @@ class OracleNetwork:
         confidence: Callable[[int], float] = lambda index: 3.0,
         poison: Iterable[int] = (),
         wild: Iterable[int] = (),
+        wild_m: float = 1000.0,
         telemetry: Callable[[int], dict[str, float]] = lambda index: {},
         shrink: int = 1,
     ) -> None:
@@ -140,7 +141,8 @@ class OracleNetwork:
         :param depth_noise: relative standard deviation of each depth.
         :param confidence: network confidence of a frame.
         :param poison: frames that spoil the memory, if it is changed by them.
-        :param wild: frames whose pose is 1000 m off.
+        :param wild: frames whose pose is wrong.
+        :param wild_m: by so much.
         :param shrink: how many times smaller than the scene's images the network's are.
         :param telemetry: what the network says about its memories in a frame.
         """
@@ -156,6 +158,7 @@ class OracleNetwork:
         self._pose_noise, self._depth_noise = pose_noise, depth_noise
         self._confidence, self._telemetry = confidence, telemetry
         self._poison, self._wild = frozenset(poison), frozenset(wild)
+        self._wild_m = wild_m
 
     def initial_state(self, batch_size: int = 1) -> OracleState:
         """Return streams that have seen nothing."""
@@ -222,8 +225,39 @@ class OracleNetwork:
             confidence = 1.05
             T_world_now = T_world_now @ se3_exp(random.normal(0, 0.5, 6))
         if now in self._wild:
-            T_world_now = T_world_now @ matrix(np.eye(3), np.array([1000.0, 0.0, 0.0]))
+            T_world_now = T_world_now @ matrix(np.eye(3), np.array([self._wild_m, 0.0, 0.0]))
         return T_world_now, depth, confidence
+
+
+@dataclass(frozen=True)
+class ImageToImageState(OracleState):
+    """As of a network that compares each image with the last remembered one."""
+
+    motion: torch.Tensor  # [B] int64, index of that image
+
+
+class ImageToImageOracle(OracleNetwork):
+    """An oracle that sees no more than some frames back; beyond, its poses are 0.6 m off."""
+
+    reach = 5  # frames
+
+    def initial_state(self, batch_size: int = 1) -> ImageToImageState:
+        """Return streams that have seen nothing."""
+        tensors = super().initial_state(batch_size).to_dict()
+        return ImageToImageState(**tensors, motion=torch.full((batch_size,), self.now))
+
+    def step(
+        self, frame: FrameInput, state: ImageToImageState, rule: object, outputs: Iterable[str]
+    ) -> tuple[Prediction, ImageToImageState]:
+        """Answer for frame ``now``, wrongly where the remembered image is too long ago."""
+        prediction, after = super().step(frame, state, rule, outputs)
+        is_lost = self.now - state.motion > self.reach
+        poses = prediction.T_world_camera.clone()
+        poses[:, 0, 3] += 0.6 * is_lost
+        update = torch.tensor(self.updates[-1])
+        motion = torch.where(update, torch.full_like(state.motion, self.now), state.motion)
+        after = ImageToImageState(**after.to_dict(), motion=motion)
+        return replace(prediction, T_world_camera=poses), after
 
 
 def adversarial_unit(start: int) -> float:

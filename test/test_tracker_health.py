@@ -7,7 +7,15 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from oracle import FRAME_NS, OracleNetwork, adversarial_origin, moving_scene, position_error, run
+from oracle import (
+    FRAME_NS,
+    ImageToImageOracle,
+    OracleNetwork,
+    adversarial_origin,
+    moving_scene,
+    position_error,
+    run,
+)
 import pytest
 
 from mem3r_ros.geometry import invert
@@ -243,6 +251,17 @@ def test_a_spoilt_memory_is_rolled_back():
     assert all(t.status is Status.TRACKING for t in tracked[51:])
     assert tracked[79].segment == 0
     assert position_error(tracked[79], scene.T_odom_camera(79)) < 1e-6
+
+
+def test_an_older_memory_does_not_bring_back_an_older_image():
+    scene = moving_scene(80)
+    oracle = ImageToImageOracle(scene, poison=[50])
+
+    tracked = run(Tracker(oracle), oracle, range(80))
+
+    assert max(step_sizes(tracked)) < 0.06
+    assert position_error(tracked[79], scene.T_odom_camera(79)) < 1e-6
+    assert all(t.status is Status.TRACKING for t in tracked[51:])
 
 
 def test_a_silent_camera_is_stale_input_and_starts_a_new_segment():

@@ -9,7 +9,7 @@ costs nothing but its size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _INTERVAL = 30  # remembered frames between two kept states
@@ -22,6 +22,21 @@ class RecoveryMemory:
 
     num_since_kept: int = _INTERVAL
     num_doubtful: int = 0
+
+
+def with_motion_of(kept: Any, newest: Any) -> Any:
+    """
+    Return a kept state that goes on from the newest frame.
+
+    Networks that measure motion from image to image keep the last image and its pose in their
+    state. What is rolled back is the memory of the place; an image seconds old would be compared
+    with the new one, too far away to find anything again, and the answer would be a jump.
+
+    :param kept: the state whose memory is wanted.
+    :param newest: the state after the last remembered frame.
+    """
+    motion = getattr(newest, 'motion', None)
+    return kept if motion is None else replace(kept, motion=motion)
 
 
 class Recovery:

@@ -30,7 +30,7 @@ from mem3r_ros.tracker.prepare import Preparation, Prepared
 from mem3r_ros.tracker.preprocess import network_tensor
 from mem3r_ros.tracker.products import View
 from mem3r_ros.tracker.quality import ImageQuality
-from mem3r_ros.tracker.recovery import Recovery
+from mem3r_ros.tracker.recovery import Recovery, with_motion_of
 from mem3r_ros.tracker.refinement import DepthView
 from mem3r_ros.tracker.report import tracked_frame
 from mem3r_ros.tracker.scale_sources import observe_scale
@@ -234,12 +234,13 @@ class Tracker:
 
     def _rolled_back(self, work: Work, look: Look) -> Look:
         """Look again with an older memory; keep the better answer."""
-        for state in self._stream.recovery.candidates():
+        for kept in self._stream.recovery.candidates():
+            state = with_motion_of(kept, self._stream.state)
             answer = self.model.step(work.input, state, self.rule, outputs=work.fields)
             again = self._judged(work, *answer)
             if not again.problem.reason:
                 self._stream.state = state
-                self._stream.recovery.adopt(state)
+                self._stream.recovery.adopt(kept)
                 return again
         return look
 
