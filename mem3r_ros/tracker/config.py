@@ -195,6 +195,15 @@ class HealthConfig:
     max_turn_rate: float = setting(
         8.0, 'faster rotation is not believed', low=0.01, high=100.0, unit='rad/s', dynamic=True
     )
+    max_acceleration: float = setting(
+        30.0,
+        'motion that the newest frames and this acceleration do not explain is not believed; '
+        '0 = off',
+        low=0.0,
+        high=1e6,
+        unit='m/s^2',
+        dynamic=True,
+    )
     max_gap_s: float = setting(
         1.0,
         'a longer silence of the camera makes the stream stale and starts a new segment',

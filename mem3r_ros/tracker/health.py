@@ -47,6 +47,7 @@ class HealthMonitor:
         self,
         increment: np.ndarray | None,
         duration_s: float,
+        acceleration: float,
         confidence: float,
         telemetry: dict[str, float],
         config: HealthConfig,
@@ -56,6 +57,7 @@ class HealthMonitor:
 
         :param increment: ``T_last_camera`` since the last believed frame, m; None at first.
         :param duration_s: time since that frame.
+        :param acceleration: the least that leads to it from the motion before, m/s^2.
         :param confidence: of the frame, over 1; NaN if unknown.
         :param telemetry: the network's own numbers.
         """
@@ -65,6 +67,8 @@ class HealthMonitor:
             speed = float(np.linalg.norm(increment[:3, 3])) / duration_s
             if speed > config.max_speed:
                 return Problem(f'implausible motion ({speed:.1f} m/s)', True)
+            if 0 < config.max_acceleration < acceleration:
+                return Problem(f'implausible motion ({acceleration:.0f} m/s^2)', True)
             turn_rate = float(rotation_angle(increment[:3, :3])) / duration_s
             if turn_rate > config.max_turn_rate:
                 return Problem(f'implausible motion ({turn_rate:.1f} rad/s)', True)
@@ -81,6 +85,11 @@ class HealthMonitor:
         if cosine < config.min_tracking_cosine:
             return Problem(f'tracking residual (cosine {cosine:.2f})')
         return Problem()
+
+    def since_good_s(self, stamp_ns: int) -> float:
+        """Return the time since the last believed frame; a second where there is none."""
+        last_ns = self.memory.last_good_ns
+        return 1.0 if last_ns is None else (stamp_ns - last_ns) * 1e-9
 
     @property
     def usual_confidence(self) -> float:

@@ -18,6 +18,7 @@ from mem3r_ros.tracker.health import HealthMonitor
 from mem3r_ros.tracker.intake import Intake
 from mem3r_ros.tracker.memory import Snapshot, pack, unpack
 from mem3r_ros.tracker.odometry import Odometry
+from mem3r_ros.tracker.pace import Pace
 from mem3r_ros.tracker.products import Products, View
 from mem3r_ros.tracker.quality import ImageQuality
 from mem3r_ros.tracker.recovery import Recovery
@@ -39,10 +40,12 @@ class Stream:
         self.scale = Scale()
         self.refinement = Refinement()
         self.health = HealthMonitor()
+        self.pace = Pace()
         self.odometry = Odometry()
         self.products = Products()
         self.recovery = Recovery()
         self.last_view: tuple[View, float] | None = None
+        self.is_restored = False  # and no frame has followed yet
         with torch.inference_mode():
             self.state = model.initial_state(1)
 
@@ -55,6 +58,19 @@ class Stream:
         spread = self.scale.spread(config.scale, config.covariance.model_scale_spread)
         return float(np.hypot(spread, np.sqrt(self.segments.memory.log_scale_variance)))
 
+    def begin_unconnected(self, stamp_ns: int, config: TrackerConfig, model: Any) -> None:
+        """Begin a segment that shares no frame with the old one; it hangs on the last pose."""
+        # A camera that was on its way went on; a saved one is expected where it was saved.
+        coast_s = 0.0 if self.is_restored else config.health.coast_s
+        self.odometry.coast(stamp_ns, coast_s)
+        self.odometry.start(stamp_ns)
+        # Nothing tells how the new segment's unit compares with the old one's.
+        self.segments.begin(None, (1.0, config.covariance.model_scale_spread))
+        self.scale.forget_unit()
+        self.health.forget_usual()
+        self.pace, self.recovery = Pace(), Recovery()
+        self.state = model.initial_state(1)
+
     def _stages(self) -> dict[str, Any]:
         return {
             'intake': self.intake,
@@ -64,6 +80,7 @@ class Stream:
             'scale': self.scale,
             'refinement': self.refinement,
             'health': self.health,
+            'pace': self.pace,
             'odometry': self.odometry,
             'focal': self.products.focal,
             'recovery': self.recovery,
@@ -99,6 +116,7 @@ class Stream:
         state_type = type(stream.state)
         states = [_named(snapshot, prefix, device) for prefix in ('state', 'kept0', 'kept1')]
         stream.state = state_type.from_dict(states[0])
+        stream.is_restored = True
         stream.recovery.kept = [state_type.from_dict(named) for named in states[1:] if named]
         return stream
 

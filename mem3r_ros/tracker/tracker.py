@@ -122,8 +122,11 @@ class Tracker:
             )
         reason = self._break_reason(accepted)
         if reason and not flaw.is_blind:
-            self._begin_unconnected(frame.stamp_ns, accepted.is_new_size)
+            self._stream.begin_unconnected(frame.stamp_ns, self.config, self.model)
+            if accepted.is_new_size:
+                self._stream.quality = ImageQuality()
             is_still = False
+        self._stream.is_restored = False
         is_first = self._stream.segments.memory.T_world_camera is None
         update = frame.remember and not is_still and (is_first or not flaw.reason)
         work = Work(
@@ -195,23 +198,12 @@ class Tracker:
             return 'new segment: the image size has changed'
         limit_s = max(self.config.health.max_gap_s, _STALE_GAPS * accepted.usual_gap_s)
         if accepted.gap_s > limit_s:
+            if self._stream.is_restored:
+                return f'new segment: the loaded state is {accepted.gap_s:.1f} s old'
             return f'stale input ({accepted.gap_s:.1f} s without an image)'
         if self._stream.health.is_lost(accepted.frame.stamp_ns, self.config.health):
             return 'new segment after being lost'
         return ''
-
-    def _begin_unconnected(self, stamp_ns: int, is_new_size: bool) -> None:
-        """Begin a segment that shares no frame with the old one; it hangs on the last pose."""
-        self._stream.odometry.coast(stamp_ns, self.config.health.coast_s)
-        self._stream.odometry.start(stamp_ns)
-        # Nothing tells how the new segment's unit compares with the old one's.
-        self._stream.segments.begin(None, (1.0, self.config.covariance.model_scale_spread))
-        self._stream.scale.forget_unit()
-        self._stream.health.forget_usual()
-        self._stream.recovery = Recovery()
-        self._stream.state = self.model.initial_state(1)
-        if is_new_size:
-            self._stream.quality = ImageQuality()
 
     # After the network.
 
@@ -224,11 +216,18 @@ class Tracker:
             self._stream.factor(self.config),
             self._stream.health.usual_confidence,
         )
-        since_ns = self._stream.health.memory.last_good_ns
-        stamp_ns = work.accepted.frame.stamp_ns
-        duration_s = (stamp_ns - since_ns) * 1e-9 if since_ns is not None else 1.0
-        problem = self._stream.health.check(
-            look.increment, duration_s, look.confidence, look.telemetry, self.config.health
+        stream, config = self._stream, self.config
+        duration_s = stream.health.since_good_s(work.accepted.frame.stamp_ns)
+        acceleration = stream.pace.acceleration(
+            look.increment, duration_s, stream.factor(config), config.covariance
+        )
+        problem = stream.health.check(
+            look.increment,
+            duration_s,
+            acceleration,
+            look.confidence,
+            look.telemetry,
+            config.health,
         )
         return replace(look, problem=problem)
 
@@ -246,6 +245,11 @@ class Tracker:
 
     def _move(self, work: Work, look: Look) -> None:
         stamp_ns = work.accepted.frame.stamp_ns
+        self._stream.pace.note(
+            np.eye(4) if work.is_still else look.increment,
+            self._stream.health.since_good_s(stamp_ns),
+            self._stream.factor(self.config),
+        )
         if work.is_still:
             self._stream.odometry.hold(stamp_ns)
             return
