@@ -14,7 +14,7 @@ import numpy as np
 from mem3r_ros.cloud import VoxelMap
 from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
-from mem3r_ros.geometry import transform_points
+from mem3r_ros.geometry import se3_exp, transform_points
 from mem3r_ros.ros.conversions import (
     camera_info_message,
     cloud_message,
@@ -73,6 +73,7 @@ class Output:
         self.num_map_points = 0
         self.problem = ''
         self.last_state: Status | None = None
+        self._last_motion: tuple[int, BaseMotion] | None = None
         self._hint: np.ndarray | None = None
         self._sent_ns: dict[str, int] = {}
 
@@ -92,7 +93,7 @@ class Output:
         if result.start is Start.SESSION:
             self.start_over()
         elif result.start is Start.GOES_ON:
-            self.odometry.go_on_from()
+            self.odometry.go_on_from(self._expected_pose(result.stamp_ns))
         tracked = result.tracked
         if tracked is not None:
             motion = self._motion(result, tracked)
@@ -122,6 +123,7 @@ class Output:
         """Begin a new session: odometry at the initial pose, nothing remembered."""
         if self.odometry.T_odom_base is not None:
             self._hint = None  # it was for the session that is over
+        self._last_motion = None
         self.odometry.start_over()
         self.forget()
 
@@ -183,7 +185,7 @@ class Output:
         if self._hint is not None and tracked.status is not Status.LOST:
             self.odometry.go_on_from(self._hint)
             self._hint = None
-        return self.odometry.motion(
+        motion = self.odometry.motion(
             tracked.T_odom_camera,
             T_base_camera,
             tracked.covariance,
@@ -191,6 +193,17 @@ class Output:
             tracked.twist_covariance,
             is_planar=config.two_d_mode,
         )
+        self._last_motion = result.stamp_ns, motion
+        return motion
+
+    def _expected_pose(self, stamp_ns: int) -> np.ndarray | None:
+        """Return where the base is by now if it went on as it did; None before the first pose."""
+        if self._last_motion is None:
+            return None
+        last_ns, motion = self._last_motion
+        passed_s = (stamp_ns - last_ns) * 1e-9
+        moving_s = min(max(passed_s, 0.0), self.config.tracking.health.coast_s)
+        return motion.T_odom_base @ se3_exp(motion.twist * moving_s)
 
     def _publish_motion(
         self, result: Result, tracked: TrackedFrame, motion: BaseMotion, published: list[str]

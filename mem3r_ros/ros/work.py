@@ -106,7 +106,7 @@ class Work:
         """Track; a loaded state that does not fit the first image is given up, not waited for."""
         is_first, self._is_restored = self._is_restored, False
         try:
-            return self._track(frame)
+            tracked, stages = self._track(frame)
         except BadFrame as error:
             if not is_first:
                 raise
@@ -116,6 +116,9 @@ class Work:
             if self._start is Start.NO:
                 self._start = Start.GOES_ON
             return self._track(frame)
+        if is_first and tracked.reason:
+            self._tell(f'state taken up; {tracked.reason}')
+        return tracked, stages
 
     def _track(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
         """Decode and track; return the result and the milliseconds of each stage."""
