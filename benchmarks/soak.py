@@ -8,7 +8,7 @@ parameters changed at random, camera_info comes and goes, and the node's process
 continued. Checked: no exception in its log, no growth of its memory, no step in odometry within
 a session (a loop of the recording begins a new one).
 
-    python benchmarks/soak.py --minutes 30
+    python benchmarks/soak.py --minutes 30 --output benchmarks/results
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 import os
 from pathlib import Path
+import platform
 import random
 import signal
 import sys
@@ -26,6 +27,7 @@ import threading
 import time
 
 import numpy as np
+import torch
 
 from mem3r_ros.cli.demo import sample_bag
 from mem3r_ros.data.bag import Bag
@@ -63,7 +65,7 @@ CHANGES = (
     ('path.rate', (0.5, 5.0)),
     ('tracking.health.max_turn_rate', (-1.0,)),  # refused, with a reason
 )
-# The recording moves slower than this, and the node is told so; what does more has jumped.
+# The recording moves slower than this; the node does not know it. What does more has jumped.
 MAX_SPEED = 3.0  # m/s
 MAX_STEP_M = 0.3
 MAX_GROWTH_MIB = 60.0
@@ -76,12 +78,15 @@ class Observed:
 
     num_odom: int = 0
     num_messages: Counter = field(default_factory=Counter)
+    states: Counter = field(default_factory=Counter)
     jumps: list[str] = field(default_factory=list)
+    largest_step_m: float = 0.0
+    intervals_s: list[float] = field(default_factory=list)  # between two poses
     sessions: set[int] = field(default_factory=set)
     memory: list[tuple[float, float]] = field(default_factory=list)  # minutes, MiB
     actions: Counter = field(default_factory=Counter)
-    last: tuple[int, int, np.ndarray] | None = None  # session, stamp, position
-    session: int = 0
+    load: list[float] = field(default_factory=list)  # of the machine
+    last: tuple[int, np.ndarray] | None = None  # stamp, position
 
 
 class Soak:
@@ -113,8 +118,8 @@ class Soak:
 
     def _on_status(self, message: DiagnosticArray) -> None:
         values = {pair.key: pair.value for pair in message.status[0].values}
-        self.seen.session = int(values['session'])
-        self.seen.sessions.add(self.seen.session)
+        self.seen.sessions.add(int(values['session']))
+        self.seen.states.update([values['state']])
 
     def _on_odom(self, message: Odometry) -> None:
         """Compare each position with the one before, within a session of increasing stamps."""
@@ -123,12 +128,14 @@ class Soak:
         self.seen.num_odom += 1
         if not np.isfinite(position).all():
             self.seen.jumps.append(f'not finite at {stamp}')
-        if self.seen.last is not None and stamp > self.seen.last[1]:
-            step_m = float(np.linalg.norm(position - self.seen.last[2]))
-            elapsed_s = (stamp - self.seen.last[1]) * 1e-9
+        if self.seen.last is not None and stamp > self.seen.last[0]:
+            step_m = float(np.linalg.norm(position - self.seen.last[1]))
+            elapsed_s = (stamp - self.seen.last[0]) * 1e-9
+            self.seen.largest_step_m = max(self.seen.largest_step_m, step_m)
+            self.seen.intervals_s.append(elapsed_s)
             if step_m > MAX_STEP_M + MAX_SPEED * elapsed_s:
                 self.seen.jumps.append(f'{step_m:.2f} m in {elapsed_s:.2f} s at {stamp}')
-        self.seen.last = self.seen.session, stamp, position
+        self.seen.last = stamp, position
 
     def play(self, path: Path) -> None:
         """Loop the recording in real time until the end."""
@@ -176,6 +183,7 @@ class Soak:
         """Note the resident memory of the node."""
         pages = int(Path(f'/proc/{self.process.pid}/statm').read_text().split()[1])
         self.seen.memory.append((minutes, pages * os.sysconf('SC_PAGE_SIZE') / MIB))
+        self.seen.load.append(os.getloadavg()[0])
 
 
 def verdict(seen: Observed, log: str) -> list[str]:
@@ -197,28 +205,58 @@ def verdict(seen: Observed, log: str) -> list[str]:
     return wrong
 
 
-def main() -> int:
-    """Run, print what was seen, and return 1 if anything is wrong."""
-    parser = argparse.ArgumentParser(description='Run the node under stress and watch it.')
-    parser.add_argument('--minutes', type=float, default=30.0)
-    parser.add_argument('--model', default='mem3r-tiny')
-    parser.add_argument('--pause', type=float, default=1.5, help='s between disturbances')
-    args = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix='mem3r_soak_'))
+def summary(seen: Observed, minutes: float, wrong: list[str]) -> list[str]:
+    """Tell what was seen, one line each."""
+    fifths = np.array_split([mib for _, mib in seen.memory], 5)
+    memory = ', '.join(f'{np.median(part):.0f}' for part in fifths if len(part))
+    intervals_ms = 1e3 * np.array(seen.intervals_s or [np.nan])
+    return [
+        f'{minutes:g} min, {seen.num_odom} poses, {len(seen.sessions)} sessions',
+        f'messages: {_counts(seen.num_messages)}',
+        f'disturbances: {_counts(seen.actions)}',
+        f'status: {_counts(seen.states)}',
+        f'interval of poses: median {np.median(intervals_ms):.0f} ms, '
+        f'99 % {np.percentile(intervals_ms, 99):.0f} ms, longest {intervals_ms.max():.0f} ms',
+        f'largest step of odometry: {seen.largest_step_m:.2f} m',
+        f'memory, median of each fifth of the time: {memory} MiB',
+        f'load of the machine: median {np.median(seen.load or [np.nan]):.1f}',
+        *(f'wrong: {line}' for line in wrong),
+        'FAILED' if wrong else 'passed',
+    ]
+
+
+def _counts(counter: Counter) -> str:
+    return ', '.join(f'{name} {number}' for name, number in sorted(counter.items()))
+
+
+def write_results(lines: list[str], command: str, folder: Path) -> None:
+    """Keep the summary as ``soak.md``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = [
+        '# Half an hour of everything at once',
+        '',
+        f'Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, '
+        f'{os.cpu_count()} cores. Made by `{command}`.',
+        '',
+        *(f'- {line}' for line in lines),
+        '',
+    ]
+    (folder / 'soak.md').write_text('\n'.join(text), encoding='utf-8')
+
+
+def run(minutes: float, model: str, pause_s: float, folder: Path) -> tuple[Observed, int]:
+    """Disturb a node for so long; return what was seen and its exit code."""
     path = sample_bag()
     topics = find_topics(path, None, 'base_link')
     parameters = {
-        'model': args.model,
+        'model': model,
         'autostart': False,
         'use_sim_time': True,
         'image_transport': 'compressed',
         'mount': 'standalone',
         'output_directory': str(folder),
         'num_threads': 1,
-        # As on a robot: its own top speed is what no measurement may exceed.
-        'tracking.health.max_speed': MAX_SPEED,
     }
-    rclpy.init(args=[])
     node = Node('soak', use_global_arguments=False)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -229,28 +267,36 @@ def main() -> int:
         threading.Thread(target=soak.play, args=(path,), daemon=True).start()
         threading.Thread(target=executor.spin, daemon=True).start()
         started_s = time.monotonic()
-        while (minutes := (time.monotonic() - started_s) / 60.0) < args.minutes:
-            time.sleep(args.pause)
+        while (passed := (time.monotonic() - started_s) / 60.0) < minutes:
+            time.sleep(pause_s)
             soak.disturb()
             process.check()
-            soak.measure(minutes)
+            soak.measure(passed)
         soak.is_over.set()
         time.sleep(1.0)
         code = process.stop()
     executor.shutdown()
-    wrong = verdict(soak.seen, (folder / 'node.log').read_text())
+    return soak.seen, code
+
+
+def main() -> int:
+    """Run, print what was seen, and return 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(description='Run the node under stress and watch it.')
+    parser.add_argument('--minutes', type=float, default=30.0)
+    parser.add_argument('--model', default='mem3r-tiny')
+    parser.add_argument('--pause', type=float, default=1.5, help='s between disturbances')
+    parser.add_argument('--output', type=Path, help='folder for soak.md')
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix='mem3r_soak_'))
+    rclpy.init(args=[])
+    seen, code = run(args.minutes, args.model, args.pause, folder)
+    wrong = verdict(seen, (folder / 'node.log').read_text())
     if code != 0:
         wrong.append(f'the node ended with code {code}')
-    fifths = np.array_split([mib for _, mib in soak.seen.memory], 5)
-    memory = ', '.join(f'{np.median(part):.0f}' for part in fifths if len(part))
-    print(f'{args.minutes:g} min, {soak.seen.num_odom} poses, {len(soak.seen.sessions)} sessions')
-    print(f'messages: {dict(soak.seen.num_messages)}')
-    print(f'disturbances: {dict(soak.seen.actions)}')
-    print(f'memory, median of each fifth of the time: {memory} MiB')
-    print(f'log: {folder / "node.log"}')
-    for line in wrong:
-        print(f'wrong: {line}')
-    print('FAILED' if wrong else 'passed')
+    lines = summary(seen, args.minutes, wrong)
+    print('\n'.join([*lines, f'log: {folder / "node.log"}']))
+    if args.output is not None:
+        write_results(lines, 'python ' + ' '.join(sys.argv), args.output)
     return int(bool(wrong))
 
 
