@@ -5,12 +5,12 @@
 from dataclasses import replace
 
 import numpy as np
-from oracle import OracleNetwork, adversarial_unit, moving_scene, run
+from oracle import FRAME_NS, OracleNetwork, adversarial_origin, adversarial_unit, moving_scene, run
 import pytest
 from safetensors.torch import load_file, save_file
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.tracker import Tracker, TrackerConfig
+from mem3r_ros.tracker import Status, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import ScaleConfig
 
 CONFIG = TrackerConfig(reset_interval=7, scale=ScaleConfig(source='distance', distance_m=3.0))
@@ -50,6 +50,47 @@ def test_a_restored_stream_gives_the_same_numbers(tmp_path, at):
 
     for first, second in zip(expected, run(restored, oracle, range(at, 80))):
         same(first, second)
+
+
+def test_an_old_state_keeps_its_pose_and_scale_and_begins_a_new_memory():
+    oracle = OracleNetwork(moving_scene(), origin=adversarial_origin)
+    tracker = Tracker(oracle, CONFIG)
+    saved = run(tracker, oracle, range(20))[-1]
+    snapshot = tracker.snapshot()
+    restored, hour_ns = Tracker(oracle, CONFIG), 3600 * 10**9
+    restored.restore(snapshot)
+
+    tracked = []
+    for index in (30, 31, 32):
+        oracle.now = index
+        frame = oracle.scene.frame(index, (index + 1) * FRAME_NS + hour_ns)
+        tracked.append(restored.track(frame))
+
+    assert np.allclose(tracked[0].T_odom_camera, saved.T_odom_camera, atol=1e-12)
+    assert tracked[0].status is Status.DEGRADED
+    assert tracked[0].reason == 'new segment: the loaded state is 3601.1 s old'
+    assert (tracked[0].twist == 0).all()
+    assert np.trace(tracked[0].covariance) > 100 * np.trace(saved.covariance)
+    assert tracked[0].segment == saved.segment + 1
+    assert tracked[0].scale == saved.scale
+    assert [t.status for t in tracked[1:]] == [Status.TRACKING] * 2
+    moved = np.linalg.inv(tracked[0].T_odom_camera) @ tracked[2].T_odom_camera
+    assert 0.05 < np.linalg.norm(moved[:3, 3]) / saved.scale < 0.15
+
+
+def test_a_young_state_keeps_its_memory_and_measures_what_was_missed():
+    oracle = OracleNetwork(moving_scene())
+    tracker = Tracker(oracle)
+    run(tracker, oracle, range(20))
+    snapshot = tracker.snapshot()
+    run(tracker, oracle, range(20, 24))
+
+    tracker.restore(snapshot)
+    tracked = run(tracker, oracle, [26])[0]
+
+    assert tracked.status is Status.TRACKING
+    assert tracked.segment == 0
+    assert np.allclose(tracked.T_odom_camera, oracle.scene.T_odom_camera(26), atol=1e-6)
 
 
 def test_a_snapshot_in_memory_is_not_touched_by_later_frames():
