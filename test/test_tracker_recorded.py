@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorded sequences through the tracker with the small network, end to end."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 
+from mem3r_ros.cli.demo import sample_bag
 from mem3r_ros.data import open_sequence
-from mem3r_ros.model import ModelConfig, build_model
+from mem3r_ros.model import ModelConfig, build_model, load_model
 from mem3r_ros.tracker import CameraFrame, Status, Tracker, TrackerConfig
-from mem3r_ros.tracker.config import DepthConfig
+from mem3r_ros.tracker.config import DepthConfig, HealthConfig
 
 SEQUENCES = [
     'indoor_redkitchen',
@@ -59,3 +60,18 @@ def test_a_recorded_camera_keeps_its_own_calibration(shared_dir, model):
 
     assert np.allclose(tracked.intrinsics.K, frame.camera.K)
     assert not tracked.intrinsics.is_distorted
+
+
+@pytest.mark.parametrize(
+    'kept', [(50, 52, 56, 58, 61, 64, 75, 76, 77), (90, 94, 96, 101, 105, 108, 109)]
+)
+def test_images_dropped_by_a_busy_machine_make_no_jump(kept):
+    frames = [frame for index, frame in enumerate(open_sequence(sample_bag())) if index in kept]
+    anything_goes = HealthConfig(max_acceleration=0.0)
+    tracker = Tracker(load_model('mem3r-tiny'), TrackerConfig(health=anything_goes))
+
+    tracked = [tracker.track(CameraFrame(f.stamp_ns, f.image, f.camera)) for f in frames]
+
+    for before, after in pairwise(tracked):
+        step_m = np.linalg.norm(after.T_odom_camera[:3, 3] - before.T_odom_camera[:3, 3])
+        assert step_m < 0.2 + 1e-9 * (after.stamp_ns - before.stamp_ns)  # 1 m/s
