@@ -217,17 +217,12 @@ class Tracker:
             self._stream.health.usual_confidence,
         )
         stream, config = self._stream, self.config
-        duration_s = stream.health.since_good_s(work.accepted.frame.stamp_ns)
+        since_s = stream.health.since_good_s(work.accepted.frame.stamp_ns)
         acceleration = stream.pace.acceleration(
-            look.increment, duration_s, stream.factor(config), config.covariance
+            look.increment, since_s, stream.factor(config), config.covariance
         )
         problem = stream.health.check(
-            look.increment,
-            duration_s,
-            acceleration,
-            look.confidence,
-            look.telemetry,
-            config.health,
+            look.increment, since_s, acceleration, look.confidence, look.telemetry, config.health
         )
         return replace(look, problem=problem)
 
