@@ -3,21 +3,20 @@
 """
 Figures of a model on held-out rendered worlds, beside trivial answers and without its memories.
 
-    python benchmarks/worlds.py --model mem3r-tiny --frames 16 64 --worlds 16
+    python benchmarks/worlds.py --model mem3r-tiny --output benchmarks/results
 
-Paths: ATE after Sim(3) alignment, against standing still and against
-constant velocity. Depth: AbsRel after median scaling and
-delta < 1.25, against one constant depth. Calibration: rank correlation of the confidence with the
-depth error, per frame. Memory: the same weights with the fast weights kept at their start, with
-the state tokens kept at their start, with both.
+Paths: ATE after Sim(3) alignment, over that of standing still, beside constant velocity's; motion
+from frame to frame beside no motion. Depth: AbsRel after median scaling beside one constant
+depth, delta < 1.25. Calibration: rank correlation of the confidence with the depth error in each
+frame. Variants: each memory of the same weights put back to its start after every frame, other
+update rules, the focal length kept secret. Writes worlds.md and worlds.png.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import replace
-import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
 
@@ -26,6 +25,7 @@ import torch
 
 from mem3r_ros.evaluation import trajectory_error
 from mem3r_ros.model import State, load_model, update_rule
+from mem3r_ros.model.motion import no_depth_memory
 from mem3r_ros.training.batch import Batch, collate, relative_poses
 from mem3r_ros.training.chunk import frame_input
 from mem3r_ros.training.config import SourceConfig
@@ -36,63 +36,148 @@ from mem3r_ros.trajectory import Trajectory
 
 FIRST_WORLD = HELD_OUT_WORLDS + 1000  # validation during training uses the ones before
 FRAME_NS = 66_666_667
-MEMORIES = ('on', 'no fast weights', 'no state', 'neither')
+DEPTH_FRAMES = 32  # frames of a clip whose depth is looked at, evenly spread
+BATCH_FRAMES = 1024  # frames of all clips that are kept at a time
+COLUMNS = {
+    'ATE / still': ('ate_over_still', None),
+    'ATE / still, median': ('ate_over_still', np.nanmedian),
+    'const. velocity / still': ('constant_velocity_over_still', None),
+    'rotation, deg': ('rotation_deg', None),
+    'no rotation, deg': ('rotation_none_deg', None),
+    'translation, m': ('translation_m', None),
+    'no translation, m': ('translation_none_m', None),
+    'AbsRel': ('absrel', None),
+    'constant depth': ('absrel_constant', None),
+    'delta < 1.25': ('delta1', None),
+    'AbsRel, unscaled': ('absrel_unscaled', None),
+    'focal error': ('focal_error', None),
+    'confidence rank': ('confidence_rank', None),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of running the same weights."""
+
+    name: str
+    rule: str = 'cut3r'
+    forget: Callable[[State, State], State] | None = None  # after each frame, given the initial
+    is_focal_known: bool = True
+
+
+def forget_fast_weights(state: State, initial: State) -> State:
+    """Put the camera memory back to its start."""
+    return replace(state, camera_memory=initial.camera_memory)
+
+
+def forget_tokens(state: State, initial: State) -> State:
+    """Put the mapping memory back to its start."""
+    return replace(state, tokens=initial.tokens)
+
+
+def forget_depth(state: State, initial: State) -> State:
+    """Remember no depth."""
+    if state.motion is None or state.motion.depth is None:
+        return state
+    nothing = no_depth_memory(state.motion.previous_gray).state_fields()
+    return replace(state, motion=replace(state.motion, **nothing))
+
+
+def forget_all(state: State, initial: State) -> State:
+    """Keep only the last image and pose."""
+    return forget_depth(forget_tokens(forget_fast_weights(state, initial), initial), initial)
+
+
+VARIANTS = (
+    Variant('as it is'),
+    Variant('fast weights reset', forget=forget_fast_weights),
+    Variant('state tokens reset', forget=forget_tokens),
+    Variant('depth memory reset', forget=forget_depth),
+    Variant('all reset', forget=forget_all),
+    Variant('ttt3r', rule='ttt3r'),
+    Variant('ttsa3r', rule='ttsa3r'),
+    Variant('filt3r', rule='filt3r'),
+    Variant('focal length not told', is_focal_known=False),
+)
+NAMES = tuple(variant.name for variant in VARIANTS)
+# Frames: worlds and variants. Long clips are dear, so there are fewer of them.
+PLAN = {
+    16: (64, NAMES),
+    64: (64, ('as it is', 'depth memory reset', 'all reset', 'ttt3r')),
+    256: (8, ('as it is', 'all reset')),
+    1000: (3, ('as it is', 'all reset')),
+}
 
 
 def world_batches(count: int, num_frames: int, size: tuple[int, int]) -> Iterator[Batch]:
-    """Yield held-out worlds, one clip each."""
+    """Yield held-out worlds, as many side by side as fit."""
     source = build_source(SourceConfig())
-    for index in range(count):
-        clip = source.clip(FIRST_WORLD + index, num_frames, size)
-        yield collate([clip], [clip_flow(clip)], [True])
-
-
-def without_memory(state: State, initial: State, memory: str) -> State:
-    """Return the state with a memory put back to its start."""
-    if memory in ('no fast weights', 'neither'):
-        state = replace(state, camera_memory=initial.camera_memory)
-    if memory in ('no state', 'neither'):
-        state = replace(state, tokens=initial.tokens)
-    return state
+    width = max(1, min(count, BATCH_FRAMES // num_frames))
+    for first in range(0, count, width):
+        indices = range(first, min(first + width, count))
+        clips = [source.clip(FIRST_WORLD + index, num_frames, size) for index in indices]
+        yield collate(clips, [clip_flow(clip) for clip in clips], [True] * len(clips))
 
 
 @torch.inference_mode()
-def run_clip(model: torch.nn.Module, batch: Batch, rule_name: str, memory: str) -> dict:
-    """Run one clip and return its figures."""
-    rule = update_rule(rule_name)
-    initial = state = model.initial_state(1)
+def run_batch(model: torch.nn.Module, batch: Batch, variant: Variant) -> list[dict]:
+    """Run clips side by side and return the figures of each."""
+    rule = update_rule(variant.rule)
+    batch = replace(batch, is_focal_known=variant.is_focal_known)
+    initial = state = model.initial_state(batch.batch_size, batch.image.shape[:-3:-1])
     true = relative_poses(batch.T_world_camera)
-    poses, figures = [], []
+    streams = range(batch.batch_size)
+    poses, figures = [], [[] for _ in streams]
+    every = max(1, batch.num_frames // DEPTH_FRAMES)
     for index in range(batch.num_frames):
         prediction, state = model.step(frame_input(batch, index), state, rule)
-        state = without_memory(state, initial, memory)
-        poses.append(prediction.T_world_camera[0].double().numpy())
-        depth = prediction.points_camera[..., 2]
-        found = depth_figures(depth, batch.depth_m[index])
-        found |= confidence_figures(depth, prediction.confidence_camera, batch.depth_m[index])
-        if index:
-            found |= motion_figures(prediction.T_previous_camera, true[index])
-        figures.append(found)
+        if variant.forget:
+            state = variant.forget(state, initial)
+        poses.append(prediction.T_world_camera.double().numpy())
+        for stream in streams:
+            one = slice(stream, stream + 1)
+            found = {}
+            if index % every == 0:
+                found |= pixel_figures(
+                    prediction.points_camera[one, ..., 2],
+                    prediction.confidence_camera[one],
+                    batch.depth_m[index, one],
+                )
+            if prediction.focal_px is not None:
+                ratio = prediction.focal_px[stream] / batch.intrinsics[stream, :2].mean()
+                found['focal_error'] = abs(float(ratio) - 1)
+            if index:
+                found |= motion_figures(prediction.T_previous_camera[one], true[index, one])
+            figures[stream].append(found)
+    paths = np.stack(poses, axis=1)
+    return [
+        _means(figures[stream])
+        | path_figures(paths[stream], batch.T_world_camera[:, stream].double().numpy())
+        for stream in streams
+    ]
+
+
+def _means(figures: list[dict[str, float]]) -> dict[str, float]:
     names = sorted({name for found in figures for name in found})
-    means = {n: float(np.nanmean([f[n] for f in figures if n in f])) for n in names}
-    return means | path_figures(np.stack(poses), batch.T_world_camera[:, 0].double().numpy())
+    return {n: float(np.nanmean([f.get(n, np.nan) for f in figures])) for n in names}
 
 
-def confidence_figures(
+def pixel_figures(
     depth: torch.Tensor, confidence: torch.Tensor, depth_true: torch.Tensor
 ) -> dict[str, float]:
-    """Return delta < 1.25 and how well the confidence ranks the pixels by their error."""
+    """Return errors of depth and how well the confidence ranks the pixels by them."""
+    depth, confidence, depth_true = (x[:, ::2, ::2] for x in (depth, confidence, depth_true))
     valid = torch.isfinite(depth_true) & (depth_true > 0)
     if valid.sum() < 16:
         return {}
     predicted, true = depth[valid], depth_true[valid]
     ratio = predicted * (true.median() / predicted.median()) / true
-    error = ratio.log().abs()
+    error = ratio.clamp(min=1e-6).log().abs()
     rank = lambda values: values.argsort().argsort().double()  # noqa: E731
     pair = torch.stack([rank(confidence[valid]), rank(-error)])
-    return {
+    return depth_figures(depth, depth_true) | {
         'delta1': float((error < np.log(1.25)).double().mean()),
-        'confidence_rank_correlation': float(torch.corrcoef(pair)[0, 1]),
+        'confidence_rank': float(torch.corrcoef(pair)[0, 1]),
     }
 
 
@@ -104,51 +189,90 @@ def path_figures(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     if still < 1e-3:
         return {}  # a camera that did not move has no path to compare
     return {
-        'ate_m': error.ate_sim3_rmse_m,
-        'ate_still_m': still,
         'ate_over_still': error.ate_sim3_rmse_m / still,
-        'ate_unscaled_over_still': error.ate_se3_rmse_m / still,
         'constant_velocity_over_still': error.constant_velocity.ate_rmse_m / still,
     }
+
+
+def row(num_frames: int, name: str, clips: list[dict]) -> str:
+    """Return one row of the table: means over the worlds."""
+    cells = []
+    for figure, reduce in COLUMNS.values():
+        values = [clip.get(figure, np.nan) for clip in clips]
+        known = np.isfinite(values).any()
+        cells.append(f'{(reduce or np.nanmean)(values):.3f}' if known else '-')
+    return f'| {num_frames} | {len(clips)} | {name} | ' + ' | '.join(cells) + ' |'
+
+
+def header() -> str:
+    """Return the head of the table."""
+    names = ('frames', 'worlds', 'variant', *COLUMNS)
+    return '| ' + ' | '.join(names) + ' |\n' + '|---' * len(names) + '|'
+
+
+def plot(results: dict[tuple[int, str], list[dict]], path: Path) -> None:
+    """Draw path error and depth error over the length of the clips, one line per variant."""
+    import matplotlib as mpl
+
+    mpl.use('Agg')
+    import matplotlib.pyplot as plt
+
+    lengths = sorted({num_frames for num_frames, _ in results})
+    panels = {'ate_over_still': 'ATE over standing still', 'absrel': 'depth AbsRel'}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    for axis, (name, title) in zip(axes, panels.items(), strict=True):
+        for variant in dict.fromkeys(variant for _, variant in results):
+            means = [
+                np.nanmean([clip.get(name, np.nan) for clip in results[length, variant]])
+                for length in lengths
+                if (length, variant) in results
+            ]
+            known = [length for length in lengths if (length, variant) in results]
+            axis.plot(known, means, 'o-', label=variant)
+        axis.set(xscale='log', xlabel='frames', title=title, ylim=(0, None))
+        axis.set_xticks(lengths, [str(length) for length in lengths])
+    axes[0].legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+
+
+def measure(
+    model: torch.nn.Module, num_frames: int, count: int, variants: list[Variant]
+) -> dict[str, list[dict]]:
+    """Run every variant over the same worlds; progress goes to standard error."""
+    found: dict[str, list[dict]] = {variant.name: [] for variant in variants}
+    done = 0
+    for batch in world_batches(count, num_frames, tuple(model.config.img_size)):
+        for variant in variants:
+            found[variant.name] += run_batch(model, batch, variant)
+        done += batch.batch_size
+        print(f'{num_frames} frames: {done} of {count} worlds', file=sys.stderr, flush=True)
+    return found
 
 
 def main() -> int:
     """Print one row per length and variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('--model', default='mem3r-tiny', help='anything that load_model takes')
-    parser.add_argument('--frames', type=int, nargs='+', default=[16, 64])
-    parser.add_argument('--worlds', type=int, default=16)
-    parser.add_argument('--rules', nargs='+', default=['cut3r'])
-    parser.add_argument('--memories', nargs='+', default=list(MEMORIES), choices=MEMORIES)
-    parser.add_argument('--json', type=Path, help='file for the figures')
+    parser.add_argument('--frames', type=int, nargs='+', default=list(PLAN), choices=PLAN)
+    parser.add_argument('--worlds', type=int, help='of each length, where not as planned')
+    parser.add_argument('--variants', nargs='+', choices=NAMES, help='where not as planned')
+    parser.add_argument('--output', type=Path, help='folder for worlds.md and worlds.png')
     args = parser.parse_args()
     model = load_model(args.model).eval()
-    size = tuple(model.config.img_size)
-    print(
-        '| frames | rule | memories | ATE / still (median) | rotation / none, deg '
-        '| direction cos | AbsRel / constant | delta1 | confidence rank |\n' + '|---' * 9 + '|'
-    )
-    results = []
+    lines, results = [header()], {}
+    print(lines[0])
     for num_frames in args.frames:
-        batches = list(world_batches(args.worlds, num_frames, size))
-        for rule in args.rules:
-            for memory in args.memories:
-                clips = [run_clip(model, batch, rule, memory) for batch in batches]
-                mean = lambda n, c=clips: float(np.nanmean([f[n] for f in c if n in f]))  # noqa: E731
-                ratio = np.median([f['ate_over_still'] for f in clips if 'ate_over_still' in f])
-                print(
-                    f'| {num_frames} | {rule} | {memory} | {mean("ate_over_still"):.2f} '
-                    f'({ratio:.2f}) | {mean("rotation_deg"):.2f} / '
-                    f'{mean("rotation_none_deg"):.2f} | {mean("direction_cos"):.2f} | '
-                    f'{mean("absrel"):.3f} / {mean("absrel_constant"):.3f} | '
-                    f'{mean("delta1"):.2f} | {mean("confidence_rank_correlation"):.2f} |',
-                    flush=True,
-                )
-                results.append(
-                    {'frames': num_frames, 'rule': rule, 'memories': memory, 'clips': clips}
-                )
-    if args.json:
-        args.json.write_text(json.dumps(results) + '\n')
+        count, names = PLAN[num_frames]
+        variants = [v for v in VARIANTS if v.name in (args.variants or names)]
+        for name, clips in measure(model, num_frames, args.worlds or count, variants).items():
+            results[num_frames, name] = clips
+            lines.append(row(num_frames, name, clips))
+            print(lines[-1], flush=True)
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        plot(results, args.output / 'worlds.png')
+        text = f'# Held-out rendered worlds: {args.model}\n\n' + '\n'.join(lines)
+        (args.output / 'worlds.md').write_text(text + '\n\n![worlds](worlds.png)\n')
     return 0
 
 

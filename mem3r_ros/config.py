@@ -155,6 +155,8 @@ def replace_path(config: ConfigType, path: str, value: Any) -> ConfigType:
     :raises UserError: the name is unknown or the value is refused.
     """
     head, _, rest = path.partition('.')
+    if not is_dataclass(config):
+        raise UserError(f'{path!r} is inside a list or a plain value; change that as a whole')
     if head not in {item.name for item in fields(config)}:
         raise UserError(f'{type(config).__name__} has no setting {head!r}')
     if rest:

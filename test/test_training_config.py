@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
-from mem3r_ros.config import from_dict, load_yaml
+from mem3r_ros.config import from_dict, load_yaml, replace_path
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import Mem3R, ModelConfig
+from mem3r_ros.training.batch import Clip, collate, relative_poses
 from mem3r_ros.training.config import TrainConfig, losses_of, parse_size, stage_at
-from mem3r_ros.training.loader import BatchOrder, clip_index, parts_of
+from mem3r_ros.training.loader import PASSES, BatchOrder, clip_flow, clip_index, parts_of
 from mem3r_ros.training.optimiser import check_prefixes, learning_rate
 from mem3r_ros.training.sources import HELD_OUT_WORLDS
 
@@ -64,13 +67,42 @@ def test_no_clip_is_drawn_twice_and_none_is_held_out():
     ]
 
     drawn = [
-        (clip_index(order, slot), order.number % parts_of(stage))
+        (clip_index(order, slot), order.number % (PASSES * parts_of(stage)))
         for order in orders
         for slot in range(3)
     ]
 
     assert len(set(drawn)) == len(drawn)
     assert all(index < HELD_OUT_WORLDS for index, _ in drawn)
+
+
+def test_a_clip_seen_in_a_mirror_and_backwards_is_a_true_clip():
+    """Its depth and poses carry each pixel to where its flow says."""
+    width, height, step = 48, 32, 3
+    wall = np.kron(np.random.default_rng(0).integers(0, 255, (8, 24)), np.ones((4, 4)))
+    wall = cv2.GaussianBlur(wall.astype(np.uint8), (0, 0), 2)
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 0, 3] = np.arange(3) * step * 2.0 / 40.0
+    clip = Clip(
+        image=np.stack([np.stack([wall[:, i * step :][:, :width]] * 3, -1) for i in range(3)]),
+        depth_m=np.full((3, height, width), 2.0, np.float32),
+        T_world_camera=poses,
+        intrinsics=np.array([40.0, 40.0, 20.0, 15.5], np.float32),
+        moving=np.zeros((3, height, width), bool),
+    )
+
+    second = clip.mirrored_backwards()
+
+    batch = collate([second], [clip_flow(second)], [True])
+    shift = relative_poses(batch.T_world_camera)[1, 0, 0, 3]
+    assert np.array_equal(second.image[0], clip.image[2][:, ::-1])
+    assert second.intrinsics[2] == width - 1 - 20.0
+    assert float(batch.flow[1, 0, 0].median()) == pytest.approx(40 * float(shift) / 2, abs=0.3)
+
+
+def test_a_setting_inside_a_list_is_refused_with_a_sentence():
+    with pytest.raises(UserError, match='inside a list'):
+        replace_path(from_dict(TrainConfig, {}), 'stages.0.share', 2)
 
 
 def test_the_rate_rises_then_falls():

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mem3r_ros.config import from_dict
+from mem3r_ros.errors import UserError
 from mem3r_ros.model import ModelConfig, build_model
 from mem3r_ros.training import loader, trainer
 from mem3r_ros.training.batch import Clip
@@ -81,7 +82,7 @@ def recipe(**changes) -> TrainConfig:
                 {'num_frames': 2, 'chunk': 2, 'batch_size': 2, 'sizes': ['48x32']},
                 {'num_frames': 4, 'chunk': 2, 'batch_size': 2, 'sizes': ['48x32']},
             ],
-            'losses': {'depth_gradient': 0.5, 'direction': 0.5, 'flow': 0.2},
+            'losses': {'depth_gradient': 0.5, 'direction': 0.5, 'flow': 0.2, 'spread': 0.2},
             'optimiser': {'ema_decay': 0.9},
             'runtime': {'workers': 0, 'use_bf16': False, 'validation_clips': 0, 'device': 'cpu'},
         }
@@ -133,11 +134,11 @@ def test_the_gradient_reaches_every_parameter(small_model):
 
 
 def test_one_batch_can_be_overfitted(tmp_path):
-    run = trainer.Trainer(recipe(steps=25, unknown_focal=0.0), tmp_path)
+    run = trainer.Trainer(recipe(steps=40, unknown_focal=0.0), tmp_path)
     _, batch = loader.BatchLoader(run.config, lambda number: run.config.stages[1]).next()
 
     first = run.train_batch(run.config.stages[1], batch)
-    for _ in range(24):
+    for _ in range(39):
         last = run.train_batch(run.config.stages[1], batch)
 
     assert last['loss'] < 0.5 * first['loss']
@@ -169,3 +170,11 @@ def test_a_run_leaves_weights_that_load_and_a_page(tmp_path):
     assert sum(p.numel() for p in model.parameters()) > 0
     assert (tmp_path / 'log.jsonl').exists()
     assert (tmp_path / 'config.yaml').exists()
+
+
+def test_a_recipe_may_change_fields_of_its_preset(tmp_path):
+    run = trainer.Trainer(recipe(model={'state_gate': False}), tmp_path / 'off')
+
+    assert run.model.state_gate is None
+    with pytest.raises(UserError, match='no_such_field'):
+        trainer.Trainer(recipe(model={'no_such_field': 1}), tmp_path / 'bad')

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -21,7 +22,6 @@ from mem3r_ros.training.losses import (
 )
 
 EVERYTHING = LossConfig(
-    depth_prior=1.0,
     depth_gradient=1.0,
     points_metric=1.0,
     points_normalised=1.0,
@@ -88,6 +88,50 @@ def test_the_truth_has_no_loss():
     assert {'log_depth', 'points_metric', 'points_world', 'rotation', 'flow'} <= set(terms)
     for name, value in terms.items():
         assert float(value) == pytest.approx(0, abs=2e-3), name
+
+
+def guess_of(batch: Batch, depth_factor: torch.Tensor, sigma: torch.Tensor) -> list[Prediction]:
+    """Predictions whose depth before the solver is off by a factor; after it, it is true."""
+    return [
+        dataclasses.replace(
+            p,
+            depth_prior=p.depth_prior * depth_factor,
+            depth_sigma=sigma.expand(1, 8, 8),
+            motion_sigma=torch.full((1, 6), 0.01),
+        )
+        for p in true_predictions(batch)
+    ]
+
+
+def test_the_spread_is_least_where_it_tells_the_error():
+    batch, config = sliding_batch(), dataclasses.replace(EVERYTHING, spread=1.0)
+    # The scale of the whole frame does not count, what differs between pixels does.
+    error = torch.full((8, 8), 0.8)
+    error[:, :4] += 0.6
+
+    def spread(sigma: float) -> float:
+        predictions = guess_of(batch, error.exp(), torch.tensor(sigma))
+        return float(loss_terms(predictions, chunk_target(batch, 0, 2), config)['spread'])
+
+    # The mean of a Laplace distribution's absolute value is its spread over the root of two.
+    right = 0.3 * math.sqrt(2)
+    assert spread(right) < min(spread(0.7 * right), spread(1.4 * right))
+
+
+def test_before_the_solver_depth_is_trained_and_after_it_the_confidence():
+    batch = sliding_batch()
+    predictions = guess_of(batch, torch.tensor(2.0), torch.tensor(0.3))
+    for name in ('depth_prior', 'confidence_camera', 'points_camera'):
+        for prediction in predictions:
+            getattr(prediction, name).requires_grad_()
+
+    terms = loss_terms(predictions, chunk_target(batch, 0, 2), EVERYTHING)
+    terms['log_depth'].backward()
+
+    assert float(terms['log_depth'].detach()) == pytest.approx(math.log(2), rel=1e-4)
+    assert predictions[1].depth_prior.grad.abs().sum() > 0
+    assert predictions[1].confidence_camera.grad.abs().sum() > 0
+    assert predictions[1].points_camera.grad is None
 
 
 def test_pixels_without_depth_neither_count_nor_spoil_the_gradient():

@@ -143,6 +143,11 @@ class ModelConfig:
         low=0,
         high=100,
     )
+    depth_memory: bool = setting(
+        False,
+        'remember the depth of the last frame and fetch it along the flow: an input of the '
+        'network, and a measurement in the solver',
+    )
     points: str = setting(
         'xyz',
         'dense head: free 3-D points, or depth along the pixel ray',
@@ -159,6 +164,8 @@ class ModelConfig:
         self._check_widths()
         if self.motion_solver_steps and not (self.motion_input and self.points == 'depth'):
             raise UserError('motion_solver_steps needs motion_input and points: depth')
+        if self.depth_memory and self.points != 'depth':
+            raise UserError('depth_memory needs points: depth')
         if self.points == 'depth' and not self.motion_input:
             raise UserError('points: depth needs motion_input, which supplies the pixel rays')
         self._check_activations()
@@ -273,7 +280,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         'stem': 'convolution',
         'stem_dims': (24, 48, 96),
         'motion_input': True,
-        'motion_solver_steps': 4,
+        'motion_solver_steps': 5,
+        'depth_memory': True,
         'points': 'depth',
     },
     'mem3r-512-dpt': _MEM3R,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mem3r_ros.model.config import ModelConfig
-from mem3r_ros.model.layers import AttentionObserver, DecoderBlock
+from mem3r_ros.model.layers import AttentionObserver, DecoderBlock, start_at_unit_gain
 from mem3r_ros.model.positions import Positions
 
 
@@ -48,6 +48,7 @@ class DualDecoder(nn.Module):
         self.image_norm = nn.LayerNorm(width, eps=eps)
         self.state_norm = nn.LayerNorm(width, eps=eps)
         # The dense heads look at the tokens after these many blocks.
+        start_at_unit_gain(self)
         self._level_depths = (config.dec_depth * 2 // 4, config.dec_depth * 3 // 4)
 
     def forward(

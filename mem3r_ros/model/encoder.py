@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 import torch.nn.functional as F
 
-from mem3r_ros.model.layers import EncoderBlock
+from mem3r_ros.model.layers import EncoderBlock, start_at_unit_gain
 from mem3r_ros.model.positions import Positions
 
 
@@ -33,7 +33,8 @@ class ConvolutionStem(nn.Module):
     Halve the image once per layer until one pixel is one token.
 
     Small transformers learn faster behind convolutions (arXiv 2106.14881), and the dense heads
-    get the finer levels to draw edges with.
+    get the finer levels to draw edges with. The mean of each patch goes to its token directly:
+    what means something on average, such as flow, need not survive four layers of edges.
     """
 
     def __init__(self, in_channels: int, dims: tuple[int, ...], dim: int) -> None:
@@ -43,14 +44,17 @@ class ConvolutionStem(nn.Module):
         self.layers = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths)
         )
+        self.mean = nn.Conv2d(in_channels, dim, 1)
+        self.patch_size = 2 ** len(self.layers)
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Map [B, in_channels, H, W] to tokens [B, E, H/p, W/p] and the finer features."""
         finer: list[Tensor] = []
+        mean = self.mean(F.avg_pool2d(image, self.patch_size))
         for layer in self.layers[:-1]:
             image = F.gelu(layer(image))
             finer.append(image)
-        return self.layers[-1](image), finer
+        return self.layers[-1](image) + mean, finer
 
 
 class Encoder(nn.Module):
@@ -73,6 +77,7 @@ class Encoder(nn.Module):
             EncoderBlock(dim, num_heads, mlp_ratio, eps, round_float16) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim, eps=eps)
+        start_at_unit_gain(self)
 
     def forward(self, image: Tensor, positions: Positions) -> tuple[Tensor, list[Tensor]]:
         """Map [B, in_channels, H, W] to tokens [B, N, E] and the stem's finer features."""

@@ -94,7 +94,11 @@ class Prediction:
     T_world_camera: Tensor | None = None  # [B, 4, 4]
     T_previous_camera: Tensor | None = None  # [B, 4, 4], presets with motion input
     T_previous_camera_prior: Tensor | None = None  # [B, 4, 4] the same before the solver
+    motion_sigma: Tensor | None = None  # [B, 6] spread of that one: m, then rad
     depth_prior: Tensor | None = None  # [B, H, W] m, before the solver
+    depth_sigma: Tensor | None = None  # [B, H, W] spread of its logarithm
+    log_depth: Tensor | None = None  # [B, H, W] of metres, what a stream remembers
+    depth_variance: Tensor | None = None  # [B, H, W] of the log depth
     focal_px: Tensor | None = None  # [B], presets with motion input
     flow_weight: Tensor | None = None  # [B, H, W] trust in the flow, presets with the solver
     telemetry: dict[str, Tensor] | None = None  # name -> [B], how the memories fare

@@ -133,6 +133,11 @@ class DptHead(nn.Module):
         self.head3 = nn.Conv2d(config.dpt_last_dim, out_channels, 1)
         self.patch_size = config.patch_size
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """What the values come out of."""
+        return self.head3
+
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:
         """
         Predict every pixel.
@@ -169,6 +174,11 @@ class LinearHead(nn.Module):
         self.patch_size = config.patch_size
         width = config.dec_embed_dim
         self.proj = Mlp(width, int(width * config.mlp_ratio), out_channels * config.patch_size**2)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """What the values come out of."""
+        return self.proj.fc2
 
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:
         """Use the last level only; see :meth:`DptHead.forward`."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -30,7 +31,14 @@ from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.decoder import Decoded, DualDecoder
 from mem3r_ros.model.encoder import ConvolutionStem, Encoder, PatchStem
 from mem3r_ros.model.frame import PREDICTION_FIELDS, FrameInput, Prediction
-from mem3r_ros.model.motion import MOTION_CHANNELS, MotionInput, motion_input
+from mem3r_ros.model.motion import (
+    MEMORY_CHANNELS,
+    MOTION_CHANNELS,
+    DepthMemory,
+    MotionInput,
+    motion_input,
+    no_depth_memory,
+)
 from mem3r_ros.model.pose_memory import ReadOut, pose_memory
 from mem3r_ros.model.positions import PositionTables
 from mem3r_ros.model.predictor import Predictor
@@ -95,14 +103,14 @@ class Mem3R(nn.Module):
         motion = None
         if self.config.motion_input:
             width, height = image_size or self.config.img_size
+            gray = torch.zeros(batch_size, height, width, dtype=torch.uint8, device=self.device)
             motion = MotionState(
                 T_world_camera=torch.eye(4, dtype=torch.float64, device=self.device).repeat(
                     batch_size, 1, 1
                 ),
-                previous_gray=torch.zeros(
-                    batch_size, height, width, dtype=torch.uint8, device=self.device
-                ),
+                previous_gray=gray,
                 has_previous=torch.zeros(batch_size, dtype=torch.bool, device=self.device),
+                **self._no_depth(gray),
             )
         return State(
             tokens=tokens.expand(batch_size, -1, -1).clone(),
@@ -110,6 +118,9 @@ class Mem3R(nn.Module):
             is_first=torch.ones(batch_size, dtype=torch.bool, device=self.device),
             motion=motion,
         )
+
+    def _no_depth(self, gray: Tensor) -> dict[str, Tensor]:
+        return no_depth_memory(gray).state_fields() if self.config.depth_memory else {}
 
     def step(
         self,
@@ -206,13 +217,7 @@ class Mem3R(nn.Module):
         if frame.image is not None:
             image = frame.image
             if state.motion is not None:
-                motion = motion_input(
-                    image,
-                    frame.flow,
-                    frame.intrinsics,
-                    state.motion.previous_gray,
-                    state.motion.has_previous,
-                )
+                motion = motion_input(image, frame.flow, frame.intrinsics, state.motion)
                 image = torch.cat((image, motion.channels.to(image.dtype)), dim=1)
             features, finer = self.image_encoder(image.to(self.dtype), positions)
         elif masked_tokens:
@@ -293,20 +298,26 @@ class Mem3R(nn.Module):
         pose = self.predictor.world_pose(before, prediction.T_previous_camera)
         update = frame.update_mask(pose) & finite
         reset = frame.reset_mask(pose)
-        previous, has_previous = before.previous_gray, before.has_previous
+        previous, has_previous, depth = before.previous_gray, before.has_previous, before.depth
         if previous.shape != seen.gray.shape:
             previous, has_previous = torch.zeros_like(seen.gray), torch.zeros_like(has_previous)
+            depth = None
+        if self.config.depth_memory:
+            found = (prediction.log_depth, prediction.depth_variance)
+            depth = depth or no_depth_memory(seen.gray)
+            depth = DepthMemory(*map(partial(where_stream, update), found, depth))
         pose = where_stream(update, pose, before.T_world_camera)
         identity = torch.eye(4, dtype=pose.dtype, device=pose.device)
         return MotionState(
             T_world_camera=where_stream(reset, identity.expand_as(pose), pose),
             previous_gray=where_stream(update, seen.gray, previous),
             has_previous=(has_previous | update) & ~reset,
+            **({} if depth is None else depth.state_fields()),
         )
 
 
 def _image_encoder(config: ModelConfig) -> Encoder:
-    channels = 3 + (MOTION_CHANNELS if config.motion_input else 0)
+    channels = 3 + MOTION_CHANNELS * config.motion_input + MEMORY_CHANNELS * config.depth_memory
     if config.stem == 'convolution':
         stem: nn.Module = ConvolutionStem(channels, config.stem_dims, config.enc_embed_dim)
     else:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.decoder import Decoded
+from mem3r_ros.model.flow_solver import FlowSolver, Guess
 from mem3r_ros.model.frame import Prediction
 from mem3r_ros.model.heads import (
     confidence_from_raw,
@@ -21,8 +24,8 @@ from mem3r_ros.model.heads import (
     pose_from_raw,
     rgb_from_raw,
 )
-from mem3r_ros.model.layers import Mlp, ModulatedBlock
-from mem3r_ros.model.motion import FlowSolver, MotionInput, pixel_rays
+from mem3r_ros.model.layers import Mlp, ModulatedBlock, start_at_unit_gain
+from mem3r_ros.model.motion import NOMINAL_DEPTH_M, DepthMemory, MotionInput, pixel_rays
 from mem3r_ros.model.positions import Positions
 from mem3r_ros.model.rotation import matrix_from_pose, orthonormalise, pose_from_matrix
 from mem3r_ros.model.state import MotionState, where_stream
@@ -30,12 +33,13 @@ from mem3r_ros.model.state import MotionState, where_stream
 if TYPE_CHECKING:
     from mem3r_ros.model.network import Encoded
 
-NOMINAL_DEPTH_M = 3.0  # depth of an untrained small preset: the middle of a room
 NOMINAL_DEPTH_SIGMA = 0.3  # spread of the log depth of an untrained small preset
 MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
-NOMINAL_INFORMATION = -6.0  # log trust in the pose head before training: the flow decides
+NOMINAL_MOTION_SIGMA = (0.05,) * 3 + (0.01,) * 3  # m, rad: spread before training
 MOTION_SCALE = 0.1  # steps between frames are small: the pose head predicts tens of them
 WORLD_BLOCKS = 2
+_GUESSED = {'T_previous_camera_prior', 'motion_sigma', 'depth_prior', 'depth_sigma', 'flow_weight'}
+_REMEMBERED = {'log_depth', 'depth_variance'}
 
 
 class Predictor(nn.Module):
@@ -51,7 +55,7 @@ class Predictor(nn.Module):
             Mlp(width, int(width * config.mlp_ratio), pose_channels) if config.pose_head else None
         )
         self.by_depth = config.points == 'depth'
-        self.camera_head = dense_head(config, 4)
+        self.camera_head = dense_head(config, 5 if config.depth_memory else 4)
         self.rgb_head = dense_head(config, 3) if config.rgb_head else None
         self.world_blocks, self.world_head = None, None
         if config.world_head:
@@ -62,6 +66,7 @@ class Predictor(nn.Module):
             self.world_head = dense_head(config, 4)
         self.solver = FlowSolver(config.motion_solver_steps)
         if config.motion_input:
+            start_at_unit_gain(self)
             self._start_at_rest()
         self.available = self._available()
 
@@ -70,7 +75,7 @@ class Predictor(nn.Module):
         with torch.no_grad():
             self.pose_head.fc2.weight.mul_(0.01)
             self.pose_head.fc2.bias.zero_()
-            self.pose_head.fc2.bias[7:13] = NOMINAL_INFORMATION
+            self.camera_head.last_layer.weight.mul_(0.01)
 
     def _available(self) -> frozenset[str]:
         names = {'points_camera', 'confidence_camera', 'telemetry'}
@@ -83,7 +88,9 @@ class Predictor(nn.Module):
         if self.config.motion_input:
             names |= {'T_previous_camera', 'focal_px'}
         if self.by_depth:
-            names |= {'flow_weight', 'T_previous_camera_prior', 'depth_prior'}
+            names |= _GUESSED
+        if self.config.depth_memory:
+            names |= _REMEMBERED
         return frozenset(names)
 
     def forward(
@@ -125,7 +132,7 @@ class Predictor(nn.Module):
             found |= self._world_points(found, levels, decoded, positions, finer, encoded)
         if 'rgb' in wanted:
             found['rgb'] = rgb_from_raw(self.rgb_head(levels, finer, encoded.grid).float())
-        keep = wanted | ({'T_previous_camera'} if motion is not None else set())
+        keep = wanted | _REMEMBERED | ({'T_previous_camera'} if motion is not None else set())
         return Prediction(**{name: value for name, value in found.items() if name in keep})
 
     @property
@@ -163,7 +170,7 @@ class Predictor(nn.Module):
         """Predict the motion since the previous frame, fit it to the flow, compose it."""
         with torch.autocast(pose_raw.device.type, enabled=False):
             found: dict[str, Tensor] = {}
-            raw_pose, information, log_focal = pose_raw.split((7, 6, 1), dim=-1)
+            raw_pose, raw_sigma, log_focal = pose_raw.split((7, 6, 1), dim=-1)
             rest = torch.zeros_like(raw_pose)
             rest[:, 3] = 1.0  # real part of the quaternion
             relative = matrix_from_pose(pose_from_raw(rest + MOTION_SCALE * raw_pose))
@@ -174,22 +181,25 @@ class Predictor(nn.Module):
             )
             found['focal_px'] = intrinsics[:, 0]
             if self.by_depth:
-                found['T_previous_camera_prior'] = relative
-                found['depth_prior'] = _depth_from_raw(raw[..., 0])
-                found['flow_weight'] = torch.sigmoid(raw[..., 3])
-                relative, correction = self.solver.solve(
+                guess = Guess(
                     relative,
-                    found['depth_prior'],
+                    _motion_sigma_from_raw(raw_sigma),
+                    self._guessed_depth(raw, seen),
                     _sigma_from_raw(raw[..., 2]),
-                    found['flow_weight'],
-                    seen.flow,
-                    intrinsics,
-                    information.exp(),
+                    torch.sigmoid(raw[..., 3]),
                 )
-                correction = where_stream(seen.has_flow, correction, torch.zeros_like(correction))
-                depth = found['depth_prior'] * correction.exp()
-                found['points_camera'] = _points_from_depth(depth, intrinsics)
-                found['confidence_camera'] = confidence_from_raw(raw[..., 1])
+                relative, depth = self._explain(guess, seen, intrinsics)
+                found |= {
+                    'T_previous_camera_prior': guess.T_previous_camera,
+                    'motion_sigma': guess.motion_sigma,
+                    'depth_prior': guess.depth,
+                    'depth_sigma': guess.depth_sigma,
+                    'flow_weight': guess.flow_weight,
+                    'points_camera': _points_from_depth(depth.log_depth.exp(), intrinsics),
+                    'confidence_camera': confidence_from_raw(raw[..., 1]),
+                }
+                if self.config.depth_memory:
+                    found |= depth.state_fields()
             identity = torch.eye(4, device=relative.device).expand_as(relative)
             relative = where_stream(seen.has_flow, relative, identity)
             found['T_previous_camera'] = relative
@@ -197,6 +207,31 @@ class Predictor(nn.Module):
                 found['T_world_camera'] = self.world_pose(motion, relative).float()
                 found['camera_pose'] = pose_from_matrix(found['T_world_camera'])
             return found
+
+    def _guessed_depth(self, raw: Tensor, seen: MotionInput) -> Tensor:
+        """Return the depth before the flow is looked at: seen anew, or remembered, or between."""
+        log_depth = raw[..., 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH) + math.log(NOMINAL_DEPTH_M)
+        if seen.depth is None:
+            return log_depth.exp()
+        gate = torch.sigmoid(raw[..., 4]) * seen.has_flow[:, None, None]
+        return torch.lerp(log_depth, seen.depth.log_depth, gate).exp()
+
+    @torch.no_grad()
+    def _explain(
+        self, guess: Guess, seen: MotionInput, intrinsics: Tensor
+    ) -> tuple[Tensor, DepthMemory]:
+        """
+        Let the solver fit motion and depth to the flow; where there is none the guess stays.
+
+        No gradient goes through the solver: each part of the guess is trained to be right, and
+        to know how far it is off, which is all that the solver assumes of it.
+        """
+        kept = DepthMemory(guess.depth.log(), guess.depth_sigma.square())
+        if not (self.config.motion_solver_steps and bool(seen.has_flow.any())):
+            return guess.T_previous_camera, kept
+        solution = self.solver.solve(guess, seen.flow, intrinsics, seen.depth)
+        choose = partial(where_stream, seen.has_flow)
+        return solution.T_previous_camera, DepthMemory(*map(choose, solution.depth, kept))
 
     def _world_points(
         self,
@@ -224,8 +259,8 @@ class Predictor(nn.Module):
         }
 
 
-def _depth_from_raw(raw: Tensor) -> Tensor:
-    return NOMINAL_DEPTH_M * raw.clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()
+def _motion_sigma_from_raw(raw: Tensor) -> Tensor:
+    return raw.new_tensor(NOMINAL_MOTION_SIGMA) * raw.clamp(-4, 4).exp()
 
 
 def _sigma_from_raw(raw: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.model.motion import DepthMemory
 
 RULE_PREFIX = 'rule.'
 
@@ -24,6 +25,15 @@ class MotionState:
     T_world_camera: Tensor  # [B, 4, 4] float64, pose of the last remembered frame
     previous_gray: Tensor  # [B, H, W] uint8, the last remembered image
     has_previous: Tensor  # [B] bool
+    log_depth: Tensor | None = None  # [B, H, W] of metres, what was seen of that image
+    depth_variance: Tensor | None = None  # [B, H, W] of the log depth
+
+    @property
+    def depth(self) -> DepthMemory | None:
+        """Depth of the last remembered image, where the network keeps one."""
+        if self.log_depth is None:
+            return None
+        return DepthMemory(self.log_depth, self.depth_variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,8 @@ class State:
             if isinstance(value, Tensor):
                 named[item.name] = value
         if self.motion is not None:
-            named |= {item.name: getattr(self.motion, item.name) for item in fields(MotionState)}
+            values = {item.name: getattr(self.motion, item.name) for item in fields(MotionState)}
+            named |= {name: value for name, value in values.items() if value is not None}
         return named | {RULE_PREFIX + name: value for name, value in self.rule.items()}
 
     @classmethod
@@ -70,13 +81,15 @@ class State:
         """
         motion_names = [item.name for item in fields(MotionState)]
         has_motion = any(name in tensors for name in motion_names)
-        needed = {'tokens', 'camera_memory', 'is_first', *(motion_names if has_motion else ())}
+        needed = {'tokens', 'camera_memory', 'is_first', *(motion_names[:3] if has_motion else ())}
         missing = sorted(needed - set(tensors))
         if missing:
             raise UserError(f'the stream state lacks {", ".join(missing)}')
         motion = None
         if has_motion:
-            motion = MotionState(**{name: tensors[name] for name in motion_names})
+            motion = MotionState(
+                **{name: tensors[name] for name in motion_names if name in tensors}
+            )
         rule = {
             name.removeprefix(RULE_PREFIX): value
             for name, value in tensors.items()

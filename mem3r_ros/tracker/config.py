@@ -239,15 +239,17 @@ class CovarianceConfig:
     """How wrong poses are; fitted by ``python -m mem3r_ros.tracker.calibration``."""
 
     position_floor_m: float = setting(
-        0.004, 'standard deviation of one increment at no motion', low=1e-6, high=10.0, unit='m'
+        0.008, 'standard deviation of one increment at no motion', low=1e-6, high=10.0, unit='m'
     )
-    position_share: float = setting(0.6, 'and as a part of the distance moved', low=0.0, high=10.0)
+    position_share: float = setting(
+        0.18, 'and as a part of the distance moved', low=0.0, high=10.0
+    )
     rotation_floor_rad: float = setting(
-        0.0014, 'standard deviation of one increment at no motion', low=1e-6, high=1.0, unit='rad'
+        0.0016, 'standard deviation of one increment at no motion', low=1e-6, high=1.0, unit='rad'
     )
-    rotation_share: float = setting(0.42, 'and as a part of the angle turned', low=0.0, high=10.0)
+    rotation_share: float = setting(0.31, 'and as a part of the angle turned', low=0.0, high=10.0)
     correlation: float = setting(
-        4.1,
+        7.9,
         'factor on the variance of each increment because errors of neighbouring frames add up',
         low=0.01,
         high=1000.0,
@@ -256,7 +258,7 @@ class CovarianceConfig:
         3.0, 'factor on the standard deviation of flawed frames', low=1.0, high=100.0
     )
     model_scale_spread: float = setting(
-        0.95, "relative standard deviation of the network's own metres", low=0.0, high=10.0
+        0.58, "relative standard deviation of the network's own metres", low=0.0, high=10.0
     )
 
     def __post_init__(self) -> None:

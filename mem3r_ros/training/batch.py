@@ -37,6 +37,19 @@ class Clip:
             moving=self.moving[frames],
         )
 
+    def mirrored_backwards(self) -> Clip:
+        """Return the clip as seen in a mirror (left for right), last frame first."""
+        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+        intrinsics = self.intrinsics.copy()
+        intrinsics[2] = self.image.shape[2] - 1 - intrinsics[2]
+        return Clip(
+            image=self.image[::-1, :, ::-1],
+            depth_m=self.depth_m[::-1, :, ::-1],
+            T_world_camera=(mirror @ self.T_world_camera @ mirror)[::-1],
+            intrinsics=intrinsics,
+            moving=self.moving[::-1, :, ::-1],
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:

@@ -37,9 +37,6 @@ class LossConfig:
 
     log_depth: float = setting(1.0, 'confidence-weighted error of log depth', low=0.0)
     scale_free_depth: float = setting(0.5, 'the same with the frame scale removed', low=0.0)
-    depth_prior: float = setting(
-        0.0, 'error of log depth before it is fitted to the flow', low=0.0
-    )
     depth_gradient: float = setting(0.0, 'slopes of log depth at several scales', low=0.0)
     points_metric: float = setting(0.0, 'camera-frame points in metres', low=0.0)
     points_normalised: float = setting(0.0, 'camera-frame points over mean distance', low=0.0)
@@ -53,7 +50,11 @@ class LossConfig:
     flow: float = setting(
         0.0, 'cross entropy of the trust in the flow with how true it is', low=0.0
     )
-    prior: float = setting(0.3, 'pose errors of the estimate before refinement', low=0.0)
+    spread: float = setting(
+        0.0,
+        'how well depth and motion know their own error before they are fitted to the flow',
+        low=0.0,
+    )
     confidence_alpha: float = setting(0.2, 'reward of being confident (DUSt3R)', low=0.0)
 
     def __post_init__(self) -> None:
@@ -125,6 +126,7 @@ class TrainConfig:
     """A recipe."""
 
     preset: str = setting('mem3r-tiny', 'model preset to build')
+    model: dict | None = setting(None, 'fields of the preset that differ, by name')
     initial_weights: str = setting('', 'checkpoint to start from; empty = from scratch')
     is_partial_start: bool = setting(False, 'allow modules that the checkpoint lacks (fresh)')
     seed: int = setting(0, 'seed of weights and of the order of clips', low=0)

@@ -22,6 +22,7 @@ from mem3r_ros.training.config import SourceConfig, StageConfig, TrainConfig, pa
 from mem3r_ros.training.sources import HELD_OUT_WORLDS, ClipSource, build_source
 
 GROUP_FRAMES = 16  # frames of a world that the batches of a group share
+PASSES = 2  # times that they see each of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,9 +45,11 @@ def make_batch(order: BatchOrder) -> Batch:
     Draw the clips of one batch and measure their optical flow.
 
     Building a world costs as much as a dozen of its frames. So a group of batches of short clips
-    shares its worlds: each batch of the group has another stretch of all of them.
+    shares its worlds: each batch of the group has another stretch of all of them, and then each
+    stretch once more, mirrored and backwards in time.
     """
-    group, part = divmod(order.number, parts_of(order.stage))
+    group, part = divmod(order.number, PASSES * parts_of(order.stage))
+    is_second, part = divmod(part, parts_of(order.stage))
     generator = np.random.default_rng([order.seed, group])
     size = parse_size(str(generator.choice(order.stage.sizes)))
     weights = np.array([source.weight for source in order.sources])
@@ -59,7 +62,8 @@ def make_batch(order: BatchOrder) -> Batch:
     for slot, which in enumerate(chosen):
         config = order.sources[int(which)]
         whole = _long_clip(config, clip_index(order, slot), parts_of(order.stage), order, size)
-        clips.append(whole.cut(stretch))
+        clip = whole.cut(stretch)
+        clips.append(clip.mirrored_backwards() if is_second else clip)
         is_metric.append(config.is_metric)
     batch = collate(clips, [clip_flow(clip) for clip in clips], is_metric)
     if np.random.default_rng([order.seed, order.number, 1]).random() < order.unknown_focal:
@@ -68,13 +72,13 @@ def make_batch(order: BatchOrder) -> Batch:
 
 
 def parts_of(stage: StageConfig) -> int:
-    """Return how many batches share the worlds of one group."""
+    """Return into how many stretches the worlds of one group are cut."""
     return max(1, GROUP_FRAMES // stage.num_frames)
 
 
 def clip_index(order: BatchOrder, slot: int) -> int:
     """Return the index of a clip: no two groups of one seed share one; all are training's."""
-    group = order.number // parts_of(order.stage)
+    group = order.number // (PASSES * parts_of(order.stage))
     base = order.seed * 7_919 * 10_000 + group * order.stage.batch_size + slot
     return base % HELD_OUT_WORLDS
 

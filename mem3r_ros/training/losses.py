@@ -13,6 +13,7 @@ Legend: K frames of a chunk, B clips, H x W pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 
 import torch
 from torch import Tensor
@@ -86,8 +87,8 @@ def loss_terms(
     points = _stack(predictions, 'points_camera')
     confidence = _stack(predictions, 'confidence_camera')
     if points is not None:
-        prior = _stack(predictions, 'depth_prior')
-        terms |= _depth_terms(points[..., 2], prior, confidence, target, config)
+        guess = _stack(predictions, 'depth_prior')
+        terms |= _depth_terms(points[..., 2], guess, confidence, target, config)
         if config.points_metric or config.points_normalised:
             terms |= _point_terms(points, confidence, target, config)
     world = _stack(predictions, 'points_world')
@@ -95,6 +96,8 @@ def loss_terms(
         world_confidence = _stack(predictions, 'confidence_world')
         terms['points_world'] = _world_point_term(world, world_confidence, target, config)
     terms |= _pose_terms(predictions, target, config)
+    if config.spread and hasattr(predictions[0], 'motion_sigma'):
+        terms |= _spread_terms(predictions, target)
     weight = _stack(predictions, 'flow_weight')
     if weight is not None and config.flow and bool(target.has_previous.any()):
         terms['flow'] = _flow_weight_term(weight, target)
@@ -144,36 +147,51 @@ def _weigh(error: Tensor, confidence: Tensor | None, alpha: float) -> Tensor:
 
 def _depth_terms(
     depth: Tensor,
-    prior: Tensor | None,
+    guess: Tensor | None,
     confidence: Tensor | None,
     target: Target,
     config: LossConfig,
 ) -> dict[str, Tensor]:
-    """Errors of log depth: metric, with the scale of each frame removed, and of its slopes."""
-    valid, sky = target.is_valid, torch.isposinf(target.depth_m)
-    log_true = torch.where(valid, target.depth_m, 1.0).log()
-    residual = depth.clamp(min=1e-3).log() - log_true
-    count = valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
-    offset = torch.where(valid, residual, 0.0).sum(dim=(-2, -1), keepdim=True) / count
-    centred = residual - offset
-    metric = torch.where(target.is_metric[:, None, None], residual, centred)
-    # Too far cannot be measured: only a sky that comes out near is an error.
-    nearness = (depth.new_tensor(SKY_DEPTH_M).log() - depth.clamp(min=1e-3).log()).clamp(min=0)
-    error = torch.where(sky, nearness, metric.abs())
+    """
+    Errors of log depth: metric, with the scale of each frame removed, and of its slopes.
 
+    No gradient passes a solver: where there is one the guess before it is trained, and the
+    confidence learns how far the depth after it is off.
+    """
+    valid, sky = target.is_valid, torch.isposinf(target.depth_m)
+    learned = depth if guess is None else guess
+    error, centred, residual = _log_depth_errors(learned, target)
     terms = {}
-    if config.log_depth:
+    if config.log_depth and guess is None:
         weighted = _weigh(error, confidence, config.confidence_alpha)
+        terms['log_depth'] = _masked_mean(weighted, valid | sky)
+    elif config.log_depth:
+        final = _log_depth_errors(depth, target)[0].detach()
+        weighted = error
+        if config.confidence_alpha:
+            # Divided by alpha: it sets how large confidences are, not how much they count.
+            alpha = config.confidence_alpha
+            weighted = error + _weigh(final, confidence, alpha) / alpha
         terms['log_depth'] = _masked_mean(weighted, valid | sky)
     if config.scale_free_depth:
         terms['scale_free_depth'] = _masked_mean(centred.abs(), valid)
     if config.depth_gradient:
         terms['depth_gradient'] = _slope_term(residual, valid)
-    if prior is not None and config.depth_prior:
-        prior_residual = prior.clamp(min=1e-3).log() - log_true
-        is_metric = valid & target.is_metric[:, None, None]
-        terms['depth_prior'] = _masked_mean(prior_residual.abs(), is_metric)
     return terms
+
+
+def _log_depth_errors(depth: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the error, the difference with the scale of each frame removed, the difference."""
+    valid, sky = target.is_valid, torch.isposinf(target.depth_m)
+    log_depth = depth.clamp(min=1e-3).log()
+    residual = log_depth - torch.where(valid, target.depth_m, 1.0).log()
+    count = valid.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    offset = torch.where(valid, residual, 0.0).sum(dim=(-2, -1), keepdim=True) / count
+    centred = residual - offset
+    metric = torch.where(target.is_metric[:, None, None], residual, centred)
+    # Too far cannot be measured: only a sky that comes out near is an error.
+    nearness = (math.log(SKY_DEPTH_M) - log_depth).clamp(min=0)
+    return torch.where(sky, nearness, metric.abs()), centred, residual
 
 
 def _slope_term(residual: Tensor, valid: Tensor) -> Tensor:
@@ -235,13 +253,11 @@ def _pose_terms(
     """Errors of the motion from the previous frame and of the pose in the world."""
     terms = {}
     used = target.has_previous
-    relative = _stack(predictions, 'T_previous_camera')
+    relative = _stack(predictions, 'T_previous_camera_prior')
+    if relative is None:
+        relative = _stack(predictions, 'T_previous_camera')
     if relative is not None and bool(used.any()):
-        true = target.T_previous_camera[used]
-        terms |= _motion_terms(relative[used], true, target, config)
-        prior = _stack(predictions, 'T_previous_camera_prior')
-        if prior is not None and config.prior:
-            terms['prior'] = sum(_motion_terms(prior[used], true, target, config).values())
+        terms |= _motion_terms(relative[used], target.T_previous_camera[used], target, config)
     world = _stack(predictions, 'camera_pose')
     if world is not None and config.world_pose:
         true = target.T_world_camera
@@ -276,6 +292,35 @@ def _motion_terms(
         cosine = torch.nn.functional.cosine_similarity(t, t_true, dim=-1, eps=1e-6)
         terms['direction'] = _masked_mean(1 - cosine, is_moving)
     return terms
+
+
+def _spread_terms(predictions: list[Prediction], target: Target) -> dict[str, Tensor]:
+    """
+    Negative log likelihood (Laplace) of the errors before the solver, which count as given.
+
+    What is learned is the spread alone: an error that is known to be large is still an error.
+    The scale of a frame as a whole is not counted: it would drown what differs between pixels.
+    """
+    guess = _stack(predictions, 'depth_prior').detach()
+    error = _log_depth_errors(guess, target)[1].abs()
+    depth = _masked_mean(_laplace(error, _stack(predictions, 'depth_sigma')), target.is_valid)
+    used = target.has_previous
+    if not bool(used.any()):
+        return {'spread': depth}
+    relative = _stack(predictions, 'T_previous_camera_prior').detach()[used]
+    true = target.T_previous_camera[used]
+    turn = true[..., :3, :3] @ relative[..., :3, :3].transpose(-1, -2)
+    skewed = (turn - turn.transpose(-1, -2)) / 2
+    omega = torch.stack((skewed[..., 2, 1], skewed[..., 0, 2], skewed[..., 1, 0]), dim=-1)
+    shift = true[..., :3, 3] - (turn @ relative[..., :3, 3:])[..., 0]
+    sigma = _stack(predictions, 'motion_sigma')[used]
+    motion = _laplace(torch.cat((shift, omega), dim=-1).abs(), sigma).mean()
+    return {'spread': depth + motion}
+
+
+def _laplace(error: Tensor, sigma: Tensor) -> Tensor:
+    scale = sigma / math.sqrt(2)
+    return error / scale + scale.log()
 
 
 def _flow_weight_term(weight: Tensor, target: Target) -> Tensor:

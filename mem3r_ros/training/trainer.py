@@ -48,7 +48,9 @@ class Trainer:
         if config.runtime.threads:
             torch.set_num_threads(config.runtime.threads)
         torch.manual_seed(config.seed)
-        self.model = build_model(ModelConfig.preset(config.preset)).to(self.device)
+        fields = ModelConfig.preset(config.preset).to_metadata() | (config.model or {})
+        network = ModelConfig.from_metadata(fields)
+        self.model = build_model(network).to(self.device)
         if config.initial_weights:
             start_weights(self.model, config.initial_weights, config.is_partial_start)
         self.model.train()

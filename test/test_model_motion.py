@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Flow, remembered depth and the solver that fits both, on scenes known in closed form."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+import pytest
+import tiny_networks
+import torch
+
+from mem3r_ros.model.flow_solver import FlowSolver, Guess, exp_se3
+from mem3r_ros.model.motion import DepthMemory, optical_flow, pixel_rays
+
+HEIGHT, WIDTH = 48, 64
+INTRINSICS = torch.tensor([[60.0, 60.0, 31.5, 23.5]])
+
+
+def texture(seed: int, height: int, width: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 255, (height // 4, width // 4), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def hills() -> torch.Tensor:
+    """Depth of a wavy surface 1.5 to 4.5 m away, [1, H, W]."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing='ij')
+    return (3.0 + torch.sin(x / 9.0) + 0.5 * torch.cos(y / 7.0))[None]
+
+
+def true_flow(depth: torch.Tensor, T_previous_camera: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the flow [1, 2, H, W] and the depth in the previous camera [1, H, W]."""
+    rays = pixel_rays(INTRINSICS, HEIGHT, WIDTH)
+    points = torch.cat((rays, torch.ones_like(rays[:, :1])), dim=1) * depth[:, None]
+    moved = (T_previous_camera[:, :3, :3] @ points.flatten(2)).unflatten(2, (HEIGHT, WIDTH))
+    moved = moved + T_previous_camera[:, :3, 3, None, None]
+    focal = INTRINSICS[:, :2, None, None]
+    return (moved[:, :2] / moved[:, 2:] - rays) * focal, moved[:, 2]
+
+
+def guess(depth: torch.Tensor, depth_sigma: float, weight: float = 1.0) -> Guess:
+    """No motion, loosely believed; a depth believed as told."""
+    return Guess(
+        torch.eye(4)[None],
+        torch.tensor([[3.0, 3.0, 3.0, 0.3, 0.3, 0.3]]),
+        depth,
+        torch.full_like(depth, depth_sigma),
+        torch.full_like(depth, weight),
+    )
+
+
+def angle_between(first: torch.Tensor, second: torch.Tensor) -> float:
+    turn = first[0, :3, :3].T @ second[0, :3, :3]
+    return float((turn - torch.eye(3)).norm() / math.sqrt(2))
+
+
+MOTION = exp_se3(torch.tensor([[0.12, -0.03, 0.1, 0.02, -0.03, 0.01]]))
+
+
+def test_the_solver_finds_motion_and_corrects_the_depth():
+    depth = hills()
+    flow, _ = true_flow(depth, MOTION)
+    noise = 0.25 * torch.randn(depth.shape, generator=torch.Generator().manual_seed(0))
+
+    # The flow is exact here.
+    solver = FlowSolver(steps=8, pixel_sigma=0.3)
+    found = solver.solve(guess(depth * noise.exp(), 0.25), flow, INTRINSICS)
+
+    assert angle_between(found.T_previous_camera, MOTION) < 0.3 * angle_between(
+        torch.eye(4)[None], MOTION
+    )
+    shift, true_shift = found.T_previous_camera[0, :3, 3], MOTION[0, :3, 3]
+    assert torch.nn.functional.cosine_similarity(shift, true_shift, dim=0) > 0.97
+    before = noise[:, 2::4, 2::4].abs().mean()
+    after = (found.depth.log_depth - depth.log())[:, 2::4, 2::4].abs().mean()
+    assert after < 0.85 * before
+
+
+def test_a_remembered_depth_gives_the_motion_its_length():
+    depth = hills()
+    flow, depth_before = true_flow(depth, MOTION)
+    memory = DepthMemory(depth_before.log(), torch.full_like(depth, 0.02**2))
+    # The network thinks that everything is 40 % farther than it is, and is unsure of it.
+    doubtful = guess(1.4 * depth, 0.5)
+    solver = FlowSolver(steps=8)
+
+    without = solver.solve(doubtful, flow, INTRINSICS)
+    found = solver.solve(doubtful, flow, INTRINSICS, memory)
+
+    length = MOTION[0, :3, 3].norm()
+    assert float(without.T_previous_camera[0, :3, 3].norm() / length) > 1.25
+    assert float(found.T_previous_camera[0, :3, 3].norm() / length) == pytest.approx(1, abs=0.08)
+    assert (found.depth.log_depth - depth.log()).abs().mean() < 0.08
+    assert found.depth.variance.mean() < 0.2 * without.depth.variance.mean()
+
+
+def test_what_is_remembered_of_a_thing_that_left_is_outvoted():
+    depth = hills()
+    flow, depth_before = true_flow(depth, MOTION)
+    remembered = depth_before.log()
+    remembered[:, :, :16] -= 1.0  # a quarter of the image was something near
+    memory = DepthMemory(remembered, torch.full_like(depth, 0.05**2))
+
+    found = FlowSolver(steps=8).solve(guess(depth, 0.1), flow, INTRINSICS, memory)
+
+    error = (found.depth.log_depth - depth.log()).abs()
+    assert error[:, :, :16].mean() < 0.15
+    assert (found.T_previous_camera[0, :3, 3] - MOTION[0, :3, 3]).norm() < 0.03
+
+
+def test_flow_without_trust_leaves_the_guess_alone():
+    depth = hills()
+    flow, _ = true_flow(depth, MOTION)
+
+    found = FlowSolver(steps=4).solve(guess(depth, 0.2, weight=0.0), flow, INTRINSICS)
+
+    assert torch.allclose(found.T_previous_camera, torch.eye(4)[None], atol=1e-5)
+    assert torch.allclose(found.depth.log_depth, depth.log(), atol=1e-3)
+
+
+def test_a_remembered_depth_follows_the_flow_and_grows_doubtful():
+    log_depth = torch.arange(WIDTH, dtype=torch.float32).expand(1, HEIGHT, WIDTH)
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0] = 3.0
+
+    fetched = DepthMemory(log_depth, torch.full_like(log_depth, 0.01)).fetched(flow)
+
+    assert torch.allclose(fetched.log_depth[..., :-3], log_depth[..., 3:], atol=1e-3)
+    assert (fetched.variance > 0.01).all()
+
+
+@pytest.mark.parametrize('shift', [0, 2, 14])
+def test_flow_is_found_however_fast_the_camera_turns(shift):
+    wide = texture(0, 96, 160)
+
+    flow = optical_flow(wide[:, 16 : 16 + 128], wide[:, 16 + shift : 16 + shift + 128])
+
+    inner = flow[16:-16, 24:-24]
+    assert np.median(np.abs(inner[..., 0] - shift)) < 0.3
+    assert np.median(np.abs(inner[..., 1])) < 0.3
+
+
+def test_the_network_uses_the_depth_that_its_stream_remembers():
+    model = tiny_networks.network('small')
+    frames = [tiny_networks.frame(1), tiny_networks.frame(2)]
+    _, state = tiny_networks.run(model, frames[:1])
+    near = dataclasses.replace(
+        state, motion=dataclasses.replace(state.motion, log_depth=state.motion.log_depth - 1)
+    )
+
+    (usual,), _ = tiny_networks.run(model, frames[1:], state)
+    (nearer,), _ = tiny_networks.run(model, frames[1:], near)
+
+    assert nearer.depth_prior.median() < 0.9 * usual.depth_prior.median()
+
+
+def test_what_was_remembered_before_a_reset_has_no_say_after_it():
+    model = tiny_networks.network('small')
+    fresh = model.initial_state()
+    haunted = dataclasses.replace(
+        fresh, motion=dataclasses.replace(fresh.motion, log_depth=fresh.motion.log_depth - 1)
+    )
+
+    (usual,), _ = tiny_networks.run(model, [tiny_networks.frame(1)], fresh)
+    (other,), _ = tiny_networks.run(model, [tiny_networks.frame(1)], haunted)
+
+    assert torch.equal(usual.T_previous_camera, torch.eye(4)[None])
+    assert tiny_networks.worst_difference(usual, other) == 0
