@@ -222,12 +222,11 @@ def plot(results: dict[tuple[int, str], list[dict]], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     for axis, (name, title) in zip(axes, panels.items(), strict=True):
         for variant in dict.fromkeys(variant for _, variant in results):
+            known = [length for length in lengths if (length, variant) in results]
             means = [
                 np.nanmean([clip.get(name, np.nan) for clip in results[length, variant]])
-                for length in lengths
-                if (length, variant) in results
+                for length in known
             ]
-            known = [length for length in lengths if (length, variant) in results]
             axis.plot(known, means, 'o-', label=variant)
         axis.set(xscale='log', xlabel='frames', title=title, ylim=(0, None))
         axis.set_xticks(lengths, [str(length) for length in lengths])

@@ -118,6 +118,14 @@ def test_the_spread_is_least_where_it_tells_the_error():
     assert spread(right) < min(spread(0.7 * right), spread(1.4 * right))
 
 
+def test_a_network_that_knows_no_spread_is_not_asked_for_it():
+    batch, config = sliding_batch(), dataclasses.replace(EVERYTHING, spread=1.0)
+
+    terms = loss_terms(true_predictions(batch), chunk_target(batch, 0, 2), config)
+
+    assert 'spread' not in terms
+
+
 def test_before_the_solver_depth_is_trained_and_after_it_the_confidence():
     batch = sliding_batch()
     predictions = guess_of(batch, torch.tensor(2.0), torch.tensor(0.3))

@@ -47,8 +47,8 @@ class DualDecoder(nn.Module):
         )
         self.image_norm = nn.LayerNorm(width, eps=eps)
         self.state_norm = nn.LayerNorm(width, eps=eps)
-        # The dense heads look at the tokens after these many blocks.
         start_at_unit_gain(self)
+        # The dense heads look at the tokens after these many blocks.
         self._level_depths = (config.dec_depth * 2 // 4, config.dec_depth * 3 // 4)
 
     def forward(

@@ -83,8 +83,8 @@ def start_at_unit_gain(module: nn.Module) -> None:
     """
     Draw the weights so that signals keep their size from layer to layer; biases start at zero.
 
-    With PyTorch's own start four convolutions shrink a picture to a thirtieth of their biases:
-    all tokens look alike, and attention never finds anything to tell apart.
+    With PyTorch's own start each convolution shrinks the picture against its biases: after four of
+    them all tokens look alike, and attention finds little to tell apart.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

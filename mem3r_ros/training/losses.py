@@ -96,7 +96,7 @@ def loss_terms(
         world_confidence = _stack(predictions, 'confidence_world')
         terms['points_world'] = _world_point_term(world, world_confidence, target, config)
     terms |= _pose_terms(predictions, target, config)
-    if config.spread and hasattr(predictions[0], 'motion_sigma'):
+    if config.spread and predictions[0].motion_sigma is not None:
         terms |= _spread_terms(predictions, target)
     weight = _stack(predictions, 'flow_weight')
     if weight is not None and config.flow and bool(target.has_previous.any()):
