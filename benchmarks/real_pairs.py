@@ -19,10 +19,10 @@ import math
 from pathlib import Path
 import sys
 
-import cv2
 import numpy as np
 import torch
 
+from mem3r_ros.camera import Rectifier
 from mem3r_ros.data import open_sequence
 from mem3r_ros.model import load_model, update_rule
 from mem3r_ros.training.batch import Batch, Clip, collate, relative_poses
@@ -43,9 +43,7 @@ CASES = (
 
 def rectified(frame: object) -> np.ndarray:
     """Return the frame's image without lens distortion."""
-    if not any(frame.camera.distortion):
-        return frame.image
-    return cv2.undistort(frame.image, frame.camera.K, np.array(frame.camera.distortion, float))
+    return Rectifier(frame.camera).image(frame.image)
 
 
 def read_sequence(path: Path, size: tuple[int, int]) -> tuple[list, list, list, list]:

@@ -244,12 +244,16 @@ class Rectifier:
         self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
 
     def image(self, image: np.ndarray) -> np.ndarray:
-        """Return the rectified image, black where the lens saw nothing."""
+        """
+        Return the rectified image; where the lens saw nothing its border goes on.
+
+        A black rim would stand still while the camera moves, and optical flow would say so.
+        """
         if self._maps is None:
             return image
         import cv2
 
-        return cv2.remap(image, *self._maps, cv2.INTER_LINEAR)
+        return cv2.remap(image, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Return the rectified mask [H, W] uint8, nonzero = ignore."""

@@ -87,6 +87,14 @@ def test_rectification_says_where_the_lens_saw_nothing():
     assert rectifier.valid[120, 160]
 
 
+def test_rectification_leaves_no_rim_that_stands_still():
+    rectifier = Rectifier(camera('plumb_bob', (0.3, 0.1, 0.0, 0.0)))
+
+    rectified = rectifier.image(np.full((240, 320, 3), 200, np.uint8))
+
+    assert (rectified == 200).all()
+
+
 def test_a_straight_lens_costs_nothing():
     image = np.zeros((240, 320, 3), np.uint8)
 
