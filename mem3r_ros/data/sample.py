@@ -104,7 +104,14 @@ def render_sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     width, height = (side * OVERSAMPLING for side in SIZE)
     focal = FOCAL_PX * OVERSAMPLING
     fine = np.array([focal, focal, (width - 1) / 2, (height - 1) / 2])
-    config = WorldConfig(drift=0.3, noise=0.6, motion_blur_share=0, rolling_share=0, grey_share=0)
+    config = WorldConfig(
+        drift=0.3,
+        noise=0.6,
+        motion_blur_share=0,
+        rolling_share=0,
+        grey_share=0,
+        auto_exposure=False,
+    )
     clip = render_world(world, NUM_FRAMES, (width, height), config, intrinsics=fine)
     images = np.stack([
         cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA) for image in clip.image.numpy()

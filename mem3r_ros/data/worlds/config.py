@@ -53,6 +53,7 @@ class WorldConfig:
     rolling_share: float = setting(
         0.12, 'share of the clips whose rows are read one after the other', low=0.0, high=1.0
     )
+    auto_exposure: bool = setting(True, 'whether the camera exposes its first frame for mid-grey')
     drift: float = setting(
         1.0, 'factor on the drift of exposure and white balance; 0 = none', low=0.0
     )

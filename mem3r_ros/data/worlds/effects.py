@@ -20,6 +20,9 @@ from mem3r_ros.data.worlds.paths import SmoothNoise
 
 # F frames
 
+NOISE_RANGE = (0.2, 1.2)  # grey levels
+MIDDLE_GREY = 105.0  # what the camera exposes its first frame for
+EXPOSURE_LIMITS = (0.6, 3.0)  # how far it can
 TAPS = 5  # pictures that are averaged to one long exposure
 
 
@@ -40,9 +43,12 @@ class Lens:
         gain = np.exp(rng.normal(0.0, 0.18) + drift[:, None] + balance + rng.normal(0, 0.05, 3))
         self._gain = torch.from_numpy(gain.astype(np.float32))
         self._gamma = float(np.exp(rng.normal(0, 0.15)))
-        self._soft = max(0.0, rng.normal(0.2, 0.35))
+        self._soft = max(0.0, rng.normal(-0.1, 0.3))
         self._dark_corners = rng.uniform(0, 0.35) * (rng.random() < 0.6)
-        self._sigma = config.noise * rng.uniform(0.3, 4.0)
+        # What is left of a sensor's noise when its picture is averaged down to so few pixels.
+        dimness = 3.0 if rng.random() < 0.1 else 1.0
+        self._sigma = config.noise * dimness * np.exp(rng.uniform(*np.log(NOISE_RANGE)))
+        self._brightness = None if config.auto_exposure else torch.ones(())
         self._sheet = rng.standard_normal(size[0] * size[1] * 3 + 7919, dtype=np.float32)
         self._size = size
 
@@ -112,14 +118,19 @@ class Lens:
 
     def develop(self, colour: Tensor, frames: Tensor) -> Tensor:
         """
-        Turn light into pixel values.
+        Turn light into pixel values; the first frame that comes sets the exposure.
 
         :param colour: [F, H, W, 3] in 0 .. 255 and beyond.
         :param frames: numbers of the frames, [F].
         :return: uint8 [F, H, W, 3].
         """
         device = colour.device
-        colour = colour * self._gain.to(device)[frames][:, None, None]
+        if self._brightness is None:
+            middle = colour[0].mean().clamp(min=1)
+            self._brightness = (MIDDLE_GREY / middle).clamp(*EXPOSURE_LIMITS)
+        colour = colour * (
+            self._brightness.to(device) * self._gain.to(device)[frames][:, None, None]
+        )
         if self._gamma != 1:
             colour = colour.clamp_(0, 400).mul_(1 / 255).pow_(self._gamma).mul_(255)
         if self._is_grey:
