@@ -148,6 +148,11 @@ class ModelConfig:
         'remember the depth of the last frame and fetch it along the flow: an input of the '
         'network, and a measurement in the solver',
     )
+    epipolar_input: bool = setting(
+        False,
+        'fit the epipolar geometry of the flow first: depth by parallax is an input of the '
+        'network, and the pose head corrects the fitted motion',
+    )
     points: str = setting(
         'xyz',
         'dense head: free 3-D points, or depth along the pixel ray',
@@ -166,6 +171,8 @@ class ModelConfig:
             raise UserError('motion_solver_steps needs motion_input and points: depth')
         if self.depth_memory and self.points != 'depth':
             raise UserError('depth_memory needs points: depth')
+        if self.epipolar_input and not self.depth_memory:
+            raise UserError('epipolar_input needs depth_memory, which tells its scale')
         if self.points == 'depth' and not self.motion_input:
             raise UserError('points: depth needs motion_input, which supplies the pixel rays')
         self._check_activations()
@@ -282,6 +289,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'motion_input': True,
         'motion_solver_steps': 5,
         'depth_memory': True,
+        'epipolar_input': True,
         'points': 'depth',
     },
     'mem3r-512-dpt': _MEM3R,

@@ -19,6 +19,7 @@ from torch import Tensor
 import torch.nn.functional as F
 
 from mem3r_ros.model.motion import DepthMemory, pixel_rays
+from mem3r_ros.model.rotation import exp_se3
 
 
 class Guess(NamedTuple):
@@ -52,7 +53,7 @@ class FlowSolver(NamedTuple):
     pixel_scale: float = 0.7  # px at which a residual counts half in the last step
     anneal: float = 3.0  # each step before it is this much more tolerant
     memory_scale: float = 3.0  # spreads at which a remembered depth counts half
-    pixel_sigma: float = 0.25  # px, noise of the flow: what all else is weighed against
+    pixel_sigma: float = 0.18  # px, noise of the flow: what all else is weighed against
     # How many pixels speak for themselves, errors of neighbours being alike: on a shift, which
     # each wrong region of depth bends its own way, and on a turn, which depth hardly matters to.
     num_independent: tuple[float, float] = (1.5, 40.0)
@@ -235,37 +236,3 @@ class _FlowProblem(NamedTuple):
             memory_strength=self.memory_strength * factor,
             information=self.information * factor.square(),
         )
-
-
-def skew(vector: Tensor) -> Tensor:
-    """Return the matrix of the cross product, [..., 3] to [..., 3, 3]."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    rows = (zero, -z, y, z, zero, -x, -y, x, zero)
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
-
-
-def exp_se3(twist: Tensor) -> Tensor:
-    """
-    Map a twist (translation part, then rotation vector) to a transform.
-
-    :param twist: [..., 6], m and rad.
-    :return: [..., 4, 4].
-    """
-    translation, omega = twist.split(3, dim=-1)
-    angle_squared = omega.square().sum(-1, keepdim=True)[..., None]
-    small = angle_squared < 1e-6
-    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
-    angle = safe.sqrt()
-    # Taylor series near zero: the closed forms are 0/0 there.
-    a = torch.where(small, 1 - angle_squared / 6, angle.sin() / angle)
-    b = torch.where(small, 0.5 - angle_squared / 24, (1 - angle.cos()) / safe)
-    c = torch.where(small, 1 / 6 - angle_squared / 120, (angle - angle.sin()) / (safe * angle))
-    cross = skew(omega)
-    square = cross @ cross
-    identity = torch.eye(3, dtype=twist.dtype, device=twist.device)
-    rotation = identity + a * cross + b * square
-    moved = (identity + b * cross + c * square) @ translation[..., None]
-    bottom = torch.zeros_like(twist[..., :4])
-    bottom = torch.cat((bottom[..., :3], torch.ones_like(bottom[..., :1])), dim=-1)
-    return torch.cat((torch.cat((rotation, moved), dim=-1), bottom[..., None, :]), dim=-2)

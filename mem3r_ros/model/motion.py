@@ -13,7 +13,6 @@ stream remembers of it, and how far that may be off.
 
 from __future__ import annotations
 
-from functools import lru_cache
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +23,7 @@ from torch import Tensor
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
+    from mem3r_ros.model.epipolar import EpipolarFit
     from mem3r_ros.model.state import MotionState
 
 NOMINAL_FOCAL = 0.85  # image widths; a common lens, used until the focal length is known
@@ -34,7 +34,10 @@ MEMORY_DRIFT = 0.03  # spread that a remembered log depth gains from one frame t
 MEMORY_DOUBT = 1.15  # factor on its variance: errors of successive frames resemble each other
 UNKNOWN_SPREAD = 1.0  # of a log depth that nothing is remembered of
 FAST_TURN_PX = 3.0  # beyond it the flow search starts from the shift of the whole image
-FAST_TURN_RESPONSE = 0.15  # peak of the phase correlation (0 to 1) below which it is not believed
+FAST_TURN_REACH = 0.3  # of the image, how far away that shift is looked for
+FAST_TURN_LIKENESS = 0.6  # correlation (-1 to 1) below which it is not believed
+FAST_TURN_GAIN = 0.1  # by which it must exceed that without a shift
+MIN_SEARCH_SIDE = 16  # px of an image below which there is too little to look for
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -49,7 +52,7 @@ def optical_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
     Say where each pixel of the frame was in the previous frame.
 
     The search finds only what moved by less than its largest patch. When the camera turns fast
-    it starts from the shift of the whole image, found by phase correlation.
+    it starts from the shift of the whole image.
 
     :param previous_gray: uint8 [H, W].
     :param gray: uint8 [H, W].
@@ -63,21 +66,27 @@ def optical_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
 
 
 def _whole_shift(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray | None:
-    """Return the shift of the whole image as a flow, or None where it is small or unsure."""
+    """
+    Return the shift of the whole image as a flow, or None where it is small or unsure.
+
+    The middle of the frame, at half size, is looked for in the previous one.
+    """
     height, width = gray.shape
-    if min(height, width) < 2:
+    if min(height, width) < MIN_SEARCH_SIDE:
         return None
-    (x, y), response = cv2.phaseCorrelate(
-        gray.astype(np.float32), previous_gray.astype(np.float32), _window(width, height)
+    half = (width // 2, height // 2)
+    small = cv2.resize(gray, half, interpolation=cv2.INTER_AREA)
+    where = cv2.resize(previous_gray, half, interpolation=cv2.INTER_AREA)
+    x, y = (int(FAST_TURN_REACH * side) for side in half)
+    likeness = cv2.matchTemplate(
+        where, small[y : half[1] - y, x : half[0] - x], cv2.TM_CCOEFF_NORMED
     )
-    if response < FAST_TURN_RESPONSE or x * x + y * y < FAST_TURN_PX**2:
+    _, best, _, found = cv2.minMaxLoc(likeness)
+    shift = 2.0 * (found[0] - x), 2.0 * (found[1] - y)
+    is_sure = best > FAST_TURN_LIKENESS and best > likeness[y, x] + FAST_TURN_GAIN
+    if not is_sure or shift[0] ** 2 + shift[1] ** 2 < FAST_TURN_PX**2:
         return None
-    return np.full((height, width, 2), (x, y), np.float32)
-
-
-@lru_cache(maxsize=8)
-def _window(width: int, height: int) -> np.ndarray:
-    return cv2.createHanningWindow((width, height), cv2.CV_32F)
+    return np.full((height, width, 2), shift, np.float32)
 
 
 def flow_to_previous(previous_gray: Tensor, gray: Tensor) -> Tensor:
@@ -159,7 +168,9 @@ class MotionInput(NamedTuple):
     intrinsics: Tensor  # [B, 4]
     intrinsics_known: Tensor  # [B] bool
     depth: DepthMemory | None  # in the previous camera, at the pixels of this frame
-    channels: Tensor  # [B, MOTION_CHANNELS (+ MEMORY_CHANNELS), H, W] as fed to the stem
+    channels: Tensor  # [B, MOTION_CHANNELS (+ others), H, W] as fed to the stem
+    epipolar: EpipolarFit | None = None  # what the flow alone tells of the motion
+    triangulated: DepthMemory | None = None  # and of depth
 
 
 def motion_input(

@@ -30,6 +30,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.decoder import Decoded, DualDecoder
 from mem3r_ros.model.encoder import ConvolutionStem, Encoder, PatchStem
+from mem3r_ros.model.epipolar import EPIPOLAR_CHANNELS, with_epipolar
 from mem3r_ros.model.frame import PREDICTION_FIELDS, FrameInput, Prediction
 from mem3r_ros.model.motion import (
     MEMORY_CHANNELS,
@@ -218,6 +219,8 @@ class Mem3R(nn.Module):
             image = frame.image
             if state.motion is not None:
                 motion = motion_input(image, frame.flow, frame.intrinsics, state.motion)
+                if self.config.epipolar_input:
+                    motion = with_epipolar(motion)
                 image = torch.cat((image, motion.channels.to(image.dtype)), dim=1)
             features, finer = self.image_encoder(image.to(self.dtype), positions)
         elif masked_tokens:
@@ -318,6 +321,7 @@ class Mem3R(nn.Module):
 
 def _image_encoder(config: ModelConfig) -> Encoder:
     channels = 3 + MOTION_CHANNELS * config.motion_input + MEMORY_CHANNELS * config.depth_memory
+    channels += EPIPOLAR_CHANNELS * config.epipolar_input
     if config.stem == 'convolution':
         stem: nn.Module = ConvolutionStem(channels, config.stem_dims, config.enc_embed_dim)
     else:

@@ -18,6 +18,7 @@ from mem3r_ros.model.decoder import Decoded
 from mem3r_ros.model.flow_solver import FlowSolver, Guess
 from mem3r_ros.model.frame import Prediction
 from mem3r_ros.model.heads import (
+    ResidualConvolutions,
     confidence_from_raw,
     dense_head,
     points_from_raw,
@@ -33,7 +34,9 @@ from mem3r_ros.model.state import MotionState, where_stream
 if TYPE_CHECKING:
     from mem3r_ros.model.network import Encoded
 
-NOMINAL_DEPTH_SIGMA = 0.3  # spread of the log depth of an untrained small preset
+NOMINAL_DEPTH_SIGMA = 0.3  # spread of the log depth that is seen anew
+DEPTH_SIGMA_LIMITS = (0.03, 1.0)  # of the log depth before the solver
+SURE_OFF_LINE_PX = 0.3  # what lies less beside its epipolar line is as good as on it
 MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
 NOMINAL_MOTION_SIGMA = (0.05,) * 3 + (0.01,) * 3  # m, rad: spread before training
 MOTION_SCALE = 0.1  # steps between frames are small: the pose head predicts tens of them
@@ -55,7 +58,7 @@ class Predictor(nn.Module):
             Mlp(width, int(width * config.mlp_ratio), pose_channels) if config.pose_head else None
         )
         self.by_depth = config.points == 'depth'
-        self.camera_head = dense_head(config, 5 if config.depth_memory else 4)
+        self.camera_head = dense_head(config, 4 + config.depth_memory + config.epipolar_input)
         self.rgb_head = dense_head(config, 3) if config.rgb_head else None
         self.world_blocks, self.world_head = None, None
         if config.world_head:
@@ -76,6 +79,9 @@ class Predictor(nn.Module):
             self.pose_head.fc2.weight.mul_(0.01)
             self.pose_head.fc2.bias.zero_()
             self.camera_head.last_layer.weight.mul_(0.01)
+            for part in self.modules():
+                if isinstance(part, ResidualConvolutions):
+                    part.conv2.weight.mul_(0.1)  # eight of them add up
 
     def _available(self) -> frozenset[str]:
         names = {'points_camera', 'confidence_camera', 'telemetry'}
@@ -173,7 +179,11 @@ class Predictor(nn.Module):
             raw_pose, raw_sigma, log_focal = pose_raw.split((7, 6, 1), dim=-1)
             rest = torch.zeros_like(raw_pose)
             rest[:, 3] = 1.0  # real part of the quaternion
-            relative = matrix_from_pose(pose_from_raw(rest + MOTION_SCALE * raw_pose))
+            scale = MOTION_SCALE
+            if seen.epipolar is not None:
+                # There is little to correct where the flow is explained as it is.
+                scale = MOTION_SCALE * seen.epipolar.doubt[:, None]
+            relative = matrix_from_pose(pose_from_raw(rest + scale * raw_pose))
             # A given focal length is kept; a guessed one is corrected.
             correction = torch.where(seen.intrinsics_known[:, None], 0.0, log_focal).exp()
             intrinsics = seen.intrinsics * torch.cat(
@@ -181,13 +191,13 @@ class Predictor(nn.Module):
             )
             found['focal_px'] = intrinsics[:, 0]
             if self.by_depth:
-                guess = Guess(
-                    relative,
-                    _motion_sigma_from_raw(raw_sigma),
-                    self._guessed_depth(raw, seen),
-                    _sigma_from_raw(raw[..., 2]),
-                    torch.sigmoid(raw[..., 3]),
-                )
+                depth, depth_sigma = _guessed_depth(raw, seen)
+                trust = _flow_weight_from_raw(raw[..., 3], seen)
+                if seen.epipolar is not None:
+                    length = seen.epipolar.shift_length(depth.detach(), trust.detach())
+                    relative = relative @ seen.epipolar.pose(length)
+                sigma = _motion_sigma_from_raw(raw_sigma)
+                guess = Guess(relative, sigma, depth, depth_sigma, trust)
                 relative, depth = self._explain(guess, seen, intrinsics)
                 found |= {
                     'T_previous_camera_prior': guess.T_previous_camera,
@@ -207,14 +217,6 @@ class Predictor(nn.Module):
                 found['T_world_camera'] = self.world_pose(motion, relative).float()
                 found['camera_pose'] = pose_from_matrix(found['T_world_camera'])
             return found
-
-    def _guessed_depth(self, raw: Tensor, seen: MotionInput) -> Tensor:
-        """Return the depth before the flow is looked at: seen anew, or remembered, or between."""
-        log_depth = raw[..., 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH) + math.log(NOMINAL_DEPTH_M)
-        if seen.depth is None:
-            return log_depth.exp()
-        gate = torch.sigmoid(raw[..., 4]) * seen.has_flow[:, None, None]
-        return torch.lerp(log_depth, seen.depth.log_depth, gate).exp()
 
     @torch.no_grad()
     def _explain(
@@ -263,9 +265,34 @@ def _motion_sigma_from_raw(raw: Tensor) -> Tensor:
     return raw.new_tensor(NOMINAL_MOTION_SIGMA) * raw.clamp(-4, 4).exp()
 
 
-def _sigma_from_raw(raw: Tensor) -> Tensor:
-    """Spread of the log depth before the flow is looked at: a few per cent to a factor of two."""
-    return NOMINAL_DEPTH_SIGMA * raw.clamp(-2, 1).exp()
+def _guessed_depth(raw: Tensor, seen: MotionInput) -> tuple[Tensor, Tensor]:
+    """
+    Return the depth before the solver and the spread of its logarithm, [B, H, W] each.
+
+    A mean of what is seen anew, remembered and triangulated: each counts by its variance, as far
+    as the network (which sees the variances too) does not say otherwise.
+    """
+    log_depth = raw[..., 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH) + math.log(NOMINAL_DEPTH_M)
+    anew = DepthMemory(log_depth, torch.full_like(log_depth, NOMINAL_DEPTH_SIGMA**2))
+    others = [depth for depth in (seen.depth, seen.triangulated) if depth is not None]
+    depths = torch.stack([anew.log_depth] + [other.log_depth for other in others])
+    precisions = torch.stack(
+        [anew.variance.reciprocal()]
+        + [other.variance.reciprocal() * seen.has_flow[:, None, None] for other in others]
+    )
+    says = [torch.zeros_like(log_depth)]
+    says += [raw[..., 4 + index].clamp(-8, 8) for index in range(len(others))]
+    weights = precisions * torch.stack(says).exp()
+    depth = (weights * depths).sum(0) / weights.sum(0)
+    spread = precisions.sum(0).rsqrt() * raw[..., 2].clamp(-2, 2).exp()
+    return depth.exp(), spread.clamp(*DEPTH_SIGMA_LIMITS)
+
+
+def _flow_weight_from_raw(raw: Tensor, seen: MotionInput) -> Tensor:
+    """Return the trust in the flow: what lies beside its epipolar line starts with less of it."""
+    if seen.epipolar is not None:
+        raw = raw - 2 * seen.epipolar.off_line.clamp(min=SURE_OFF_LINE_PX).log()
+    return torch.sigmoid(raw)
 
 
 def _points_from_depth(depth: Tensor, intrinsics: Tensor) -> Tensor:

@@ -83,3 +83,57 @@ def pose_from_matrix(matrix: Tensor) -> Tensor:
 def orthonormalise(matrix: Tensor) -> Tensor:
     """Remove the rounding that repeated products leave in a pose, [..., 4, 4]."""
     return matrix_from_pose(pose_from_matrix(matrix))
+
+
+def skew(vector: Tensor) -> Tensor:
+    """Return the matrix of the cross product, [..., 3] to [..., 3, 3]."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = (zero, -z, y, z, zero, -x, -y, x, zero)
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def exp_so3(omega: Tensor) -> Tensor:
+    """
+    Map a rotation vector to a rotation matrix.
+
+    :param omega: [..., 3], rad.
+    :return: [..., 3, 3].
+    """
+    a, b, _ = _series(omega)
+    cross = skew(omega)
+    identity = torch.eye(3, dtype=omega.dtype, device=omega.device)
+    return identity + a * cross + b * (cross @ cross)
+
+
+def exp_se3(twist: Tensor) -> Tensor:
+    """
+    Map a twist (translation part, then rotation vector) to a transform.
+
+    :param twist: [..., 6], m and rad.
+    :return: [..., 4, 4].
+    """
+    translation, omega = twist.split(3, dim=-1)
+    a, b, c = _series(omega)
+    cross = skew(omega)
+    square = cross @ cross
+    identity = torch.eye(3, dtype=twist.dtype, device=twist.device)
+    rotation = identity + a * cross + b * square
+    moved = (identity + b * cross + c * square) @ translation[..., None]
+    bottom = torch.zeros_like(twist[..., :4])
+    bottom = torch.cat((bottom[..., :3], torch.ones_like(bottom[..., :1])), dim=-1)
+    return torch.cat((torch.cat((rotation, moved), dim=-1), bottom[..., None, :]), dim=-2)
+
+
+def _series(omega: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return sin(x)/x, (1 - cos x)/x^2 and (x - sin x)/x^3 of the angle x, [..., 1, 1] each."""
+    angle_squared = omega.square().sum(-1, keepdim=True)[..., None]
+    small = angle_squared < 1e-6
+    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
+    angle = safe.sqrt()
+    # Taylor series near zero: the closed forms are 0/0 there.
+    return (
+        torch.where(small, 1 - angle_squared / 6, angle.sin() / angle),
+        torch.where(small, 0.5 - angle_squared / 24, (1 - angle.cos()) / safe),
+        torch.where(small, 1 / 6 - angle_squared / 120, (angle - angle.sin()) / (safe * angle)),
+    )

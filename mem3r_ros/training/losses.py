@@ -166,11 +166,13 @@ def _depth_terms(
         weighted = _weigh(error, confidence, config.confidence_alpha)
         terms['log_depth'] = _masked_mean(weighted, valid | sky)
     elif config.log_depth:
-        final = _log_depth_errors(depth, target)[0].detach()
         weighted = error
         if config.confidence_alpha:
-            # Divided by alpha: it sets how large confidences are, not how much they count.
+            # Divided by alpha: it sets how large confidences are, not how much they count. The
+            # scale of a frame as a whole would drown what differs between its pixels.
             alpha = config.confidence_alpha
+            final, final_centred, _ = _log_depth_errors(depth.detach(), target)
+            final = torch.where(sky, final, final_centred.abs())
             weighted = error + _weigh(final, confidence, alpha) / alpha
         terms['log_depth'] = _masked_mean(weighted, valid | sky)
     if config.scale_free_depth:

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mem3r_ros.model import update_rule
-from mem3r_ros.training.batch import Batch, collate, relative_poses
+from mem3r_ros.model import Prediction, update_rule
+from mem3r_ros.training.batch import Batch, Clip, collate, relative_poses
 from mem3r_ros.training.chunk import frame_input
 from mem3r_ros.training.config import SourceConfig, TrainConfig, parse_size
 from mem3r_ros.training.loader import clip_flow
@@ -27,6 +27,7 @@ from mem3r_ros.training.losses import rotation_angle
 from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source
 
 NUM_PICTURES = 4
+MAX_BATCH = 16  # clips side by side
 
 
 @dataclass
@@ -47,15 +48,20 @@ class Validation:
 
 
 def validation_batches(config: TrainConfig) -> list[Batch]:
-    """Render the held-out worlds; every second one without intrinsics where training has such."""
+    """Render the held-out worlds; every fourth without intrinsics where training has such."""
     source = build_source(SourceConfig())
     size = parse_size(config.stages[-1].sizes[0])
-    batches = []
+    groups: dict[bool, list[Clip]] = {True: [], False: []}
     for index in range(config.runtime.validation_clips):
-        clip = source.clip(HELD_OUT_WORLDS + index, config.runtime.validation_frames, size)
-        batch = collate([clip], [clip_flow(clip)], [True])
         is_known = config.unknown_focal == 0 or index % 4 != 3
-        batches.append(replace(batch, is_focal_known=is_known))
+        clip = source.clip(HELD_OUT_WORLDS + index, config.runtime.validation_frames, size)
+        groups[is_known].append(clip)
+    batches = []
+    for is_known, clips in groups.items():
+        for first in range(0, len(clips), MAX_BATCH):
+            some = clips[first : first + MAX_BATCH]
+            batch = collate(some, [clip_flow(clip) for clip in some], [True] * len(some))
+            batches.append(replace(batch, is_focal_known=is_known))
     return batches
 
 
@@ -64,9 +70,9 @@ def validate_model(model: nn.Module, batches: Iterable[Batch], rule_name: str) -
     """
     Run a model over held-out clips in float32.
 
-    :param batches: of one clip each.
+    Figures are means over the frames of a clip, then over the clips.
     """
-    sums: dict[str, list[float]] = {}
+    clips: list[dict[str, float]] = []
     pictures: list[Picture] = []
     rule = update_rule(rule_name)
     device = next(model.parameters()).device
@@ -74,24 +80,41 @@ def validate_model(model: nn.Module, batches: Iterable[Batch], rule_name: str) -
         batch = batch.to(device)
         state = model.initial_state(batch.batch_size)
         true = relative_poses(batch.T_world_camera)
+        frames: list[list[dict[str, float]]] = [[] for _ in range(batch.batch_size)]
         for index in range(batch.num_frames):
             prediction, state = model.step(frame_input(batch, index), state, rule)
-            figures = depth_figures(prediction.points_camera[..., 2], batch.depth_m[index])
-            if index and prediction.T_previous_camera is not None:
-                figures |= motion_figures(prediction.T_previous_camera, true[index])
-            if prediction.focal_px is not None and not batch.is_focal_known:
-                focal = batch.intrinsics[:, :2].mean(dim=1)
-                figures['focal_error'] = float((prediction.focal_px / focal - 1).abs().mean())
-            for name, value in figures.items():
-                if math.isfinite(value):
-                    sums.setdefault(name, []).append(value)
-        figures = world_figures(prediction.T_world_camera, batch)
-        for name, value in figures.items():
-            sums.setdefault(name, []).append(value)
-        if len(pictures) < NUM_PICTURES:
-            pictures.append(_picture(batch, prediction.points_camera[..., 2]))
-    means = {name: float(np.mean(values)) for name, values in sums.items()}
-    return Validation(figures=means, pictures=pictures)
+            for clip, found in enumerate(frames):
+                found.append(_frame_figures(prediction, batch, true, index, clip))
+        clips += [
+            mean_figures(found) | world_figures(prediction.T_world_camera, batch, clip)
+            for clip, found in enumerate(frames)
+        ]
+        for clip in range(min(NUM_PICTURES - len(pictures), batch.batch_size)):
+            pictures.append(_picture(batch, prediction.points_camera[..., 2], clip))
+    return Validation(figures=mean_figures(clips), pictures=pictures)
+
+
+def mean_figures(figures: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over those that have it."""
+    names = dict.fromkeys(name for found in figures for name in found)
+    values = {
+        name: [f[name] for f in figures if math.isfinite(f.get(name, math.nan))] for name in names
+    }
+    return {name: float(np.mean(known)) for name, known in values.items() if known}
+
+
+def _frame_figures(
+    prediction: Prediction, batch: Batch, true: Tensor, index: int, clip: int
+) -> dict[str, float]:
+    """Return the figures of one frame of one clip."""
+    one = slice(clip, clip + 1)
+    figures = depth_figures(prediction.points_camera[one, ..., 2], batch.depth_m[index, one])
+    if index and prediction.T_previous_camera is not None:
+        figures |= motion_figures(prediction.T_previous_camera[one], true[index, one])
+    if prediction.focal_px is not None and not batch.is_focal_known:
+        focal = batch.intrinsics[clip, :2].mean()
+        figures['focal_error'] = float((prediction.focal_px[clip] / focal - 1).abs())
+    return figures
 
 
 def depth_figures(depth: Tensor, depth_true: Tensor) -> dict[str, float]:
@@ -143,20 +166,20 @@ def motion_figures(relative: Tensor, true: Tensor) -> dict[str, float]:
     }
 
 
-def world_figures(T_world_camera: Tensor, batch: Batch) -> dict[str, float]:
+def world_figures(T_world_camera: Tensor, batch: Batch, clip: int) -> dict[str, float]:
     """Compare the last position of a clip with the truth and with standing still."""
-    true = batch.T_world_camera[-1, :, :3, 3]
+    true = batch.T_world_camera[-1, clip, :3, 3]
     return {
-        'end_error_m': float((T_world_camera[:, :3, 3] - true).norm(dim=-1).mean()),
-        'end_error_none_m': float(true.norm(dim=-1).mean()),
+        'end_error_m': float((T_world_camera[clip, :3, 3] - true).norm()),
+        'end_error_none_m': float(true.norm()),
     }
 
 
-def _picture(batch: Batch, depth: Tensor) -> Picture:
+def _picture(batch: Batch, depth: Tensor, clip: int) -> Picture:
     return Picture(
-        image=batch.image[-1, 0].permute(1, 2, 0).cpu().numpy(),
-        depth_true=batch.depth_m[-1, 0].cpu().numpy(),
-        depth=depth[0].float().cpu().numpy(),
+        image=batch.image[-1, clip].permute(1, 2, 0).cpu().numpy(),
+        depth_true=batch.depth_m[-1, clip].cpu().numpy(),
+        depth=depth[clip].float().cpu().numpy(),
     )
 
 

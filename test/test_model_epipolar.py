@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Motion and depth from flow alone, on scenes known in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.model import ModelConfig
+from mem3r_ros.model.epipolar import EPIPOLAR_CHANNELS, fit_epipolar, with_epipolar
+from mem3r_ros.model.motion import motion_input, no_depth_memory, pixel_rays
+from mem3r_ros.model.rotation import exp_se3
+from mem3r_ros.model.state import MotionState
+
+HEIGHT, WIDTH = 96, 128
+INTRINSICS = torch.tensor([[110.0, 110.0, 63.5, 47.5]])
+SIDEWAYS = (0.12, -0.03, 0.02, 0.02, -0.03, 0.01)
+FORWARD = (0.01, 0.01, 0.30, 0.0, 0.02, 0.0)
+BACKWARD = (0.01, 0.01, -0.30, 0.0, 0.02, 0.0)
+FAST_TURN = (0.10, 0.0, 0.05, 0.05, 0.17, 0.03)
+
+
+def blocks() -> torch.Tensor:
+    """Depth of a surface in steps of 1.5 to 4.5 m, [1, H, W]."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing='ij')
+    return (3.0 + 1.5 * torch.sin(0.9 * (x // 16) + 1.7 * (y // 16)))[None]
+
+
+def scene(twist: tuple, noise_px: float = 0.0, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Return motion [1, 4, 4], depth [1, H, W] and flow to the previous frame [1, 2, H, W]."""
+    motion, depth = exp_se3(torch.tensor([twist])), blocks()
+    rays = pixel_rays(INTRINSICS, HEIGHT, WIDTH)
+    points = torch.cat((rays, torch.ones_like(rays[:, :1])), dim=1) * depth[:, None]
+    moved = torch.einsum('bij,bjhw->bihw', motion[:, :3, :3], points)
+    moved = moved + motion[:, :3, 3, None, None]
+    flow = (moved[:, :2] / moved[:, 2:] - rays) * INTRINSICS[:, :2, None, None]
+    generator = torch.Generator().manual_seed(seed)
+    return motion, depth, flow + noise_px * torch.randn(flow.shape, generator=generator)
+
+
+def turn_error_deg(rotation: torch.Tensor, motion: torch.Tensor) -> float:
+    difference = rotation[0].T @ motion[0, :3, :3] - torch.eye(3)
+    return math.degrees(float(difference.norm() / math.sqrt(2)))
+
+
+def heading_error_deg(direction: torch.Tensor, motion: torch.Tensor) -> float:
+    true = torch.nn.functional.normalize(motion[0, :3, 3], dim=0)
+    return math.degrees(math.acos(min(1.0, float(direction[0] @ true))))
+
+
+@pytest.mark.parametrize('twist', [SIDEWAYS, FORWARD, BACKWARD, FAST_TURN])
+def test_motion_is_found_without_any_depth(twist):
+    motion, _, flow = scene(twist, noise_px=0.2)
+
+    fit = fit_epipolar(flow, INTRINSICS)
+
+    assert turn_error_deg(fit.rotation, motion) < 0.15
+    assert heading_error_deg(fit.direction, motion) < 4.0
+
+
+def test_what_moves_on_its_own_lies_beside_its_line_and_does_not_turn_the_camera():
+    motion, _, flow = scene(SIDEWAYS, noise_px=0.1)
+    flow[:, 1, 30:70, 20:60] += 3.0  # a box of 13 % of the image that falls
+
+    fit = fit_epipolar(flow, INTRINSICS)
+
+    assert turn_error_deg(fit.rotation, motion) < 0.3
+    assert fit.off_line[0, 30:70, 20:60].median() > 2.0
+    assert fit.off_line.median() < 0.3
+
+
+@pytest.mark.parametrize('twist', [SIDEWAYS, FORWARD])
+def test_the_length_of_the_shift_turns_parallax_into_depth(twist):
+    motion, depth, flow = scene(twist, noise_px=0.1)
+
+    fit = fit_epipolar(flow, INTRINSICS)
+    length = fit.shift_length(depth)
+    found = fit.triangulated(length)
+
+    assert float(length) == pytest.approx(float(motion[0, :3, 3].norm()), rel=0.05)
+    assert torch.allclose(fit.pose(length), motion, atol=0.02)
+    sure = found.variance.sqrt() < 0.15
+    assert sure.float().mean() > 0.5
+    assert (found.log_depth - depth.log())[sure].abs().median() < 0.08
+
+
+def test_spreads_grow_where_there_is_little_parallax():
+    _, _, flow = scene(FORWARD)
+
+    found = fit_epipolar(flow, INTRINSICS).triangulated(torch.tensor([0.3]))
+
+    middle, border = found.variance[0, 40:56, 56:72].mean(), found.variance[0, :, :16].mean()
+    assert middle > 4 * border
+
+
+def test_a_camera_that_only_turns_is_not_said_to_have_moved():
+    motion, depth, flow = scene((0.0, 0.0, 0.0, 0.02, 0.08, 0.0), noise_px=0.2)
+
+    fit = fit_epipolar(flow, INTRINSICS)
+
+    assert turn_error_deg(fit.rotation, motion) < 0.15
+    assert float(fit.shift_length(depth)) < 0.003
+    assert (fit.triangulated(fit.shift_length(depth)).variance.sqrt() > 0.3).all()
+
+
+@pytest.mark.parametrize('size', [(16, 16), (96, 128)])
+def test_no_flow_and_small_images_give_finite_answers(size):
+    flow = torch.zeros(2, 2, *size)
+
+    fit = fit_epipolar(flow, INTRINSICS.expand(2, -1))
+
+    assert torch.allclose(fit.rotation, torch.eye(3).expand(2, -1, -1), atol=1e-5)
+    length = fit.shift_length(torch.ones(2, *size))
+    for value in (*fit, length, *fit.triangulated(length), fit.pose(length)):
+        assert value.isfinite().all()
+
+
+def test_streams_side_by_side_do_not_touch_each_other():
+    flows = [
+        scene(twist, noise_px=0.2, seed=seed)[2] for seed, twist in ((0, SIDEWAYS), (1, FORWARD))
+    ]
+
+    both = fit_epipolar(torch.cat(flows), INTRINSICS.expand(2, -1))
+
+    for index, flow in enumerate(flows):
+        alone = fit_epipolar(flow, INTRINSICS)
+        assert torch.allclose(both.rotation[index], alone.rotation[0], atol=1e-4)
+        assert torch.allclose(both.direction[index], alone.direction[0], atol=1e-3)
+
+
+def seen(flow: torch.Tensor, has_previous: bool = True):
+    gray = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
+    before = MotionState(
+        T_world_camera=torch.eye(4, dtype=torch.float64)[None],
+        previous_gray=gray,
+        has_previous=torch.tensor([has_previous]),
+        **no_depth_memory(gray).state_fields(),
+    )
+    return motion_input(torch.zeros(1, 3, HEIGHT, WIDTH), flow, INTRINSICS, before)
+
+
+def test_half_precision_around_it_does_not_reach_it():
+    _, _, flow = scene(SIDEWAYS, noise_px=0.2)
+    exact = with_epipolar(seen(flow)).epipolar
+
+    with torch.autocast('cpu', torch.bfloat16):
+        found = with_epipolar(seen(flow)).epipolar
+
+    assert torch.equal(found.rotation, exact.rotation)
+
+
+def test_the_first_frame_tells_nothing():
+    motion = with_epipolar(seen(torch.zeros(1, 2, HEIGHT, WIDTH), has_previous=False))
+
+    depth, spread, off_line = motion.channels[0, -EPIPOLAR_CHANNELS:]
+    assert not depth.any()
+    assert (spread == 1).all()
+    assert not off_line.any()
+
+
+def test_it_needs_the_depth_memory():
+    with pytest.raises(UserError, match='depth_memory'):
+        ModelConfig(motion_input=True, points='depth', epipolar_input=True)
