@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import worlds
 
 from mem3r_ros.config import load_yaml
-from mem3r_ros.model import load_model
 from mem3r_ros.training import TrainConfig, Trainer
 
 VARIANTS = {
@@ -73,8 +72,8 @@ def main() -> int:
     names = ('frames', 'trained without', *(name.replace('_', ' ') for name in FIGURES))
     lines = ['| ' + ' | '.join(names) + ' |', '|---' * len(names) + '|']
     print('\n'.join(lines))
-    models = {name: load_model(trained(name, args)).eval() for name in args.variants}
-    as_it_is = worlds.VARIANTS[:1]
+    models = {name: str(trained(name, args)) for name in args.variants}
+    as_it_is = worlds.NAMES[:1]
     for num_frames in args.frames:
         for name, model in models.items():
             (clips,) = worlds.measure(model, num_frames, args.worlds, as_it_is).values()

@@ -15,11 +15,14 @@ update rules, the focal length kept secret. Writes worlds.md and worlds.png.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+import multiprocessing
 from pathlib import Path
 import sys
 
+import cv2
 import numpy as np
 import torch
 
@@ -37,7 +40,9 @@ from mem3r_ros.trajectory import Trajectory
 FIRST_WORLD = HELD_OUT_WORLDS + 1000  # validation during training uses the ones before
 FRAME_NS = 66_666_667
 DEPTH_FRAMES = 32  # frames of a clip whose depth is looked at, evenly spread
-BATCH_FRAMES = 1024  # frames of all clips that are kept at a time
+BATCH_FRAMES = 4096  # frames of all clips that are kept at a time
+BATCH_WORLDS = 16  # the most that run side by side in one process
+_model: torch.nn.Module | None = None  # of this process, see start_worker
 COLUMNS = {
     'ATE / still': ('ate_over_still', None),
     'ATE / still, median': ('ate_over_still', np.nanmedian),
@@ -100,23 +105,26 @@ VARIANTS = (
     Variant('focal length not told', is_focal_known=False),
 )
 NAMES = tuple(variant.name for variant in VARIANTS)
-# Frames: worlds and variants. Long clips are dear, so there are fewer of them.
+# Frames: worlds and variants. Long clips are dear, so fewer variants are run on them.
 PLAN = {
     16: (64, NAMES),
     64: (64, ('as it is', 'depth memory reset', 'all reset', 'ttt3r')),
-    256: (8, ('as it is', 'all reset')),
-    1000: (3, ('as it is', 'all reset')),
+    256: (64, ('as it is', 'all reset')),
+    1000: (16, ('as it is', 'all reset')),
 }
 
 
-def world_batches(count: int, num_frames: int, size: tuple[int, int]) -> Iterator[Batch]:
-    """Yield held-out worlds, as many side by side as fit."""
+def world_ranges(count: int, num_frames: int) -> list[range]:
+    """Return the indices of held-out worlds, as many side by side as fit."""
+    width = max(1, min(BATCH_WORLDS, BATCH_FRAMES // num_frames))
+    return [range(first, min(first + width, count)) for first in range(0, count, width)]
+
+
+def render_batch(indices: range, num_frames: int, size: tuple[int, int]) -> Batch:
+    """Render held-out worlds, to be run side by side."""
     source = build_source(SourceConfig())
-    width = max(1, min(count, BATCH_FRAMES // num_frames))
-    for first in range(0, count, width):
-        indices = range(first, min(first + width, count))
-        clips = [source.clip(FIRST_WORLD + index, num_frames, size) for index in indices]
-        yield collate(clips, [clip_flow(clip) for clip in clips], [True] * len(clips))
+    clips = [source.clip(FIRST_WORLD + index, num_frames, size) for index in indices]
+    return collate(clips, [clip_flow(clip) for clip in clips], [True] * len(clips))
 
 
 @torch.inference_mode()
@@ -234,17 +242,41 @@ def plot(results: dict[tuple[int, str], list[dict]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def start_worker(source: str) -> None:
+    """Load the model once in each process; the processes are what runs side by side."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    global _model
+    _model = load_model(source).eval()
+
+
+def run_job(num_frames: int, indices: range, names: tuple[str, ...]) -> dict[str, list[dict]]:
+    """Run variants over the same worlds, in a process that :func:`start_worker` prepared."""
+    batch = render_batch(indices, num_frames, tuple(_model.config.img_size))
+    return {v.name: run_batch(_model, batch, v) for v in VARIANTS if v.name in names}
+
+
 def measure(
-    model: torch.nn.Module, num_frames: int, count: int, variants: list[Variant]
+    source: str, num_frames: int, count: int, names: tuple[str, ...], processes: int | None = None
 ) -> dict[str, list[dict]]:
-    """Run every variant over the same worlds; progress goes to standard error."""
-    found: dict[str, list[dict]] = {variant.name: [] for variant in variants}
-    done = 0
-    for batch in world_batches(count, num_frames, tuple(model.config.img_size)):
-        for variant in variants:
-            found[variant.name] += run_batch(model, batch, variant)
-        done += batch.batch_size
-        print(f'{num_frames} frames: {done} of {count} worlds', file=sys.stderr, flush=True)
+    """
+    Run every variant of a model over the same worlds; progress goes to standard error.
+
+    :param source: anything that load_model takes.
+    :param processes: how many run side by side (default: one per core).
+    :return: figures of each world, by variant.
+    """
+    found: dict[str, list[dict]] = {name: [] for name in NAMES if name in names}
+    ranges = world_ranges(count, num_frames)
+    with ProcessPoolExecutor(
+        processes, multiprocessing.get_context('spawn'), start_worker, (source,)
+    ) as pool:
+        jobs = [pool.submit(run_job, num_frames, indices, names) for indices in ranges]
+        for indices, job in zip(ranges, jobs, strict=True):
+            for name, clips in job.result().items():
+                found[name] += clips
+            done = f'{num_frames} frames: {indices.stop} of {count} worlds'
+            print(done, file=sys.stderr, flush=True)
     return found
 
 
@@ -255,15 +287,16 @@ def main() -> int:
     parser.add_argument('--frames', type=int, nargs='+', default=list(PLAN), choices=PLAN)
     parser.add_argument('--worlds', type=int, help='of each length, where not as planned')
     parser.add_argument('--variants', nargs='+', choices=NAMES, help='where not as planned')
+    parser.add_argument('--processes', type=int, help='side by side (default: one per core)')
     parser.add_argument('--output', type=Path, help='folder for worlds.md and worlds.png')
     args = parser.parse_args()
-    model = load_model(args.model).eval()
     lines, results = [header()], {}
     print(lines[0])
     for num_frames in args.frames:
         count, names = PLAN[num_frames]
-        variants = [v for v in VARIANTS if v.name in (args.variants or names)]
-        for name, clips in measure(model, num_frames, args.worlds or count, variants).items():
+        count, names = args.worlds or count, tuple(args.variants or names)
+        found = measure(args.model, num_frames, count, names, args.processes)
+        for name, clips in found.items():
             results[num_frames, name] = clips
             lines.append(row(num_frames, name, clips))
             print(lines[-1], flush=True)
