@@ -73,6 +73,18 @@ def test_what_moves_on_its_own_lies_beside_its_line_and_does_not_turn_the_camera
     assert fit.off_line.median() < 0.3
 
 
+def test_flow_that_misses_its_way_back_has_no_say():
+    motion, depth, flow = scene(SIDEWAYS, noise_px=0.1)
+    missed = torch.zeros(1, HEIGHT, WIDTH)
+    flow[..., :70] = torch.tensor([9.0, -6.0])[:, None, None]  # more than half of it is wrong
+    missed[..., :70] = 4.0
+
+    fit = fit_epipolar(flow, INTRINSICS, missed)
+
+    assert turn_error_deg(fit.rotation, motion) < 0.3
+    assert (fit.triangulated(fit.shift_length(depth)).variance[..., :70].sqrt() > 0.2).all()
+
+
 @pytest.mark.parametrize('twist', [SIDEWAYS, FORWARD])
 def test_the_length_of_the_shift_turns_parallax_into_depth(twist):
     motion, depth, flow = scene(twist, noise_px=0.1)

@@ -14,7 +14,7 @@ import tiny_networks
 import torch
 
 from mem3r_ros.model.flow_solver import FlowSolver, Guess
-from mem3r_ros.model.motion import DepthMemory, optical_flow, pixel_rays
+from mem3r_ros.model.motion import DepthMemory, checked_flow, optical_flow, pixel_rays
 from mem3r_ros.model.rotation import exp_se3
 
 HEIGHT, WIDTH = 48, 64
@@ -142,6 +142,17 @@ def test_flow_is_found_however_fast_the_camera_turns(shift):
     inner = flow[16:-16, 24:-40]
     assert np.median(np.abs(inner[..., 0] - shift)) < 0.3
     assert np.median(np.abs(inner[..., 1])) < 0.3
+
+
+def test_flow_to_what_was_not_there_before_misses_its_way_back():
+    wide = texture(0, 96, 160)
+    previous, frame = wide[:, 16 : 16 + 128], wide[:, 18 : 18 + 128].copy()
+    frame[30:70, 40:90] = texture(1, 96, 160)[30:70, 40:90]  # something came in between
+
+    missed = checked_flow(previous, frame)[..., 2]
+
+    assert np.median(missed[36:64, 46:84]) > 1.0
+    assert np.median(missed[16:-16, 100:-8]) < 0.1
 
 
 def test_the_network_uses_the_depth_that_its_stream_remembers():

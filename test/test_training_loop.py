@@ -143,7 +143,7 @@ def test_one_batch_can_be_overfitted(tmp_path):
 
     assert last['loss'] < 0.5 * first['loss']
     # The motion is nearly right from the start: the flow tells it. Depth is what is learned.
-    assert last['scale_free_depth'] < 0.5 * first['scale_free_depth']
+    assert last['scale_free_depth'] < 0.7 * first['scale_free_depth']
     assert last['rotation'] < 1.1 * first['rotation']
 
 

@@ -90,6 +90,27 @@ def test_the_truth_has_no_loss():
         assert float(value) == pytest.approx(0, abs=2e-3), name
 
 
+def test_nobody_is_paid_endlessly_for_being_sure_of_the_sky():
+    batch = sliding_batch()
+    batch.depth_m[...] = torch.inf
+
+    def loss(confidence: float) -> float:
+        predictions = [
+            dataclasses.replace(
+                p,
+                points_camera=torch.full((1, 8, 8, 3), 100.0),
+                depth_prior=torch.full((1, 8, 8), 100.0),
+                confidence_camera=torch.full((1, 8, 8), confidence),
+            )
+            for p in true_predictions(sliding_batch())
+        ]
+        terms = loss_terms(predictions, chunk_target(batch, 0, 2), LossConfig(confidence_alpha=10))
+        return float(terms['log_depth'])
+
+    assert loss(1e3) < loss(10.0)
+    assert loss(1e6) > loss(1e3)
+
+
 def guess_of(batch: Batch, depth_factor: torch.Tensor, sigma: torch.Tensor) -> list[Prediction]:
     """Predictions whose depth before the solver is off by a factor; after it, it is true."""
     return [

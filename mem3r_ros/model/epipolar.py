@@ -35,6 +35,7 @@ TURN_SCALE = 0.7  # px, the same for the first guess, which parallax is an error
 ANNEAL = 3.0  # each step before the last is this much more tolerant
 DAMPING = 1e-3  # of the steps, over the mean of what is known
 MIN_DEPTH = 0.05  # of a turned ray: what lies further off is not in the image
+MISSED_SCALE = 0.2  # px by which flow there and back misses its start when it counts half
 PIXEL_NOISE = 0.3  # px, spread of the flow along its line
 DEPTH_SPREAD = 0.3  # of a log depth that tells the length of the shift
 LENGTH_STEPS = 3
@@ -54,7 +55,7 @@ class EpipolarFit(NamedTuple):
     nearness: Tensor  # [B, H, W] length of the shift over depth; below 0 where flow contradicts
     lever: Tensor  # [B, H, W] px of parallax per unit of nearness
     off_line: Tensor  # [B, H, W] px of flow beside the epipolar line
-    inside: Tensor  # [B, H, W] 1 where the point was in the previous image
+    trust: Tensor  # [B, H, W] in the flow: 0 outside the previous image or if the way back errs
 
     @property
     def parallax(self) -> Tensor:
@@ -68,10 +69,10 @@ class EpipolarFit(NamedTuple):
 
         Mean distance from the epipolar lines, px; a pixel further off than 1 px is wrong anyway.
         """
-        left = (self.off_line.clamp(max=1) * self.inside).sum(dim=(1, 2))
-        return (left / self.inside.sum(dim=(1, 2)).clamp(min=1)).clamp(*DOUBT_LIMITS)
+        left = (self.off_line.clamp(max=1) * self.trust).sum(dim=(1, 2))
+        return (left / self.trust.sum(dim=(1, 2)).clamp(min=1)).clamp(*DOUBT_LIMITS)
 
-    def shift_length(self, depth: Tensor, trust: Tensor | float = 1.0) -> Tensor:
+    def shift_length(self, depth: Tensor, trust: Tensor | None = None) -> Tensor:
         """
         Return how long the shift was, given the depth of each pixel.
 
@@ -79,11 +80,12 @@ class EpipolarFit(NamedTuple):
         that disagrees by much moves, or its depth is wrong: it counts less.
 
         :param depth: m, [B, H, W].
-        :param trust: in the flow of each pixel, 0 to 1.
+        :param trust: in the flow of each pixel, 0 to 1 (default: that of this fit).
         :return: m, [B], not negative.
         """
         by_length = (self.lever / depth).flatten(1)
-        parallax, usable = self.parallax.flatten(1), (self.inside * trust).flatten(1)
+        parallax = self.parallax.flatten(1)
+        usable = (self.trust if trust is None else trust).flatten(1)
         length = torch.zeros_like(by_length[:, :1])
         for step in range(LENGTH_STEPS):
             expected = length * by_length
@@ -101,13 +103,12 @@ class EpipolarFit(NamedTuple):
 
         :param length: of the shift, m, [B].
         """
-        least = PIXEL_NOISE / self.lever.clamp(min=1e-3)
+        noise = PIXEL_NOISE * self.trust.clamp(min=1e-4).rsqrt()
+        least = noise / self.lever.clamp(min=1e-3)
         scale = length.clamp(min=MIN_LENGTH_M).log() - math.log(NOMINAL_DEPTH_M)
         log_depth = scale[:, None, None] - torch.maximum(self.nearness, least).log()
         log_depth = log_depth.clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH) + math.log(NOMINAL_DEPTH_M)
-        spread = PIXEL_NOISE / self.parallax.clamp(min=PIXEL_NOISE * self.inside + 1e-6)
-        spread = torch.where(self.inside > 0, spread, UNKNOWN_SPREAD)
-        spread = spread.clamp(MIN_SPREAD, UNKNOWN_SPREAD)
+        spread = (noise / self.parallax.clamp(min=1e-6)).clamp(MIN_SPREAD, UNKNOWN_SPREAD)
         return DepthMemory(log_depth, spread.square())
 
     def pose(self, length: Tensor) -> Tensor:
@@ -124,13 +125,13 @@ class _Matches(NamedTuple):
 
     here: Tensor  # [B, 3, P]
     there: Tensor  # [B, 3, P]
-    inside: Tensor  # [B, P] 1 where the point was in the previous image
+    trust: Tensor  # [B, P] in the flow, 0 to 1
     focal: Tensor  # [B, 1, 1] px
 
     def thinned(self, keep: Tensor) -> _Matches:
         """Return some of the matches."""
         return _Matches(
-            self.here[..., keep], self.there[..., keep], self.inside[:, keep], self.focal
+            self.here[..., keep], self.there[..., keep], self.trust[:, keep], self.focal
         )
 
 
@@ -142,7 +143,7 @@ def with_epipolar(seen: MotionInput) -> MotionInput:
     The length of the shift is the one that suits the remembered depth.
     """
     with torch.autocast(seen.flow.device.type, enabled=False):
-        fit = fit_epipolar(seen.flow, seen.intrinsics)
+        fit = fit_epipolar(seen.flow, seen.intrinsics, seen.missed)
         depth = fit.triangulated(fit.shift_length(seen.depth.log_depth.exp()))
     valid = seen.has_flow[:, None, None]
     channels = (
@@ -154,38 +155,41 @@ def with_epipolar(seen: MotionInput) -> MotionInput:
     return seen._replace(epipolar=fit, triangulated=depth, channels=channels)
 
 
-def fit_epipolar(flow: Tensor, intrinsics: Tensor) -> EpipolarFit:
+def fit_epipolar(flow: Tensor, intrinsics: Tensor, missed: Tensor | None = None) -> EpipolarFit:
     """
     Find the motion whose epipolar lines the flow lies on.
 
     :param flow: to the previous frame, px, [B, 2, H, W].
     :param intrinsics: [B, 4] fx fy cx cy in px.
+    :param missed: px by which flow there and back misses its start, [B, H, W].
     """
     height, width = flow.shape[-2:]
-    every = _matches(flow, intrinsics)
+    every = _matches(flow, intrinsics, missed)
     few = every.thinned(_grid(height, width, SEARCH_STRIDE, flow.device))
     rotation, direction = _search(few, _turn(few))
     some = every.thinned(_grid(height, width, POLISH_STRIDE, flow.device))
     rotation, direction = _polish(some, rotation, direction)
     nearness, lever, off_line = _along(every, rotation, direction)
     # A line does not tell to from fro: points are in front of the camera, so most parallax does.
-    side = torch.where((nearness * lever * every.inside).sum(-1, keepdim=True) < 0, -1.0, 1.0)
-    pixels = (nearness * side, lever, off_line, every.inside)
+    side = torch.where((nearness * lever * every.trust).sum(-1, keepdim=True) < 0, -1.0, 1.0)
+    pixels = (nearness * side, lever, off_line, every.trust)
     return EpipolarFit(
         rotation, direction * side, *(values.unflatten(-1, (height, width)) for values in pixels)
     )
 
 
-def _matches(flow: Tensor, intrinsics: Tensor) -> _Matches:
+def _matches(flow: Tensor, intrinsics: Tensor, missed: Tensor | None) -> _Matches:
     height, width = flow.shape[-2:]
     rays = pixel_rays(intrinsics, height, width).flatten(2)
     there = rays + flow.flatten(2) / intrinsics[:, :2, None]
     pixel = there * intrinsics[:, :2, None] + intrinsics[:, 2:, None]
     limits = pixel.new_tensor([width - 1, height - 1])[:, None]
-    inside = ((pixel >= 0) & (pixel <= limits)).all(dim=1)
+    trust = ((pixel >= 0) & (pixel <= limits)).all(dim=1).float()
+    if missed is not None:
+        trust = trust / (1 + (missed.flatten(1) / MISSED_SCALE).square())
     one = torch.ones_like(rays[:, :1])
     focal = intrinsics[:, :2].mean(dim=1)[:, None, None]
-    return _Matches(torch.cat((rays, one), 1), torch.cat((there, one), 1), inside.float(), focal)
+    return _Matches(torch.cat((rays, one), 1), torch.cat((there, one), 1), trust, focal)
 
 
 def _grid(height: int, width: int, stride: int, device: torch.device) -> Tensor:
@@ -225,7 +229,7 @@ def _turn(matches: _Matches) -> Tensor:
         )  # [B, 2, 3, P]
         tolerance = TURN_SCALE * ANNEAL**step
         pixels = (residual * matches.focal / tolerance).square().sum(1)
-        weighted = by_turn * (matches.inside / (1 + pixels))[:, None, None]
+        weighted = by_turn * (matches.trust / (1 + pixels))[:, None, None]
         normal = (weighted @ by_turn.mT).sum(1)
         gradient = (weighted @ residual[..., None]).sum(1)[..., 0]
         rotation = exp_so3(_solve(normal, gradient)) @ rotation
@@ -265,16 +269,16 @@ def _search(matches: _Matches, rotation: Tensor) -> tuple[Tensor, Tensor]:
     directions = _half_sphere(DIRECTIONS, rotation.device)
     direction = directions.expand(rotation.shape[0], -1, -1)
     rotation = rotation[:, None].expand(-1, DIRECTIONS, -1, -1)
-    inside = matches.inside[:, None]
+    trust = matches.trust[:, None]
     for step in reversed(range(SEARCH_STEPS)):
         residual, turned, pixels = _beside(matches, rotation, direction)
-        weight = inside / (1 + (residual / (PIXEL_SCALE * ANNEAL**step)).square())
+        weight = trust / (1 + (residual / (PIXEL_SCALE * ANNEAL**step)).square())
         slope = _by_turn(matches, turned, direction, pixels)
         weighted = slope * weight[:, :, None]
         gradient = (weighted @ residual[..., None])[..., 0]
         rotation = exp_so3(_solve(weighted @ slope.mT, gradient)) @ rotation
     residual = _beside(matches, rotation, direction)[0]
-    cost = (inside * (residual / PIXEL_SCALE).square().log1p()).mean(-1)
+    cost = (trust * (residual / PIXEL_SCALE).square().log1p()).mean(-1)
     best = cost.argmin(dim=1)
     stream = torch.arange(len(best), device=best.device)
     return rotation[stream, best], direction[stream, best]
@@ -284,7 +288,7 @@ def _polish(matches: _Matches, rotation: Tensor, direction: Tensor) -> tuple[Ten
     """Take the last steps, of turn and direction together."""
     for _ in range(POLISH_STEPS):
         residual, turned, pixels = _beside(matches, rotation[:, None], direction[:, None])
-        weight = matches.inside[:, None] / (1 + (residual / PIXEL_SCALE).square())
+        weight = matches.trust[:, None] / (1 + (residual / PIXEL_SCALE).square())
         across = _tangents(direction)  # [B, 2, 3]
         by_shift = _cross(turned.unbind(2), matches.there[:, None].unbind(2))
         by_shift = torch.stack(by_shift, dim=2) * pixels[:, :, None]

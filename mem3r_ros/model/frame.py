@@ -28,7 +28,7 @@ class FrameInput:
     update: Tensor | None = None  # [B] bool, None = True: whether the frame is remembered
     reset: Tensor | None = None  # [B] bool, None = False
     intrinsics: Tensor | None = None  # [B, 4] fx fy cx cy in px; NaN rows or None = unknown
-    flow: Tensor | None = None  # [B, 2, H, W] px to the previous frame; None = computed here
+    flow: Tensor | None = None  # [B, 2 or 3, H, W] see motion_input; None = computed here
 
     def check(self, patch_size: int, batch_size: int) -> None:
         """
@@ -50,12 +50,16 @@ class FrameInput:
             'update': (batch_size,),
             'reset': (batch_size,),
             'intrinsics': (batch_size, 4),
-            'flow': (batch_size, 2, *size),
+            'flow': (batch_size, 3 if self._is_flow_checked else 2, *size),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
             if value is not None and tuple(value.shape) != shape:
                 raise UserError(f'{name} has shape {tuple(value.shape)}; expected {shape}')
+
+    @property
+    def _is_flow_checked(self) -> bool:
+        return self.flow is not None and self.flow.ndim == 4 and self.flow.shape[1] == 3
 
     def _size(self) -> tuple[int, int]:
         if self.image is not None:

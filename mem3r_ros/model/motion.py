@@ -65,6 +65,27 @@ def optical_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
     return search.calc(gray, previous_gray, _whole_shift(previous_gray, gray))
 
 
+def checked_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
+    """
+    Say where each pixel was in the previous frame, and whether the way back agrees.
+
+    Nothing tells wrong flow as surely: where there and back lead to the start, flow is right to a
+    tenth of a pixel; where they miss it by one, it is off by several.
+
+    :param previous_gray: uint8 [H, W].
+    :param gray: uint8 [H, W].
+    :return: displacement (x, y) and how far there and back end from the start, px, [H, W, 3].
+    """
+    there = optical_flow(previous_gray, gray)
+    back = optical_flow(gray, previous_gray)
+    height, width = gray.shape
+    x = there[..., 0] + np.arange(width, dtype=np.float32)
+    y = there[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    back = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    missed = np.linalg.norm(there + back, axis=-1, keepdims=True)
+    return np.concatenate((there, missed), axis=-1)
+
+
 def _whole_shift(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray | None:
     """
     Return the shift of the whole image as a flow, or None where it is small or unsure.
@@ -90,10 +111,10 @@ def _whole_shift(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray | No
 
 
 def flow_to_previous(previous_gray: Tensor, gray: Tensor) -> Tensor:
-    """Run :func:`optical_flow` on each stream; uint8 [B, H, W] twice to float32 [B, 2, H, W]."""
+    """Run :func:`checked_flow` on each stream; uint8 [B, H, W] twice to float32 [B, 3, H, W]."""
     device = gray.device
     flows = [
-        optical_flow(before, now)
+        checked_flow(before, now)
         for before, now in zip(previous_gray.cpu().numpy(), gray.cpu().numpy(), strict=True)
     ]
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(device)
@@ -164,6 +185,7 @@ class MotionInput(NamedTuple):
 
     gray: Tensor  # [B, H, W] uint8
     flow: Tensor  # [B, 2, H, W] px; zero where there is no previous frame
+    missed: Tensor  # [B, H, W] px by which flow there and back misses its start
     has_flow: Tensor  # [B] bool
     intrinsics: Tensor  # [B, 4]
     intrinsics_known: Tensor  # [B] bool
@@ -180,7 +202,8 @@ def motion_input(
     Gather the motion channels of one frame.
 
     :param image: [B, 3, H, W] in [-1, 1].
-    :param flow: [B, 2, H, W] px, or None to compute it here.
+    :param flow: [B, 2, H, W] px, or with how far there and back miss [B, 3, H, W] (see
+        :func:`checked_flow`), or None to compute it here.
     :param intrinsics: [B, 4] or None, see :func:`complete_intrinsics`.
     :param before: what the streams remember; an image of another size means no previous frame.
     """
@@ -194,9 +217,11 @@ def motion_input(
         if bool(has_previous.any()):
             flow = flow_to_previous(previous_gray, gray)
         else:
-            flow = image.new_zeros((batch_size, 2, height, width), dtype=torch.float32)
+            flow = image.new_zeros((batch_size, 3, height, width), dtype=torch.float32)
     valid = has_previous.float()[:, None, None, None]
     flow = flow.float() * valid
+    missed = flow[:, 2] if flow.shape[1] == 3 else torch.zeros_like(flow[:, 0])
+    flow = flow[:, :2]
     camera, known = complete_intrinsics(intrinsics, image)
     warped = warp_to_frame(previous_gray[:, None], flow)
     plane = image.new_ones((batch_size, 1, height, width), dtype=torch.float32)
@@ -213,7 +238,9 @@ def motion_input(
         channels += [(depth.log_depth[:, None] - math.log(NOMINAL_DEPTH_M)) * valid]
         spread = torch.where(valid > 0, depth.variance[:, None].sqrt(), UNKNOWN_SPREAD)
         channels += [spread.clamp(max=UNKNOWN_SPREAD)]
-    return MotionInput(gray, flow, has_previous, camera, known, depth, torch.cat(channels, dim=1))
+    return MotionInput(
+        gray, flow, missed, has_previous, camera, known, depth, torch.cat(channels, dim=1)
+    )
 
 
 def no_depth_memory(gray: Tensor) -> DepthMemory:

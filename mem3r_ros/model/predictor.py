@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NOMINAL_DEPTH_SIGMA = 0.3  # spread of the log depth that is seen anew
 DEPTH_SIGMA_LIMITS = (0.03, 1.0)  # of the log depth before the solver
 SURE_OFF_LINE_PX = 0.3  # what lies less beside its epipolar line is as good as on it
+MAX_LOG_CONFIDENCE = 7.0  # beyond a thousand there is nothing to tell apart
 MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
 NOMINAL_MOTION_SIGMA = (0.05,) * 3 + (0.01,) * 3  # m, rad: spread before training
 MOTION_SCALE = 0.1  # steps between frames are small: the pose head predicts tens of them
@@ -206,7 +207,9 @@ class Predictor(nn.Module):
                     'depth_sigma': guess.depth_sigma,
                     'flow_weight': guess.flow_weight,
                     'points_camera': _points_from_depth(depth.log_depth.exp(), intrinsics),
-                    'confidence_camera': confidence_from_raw(raw[..., 1]),
+                    'confidence_camera': confidence_from_raw(
+                        raw[..., 1].clamp(max=MAX_LOG_CONFIDENCE)
+                    ),
                 }
                 if self.config.depth_memory:
                     found |= depth.state_fields()
@@ -289,10 +292,16 @@ def _guessed_depth(raw: Tensor, seen: MotionInput) -> tuple[Tensor, Tensor]:
 
 
 def _flow_weight_from_raw(raw: Tensor, seen: MotionInput) -> Tensor:
-    """Return the trust in the flow: what lies beside its epipolar line starts with less of it."""
-    if seen.epipolar is not None:
-        raw = raw - 2 * seen.epipolar.off_line.clamp(min=SURE_OFF_LINE_PX).log()
-    return torch.sigmoid(raw)
+    """
+    Return the trust in the flow.
+
+    What lies beside its epipolar line starts with less of it, and where the way back errs the
+    network has no say.
+    """
+    if seen.epipolar is None:
+        return torch.sigmoid(raw)
+    raw = raw - 2 * seen.epipolar.off_line.clamp(min=SURE_OFF_LINE_PX).log()
+    return torch.sigmoid(raw) * seen.epipolar.trust
 
 
 def _points_from_depth(depth: Tensor, intrinsics: Tensor) -> Tensor:

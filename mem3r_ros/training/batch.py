@@ -56,7 +56,7 @@ class Batch:
     """Clips of one length and size, frames first, so that a chunk is a slice."""
 
     image: Tensor  # [T, B, 3, H, W] uint8
-    flow: Tensor  # [T, B, 2, H, W] px to the previous frame; 0 in the first frame
+    flow: Tensor  # [T, B, 3, H, W] checked flow to the previous frame, px; 0 in the first frame
     depth_m: Tensor  # [T, B, H, W]; NaN unknown, +inf sky
     T_world_camera: Tensor  # [T, B, 4, 4], world = camera of the first frame
     intrinsics: Tensor  # [B, 4] fx fy cx cy, px
@@ -94,7 +94,7 @@ def collate(clips: list[Clip], flows: list[np.ndarray], is_metric: list[bool]) -
     Stack clips of equal length and size.
 
     :param clips: B clips.
-    :param flows: [T, 2, H, W] of each clip, px.
+    :param flows: [T, 3, H, W] of each clip, px, see ``motion.checked_flow``.
     :param is_metric: whether the clip's scale is in metres.
     """
     stack = lambda arrays: torch.from_numpy(np.stack(arrays, axis=1))  # noqa: E731

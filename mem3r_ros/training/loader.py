@@ -96,15 +96,15 @@ def _long_clip(
 
 
 def clip_flow(clip: Clip) -> np.ndarray:
-    """Return the flow of each frame to its predecessor, [T, 2, H, W] px; 0 for the first."""
+    """Return the checked flow of each frame to its predecessor, [T, 3, H, W] px; 0 at first."""
     import cv2
 
-    from mem3r_ros.model.motion import optical_flow
+    from mem3r_ros.model.motion import checked_flow
 
     grays = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in clip.image]
-    flow = np.zeros((len(grays), 2, *grays[0].shape), np.float32)
+    flow = np.zeros((len(grays), 3, *grays[0].shape), np.float32)
     for frame in range(1, len(grays)):
-        flow[frame] = optical_flow(grays[frame - 1], grays[frame]).transpose(2, 0, 1)
+        flow[frame] = checked_flow(grays[frame - 1], grays[frame]).transpose(2, 0, 1)
     return flow
 
 

@@ -25,6 +25,7 @@ from mem3r_ros.training.config import LossConfig
 
 SKY_DEPTH_M = 80.0  # sky is asked to be at least this far
 ROTATION_FLOOR_RAD = 0.02  # added to a true rotation before an error is divided by it
+CERTAIN_ERROR = 0.01  # added to errors that are weighed: a sky without any would be paid endlessly
 GRADIENT_STEPS = (1, 2, 4)  # px between the two ends of a depth slope
 
 
@@ -41,7 +42,7 @@ class Target:
     is_metric: Tensor  # [B] bool
     image: Tensor  # [K, B, 3, H, W] in [-1, 1]
     moving: Tensor  # [K, B, H, W] bool
-    flow: Tensor  # [K, B, 2, H, W] px, measured
+    flow: Tensor  # [K, B, 2 or 3, H, W] px, measured
 
     @property
     def is_valid(self) -> Tensor:
@@ -174,6 +175,8 @@ def _depth_terms(
             final, final_centred, _ = _log_depth_errors(depth.detach(), target)
             final = torch.where(sky, final, final_centred.abs())
             weighted = error + _weigh(final, confidence, alpha) / alpha
+            if confidence is not None:
+                weighted = weighted + CERTAIN_ERROR * (confidence - 1) / alpha
         terms['log_depth'] = _masked_mean(weighted, valid | sky)
     if config.scale_free_depth:
         terms['scale_free_depth'] = _masked_mean(centred.abs(), valid)
@@ -341,7 +344,7 @@ def _flow_weight_term(weight: Tensor, target: Target) -> Tensor:
     points = torch.einsum('kbij,bhwj->kbhwi', pose[..., :3, :3], target.rays)
     points = points + pose[:, :, None, None, :3, 3] * inverse_depth[..., None]
     true_ray = points[..., :2] / points[..., 2:].clamp(min=1e-2)
-    measured = target.flow[used].permute(0, 1, 3, 4, 2)
+    measured = target.flow[used][:, :, :2].permute(0, 1, 3, 4, 2)
     moved = (true_ray - target.rays[..., :2]) * target.focal_px[:, None, None, None]
     deserved = 1 / (1 + (moved - measured).square().sum(dim=-1))
     deserved = torch.where(target.moving[used], 0.0, deserved)
