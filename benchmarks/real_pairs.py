@@ -22,7 +22,6 @@ import sys
 import numpy as np
 import torch
 
-from mem3r_ros.camera import Rectifier
 from mem3r_ros.data import open_sequence
 from mem3r_ros.model import load_model, update_rule
 from mem3r_ros.training.batch import Batch, Clip, collate, relative_poses
@@ -41,11 +40,6 @@ CASES = (
 )
 
 
-def rectified(frame: object) -> np.ndarray:
-    """Return the frame's image without lens distortion."""
-    return Rectifier(frame.camera).image(frame.image)
-
-
 def read_sequence(path: Path, size: tuple[int, int]) -> tuple[list, list, list, list]:
     """
     Read posed frames at network size.
@@ -56,14 +50,7 @@ def read_sequence(path: Path, size: tuple[int, int]) -> tuple[list, list, list, 
     for frame in open_sequence(path):
         if frame.T_world_camera is None or frame.camera is None:
             continue
-        fitted = fit_frame(
-            type(
-                'Frame',
-                (),
-                {'image': rectified(frame), 'depth_m': frame.depth_m, 'camera': frame.camera},
-            ),
-            size,
-        )
+        fitted = fit_frame(frame, size)
         images.append(fitted[0])
         depths.append(fitted[1])
         cameras.append(fitted[2])

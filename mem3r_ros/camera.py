@@ -10,6 +10,7 @@ column u to (u + 0.5) s - 0.5.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 import math
 
 import numpy as np
@@ -262,3 +263,9 @@ class Rectifier:
         import cv2
 
         return cv2.remap(mask, *self._maps, cv2.INTER_NEAREST)
+
+
+@lru_cache(maxsize=4)
+def rectifier(camera: Intrinsics) -> Rectifier:
+    """Return the tables of a camera, made once."""
+    return Rectifier(camera)

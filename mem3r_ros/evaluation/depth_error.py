@@ -9,11 +9,10 @@ Beside them stands a baseline that sees nothing: each frame's median true depth 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
-from mem3r_ros.camera import Intrinsics, Rectifier
+from mem3r_ros.camera import Intrinsics, rectifier
 from mem3r_ros.errors import UserError
 
 ALIGNMENTS = ('median', 'scale', None)
@@ -129,18 +128,13 @@ def true_depth_at(
     else:
         if camera.is_distorted:
             # Where the lens saw nothing this gives 0, which no meter takes for depth.
-            true_m = _rectifier(camera).mask(true_m)
+            true_m = rectifier(camera).mask(true_m)
         columns = (columns - small.cx) / small.fx * camera.fx + camera.cx
         rows = (rows - small.cy) / small.fy * camera.fy + camera.cy
     columns, rows = np.rint(columns).astype(int), np.rint(rows).astype(int)
     inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
     found = true_m[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))]
     return np.where(inside, found, np.nan).astype(np.float32)
-
-
-@lru_cache(maxsize=4)
-def _rectifier(camera: Intrinsics) -> Rectifier:
-    return Rectifier(camera)
 
 
 def _scale(predicted: np.ndarray, true: np.ndarray, align: str | None) -> float:

@@ -9,6 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from mem3r_ros.camera import rectifier
 from mem3r_ros.errors import UserError
 from mem3r_ros.training.batch import Clip
 from mem3r_ros.training.config import SourceConfig
@@ -96,20 +97,22 @@ class SequenceSource:
 
 def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Cut the largest centred window of the wanted aspect and shrink it.
+    Rectify a frame, cut the largest centred window of the wanted aspect and shrink it.
 
     :param frame: a SequenceFrame (image, depth_m or None, camera).
     :param size: (width, height), px.
-    :return: image [H, W, 3] uint8, depth [H, W] float32 with NaN where unknown,
+    :return: image [H, W, 3] uint8, depth [H, W] float32 with NaN or 0 where unknown,
         intrinsics [4] fx fy cx cy of the result, px.
     """
     width, height = size
-    rows, columns = frame.image.shape[:2]
+    lens = rectifier(frame.camera)
+    whole = lens.image(frame.image)
+    rows, columns = whole.shape[:2]
     scale = max(width / columns, height / rows)
     crop_w, crop_h = min(round(width / scale), columns), min(round(height / scale), rows)
     left, top = (columns - crop_w) // 2, (rows - crop_h) // 2
     window = (slice(top, top + crop_h), slice(left, left + crop_w))
-    image = cv2.resize(frame.image[window], size, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(whole[window], size, interpolation=cv2.INTER_AREA)
     scale_x, scale_y = width / crop_w, height / crop_h
     camera = frame.camera
     intrinsics = np.array(
@@ -124,5 +127,7 @@ def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndar
     if frame.depth_m is None:
         depth = np.full((height, width), np.nan, np.float32)
     else:
-        depth = cv2.resize(frame.depth_m[window], size, interpolation=cv2.INTER_NEAREST)
+        # Where the lens saw nothing this gives 0, which no loss takes for depth.
+        whole = lens.mask(frame.depth_m)
+        depth = cv2.resize(whole[window], size, interpolation=cv2.INTER_NEAREST)
     return image, depth.astype(np.float32), intrinsics
