@@ -9,7 +9,7 @@ Paths: ATE after Sim(3) alignment, over that of standing still, beside constant 
 from frame to frame beside no motion. Depth: AbsRel after median scaling beside one constant
 depth, delta < 1.25. Calibration: rank correlation of the confidence with the depth error in each
 frame. Variants: each memory of the same weights put back to its start after every frame, other
-update rules, the focal length kept secret. Writes worlds.md and worlds.png.
+update rules, the focal length kept secret, the flow exact. Writes worlds.md and worlds.png.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ import torch
 from mem3r_ros.evaluation import trajectory_error
 from mem3r_ros.model import State, load_model, update_rule
 from mem3r_ros.model.motion import no_depth_memory
-from mem3r_ros.training.batch import Batch, collate, relative_poses, viewing_rays
+from mem3r_ros.training.batch import Batch, collate, relative_poses, static_flow, viewing_rays
 from mem3r_ros.training.chunk import frame_input
 from mem3r_ros.training.config import SourceConfig
 from mem3r_ros.training.loader import clip_flow
 from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source
-from mem3r_ros.training.validation import depth_figures, motion_figures
+from mem3r_ros.training.validation import depth_figures, mean_figures, motion_figures
 from mem3r_ros.trajectory import Trajectory
 
 FIRST_WORLD = HELD_OUT_WORLDS + 1000  # validation during training uses the ones before
@@ -163,28 +163,18 @@ def run_batch(model: torch.nn.Module, batch: Batch, variant: Variant) -> list[di
             figures[stream].append(found)
     paths = np.stack(poses, axis=1)
     return [
-        _means(figures[stream])
+        mean_figures(figures[stream])
         | path_figures(paths[stream], batch.T_world_camera[:, stream].double().numpy())
         for stream in streams
     ]
 
 
 def exact_flow(batch: Batch) -> torch.Tensor:
-    """Return the flow of everything that stands still, from true depth and motion; px."""
+    """Return what the flow would be without an error, were nothing to move but the camera."""
     rays = viewing_rays(batch.intrinsics, *batch.image.shape[-2:])
+    depth = torch.nan_to_num(batch.depth_m, nan=torch.inf)
     motion = relative_poses(batch.T_world_camera)
-    # Inverse depth, so that the sky (0) needs no case of its own.
-    inverse_depth = torch.nan_to_num(batch.depth_m, nan=torch.inf).reciprocal()
-    points = torch.einsum('kbij,bhwj->kbhwi', motion[..., :3, :3], rays)
-    points = points + motion[:, :, None, None, :3, 3] * inverse_depth[..., None]
-    moved = points[..., :2] / points[..., 2:].clamp(min=1e-2) - rays[..., :2]
-    flow = (moved * batch.intrinsics[:, None, None, :2]).permute(0, 1, 4, 2, 3)
-    return torch.where(torch.arange(len(flow))[:, None, None, None, None] > 0, flow, 0.0)
-
-
-def _means(figures: list[dict[str, float]]) -> dict[str, float]:
-    names = sorted({name for found in figures for name in found})
-    return {n: float(np.nanmean([f.get(n, np.nan) for f in figures])) for n in names}
+    return static_flow(depth, motion, rays, batch.intrinsics[:, :2])
 
 
 def pixel_figures(

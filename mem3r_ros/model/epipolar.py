@@ -21,8 +21,16 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-from mem3r_ros.model.motion import NOMINAL_DEPTH_M, DepthMemory, MotionInput, pixel_rays
-from mem3r_ros.model.rotation import exp_so3
+from mem3r_ros.model.motion import (
+    MAX_LOG_DEPTH,
+    NOMINAL_DEPTH_M,
+    UNKNOWN_SPREAD,
+    DepthMemory,
+    MotionInput,
+    lands_inside,
+    pixel_rays,
+)
+from mem3r_ros.model.rotation import exp_so3, matrix_from_parts
 
 DIRECTIONS = 64  # on half a sphere, about 17 degrees apart: a line does not tell to from fro
 SEARCH_STRIDE = 8  # px between the pixels that the search looks at
@@ -40,8 +48,6 @@ PIXEL_NOISE = 0.3  # px, spread of the flow along its line
 DEPTH_SPREAD = 0.3  # of a log depth that tells the length of the shift
 LENGTH_STEPS = 3
 MIN_LENGTH_M = 1e-4  # of a shift: depth stays finite when the camera rests
-MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
-UNKNOWN_SPREAD = 1.0  # of a log depth that no parallax tells
 MIN_SPREAD = 0.12  # of one that much parallax tells: long flow is seldom better than a tenth
 DOUBT_LIMITS = (0.05, 1.0)
 EPIPOLAR_CHANNELS = 3  # log depth, its spread, px beside the line
@@ -113,11 +119,7 @@ class EpipolarFit(NamedTuple):
 
     def pose(self, length: Tensor) -> Tensor:
         """Return T_previous_camera for a shift of ``length`` m, [B] to [B, 4, 4]."""
-        shift = (self.direction * length[:, None])[..., None]
-        upper = torch.cat((self.rotation, shift), dim=-1)
-        bottom = torch.zeros_like(upper[:, :1])
-        bottom[..., 3] = 1
-        return torch.cat((upper, bottom), dim=1)
+        return matrix_from_parts(self.rotation, self.direction * length[:, None])
 
 
 class _Matches(NamedTuple):
@@ -179,12 +181,9 @@ def fit_epipolar(flow: Tensor, intrinsics: Tensor, missed: Tensor | None = None)
 
 
 def _matches(flow: Tensor, intrinsics: Tensor, missed: Tensor | None) -> _Matches:
-    height, width = flow.shape[-2:]
-    rays = pixel_rays(intrinsics, height, width).flatten(2)
+    rays = pixel_rays(intrinsics, *flow.shape[-2:]).flatten(2)
     there = rays + flow.flatten(2) / intrinsics[:, :2, None]
-    pixel = there * intrinsics[:, :2, None] + intrinsics[:, 2:, None]
-    limits = pixel.new_tensor([width - 1, height - 1])[:, None]
-    trust = ((pixel >= 0) & (pixel <= limits)).all(dim=1).float()
+    trust = lands_inside(flow).flatten(1).float()
     if missed is not None:
         trust = trust / (1 + (missed.flatten(1) / MISSED_SCALE).square())
     one = torch.ones_like(rays[:, :1])

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-from mem3r_ros.model.motion import DepthMemory, pixel_rays
+from mem3r_ros.model.motion import DepthMemory, lands_inside, pixel_rays
 from mem3r_ros.model.rotation import exp_se3
 
 
@@ -108,10 +108,8 @@ class FlowSolver(NamedTuple):
         ray = pixel_rays(intrinsics, height, width)[self._thin].flatten(2)
         focal = intrinsics[:, :2, None]
         target = ray + flow[self._thin].flatten(2) / focal
-        pixel = target * focal + intrinsics[:, 2:, None]
         # Points that left the previous image have neither a flow nor a memory to speak of.
-        limits = pixel.new_tensor([width - 1, height - 1])[:, None]
-        inside = ((pixel >= 0) & (pixel <= limits)).all(dim=1)
+        inside = lands_inside(flow)[self._thin].flatten(1)
         points = torch.cat((ray, torch.ones_like(ray[:, :1])), dim=1)
         noise = self.pixel_sigma / intrinsics[:, :1]
         shift, turn = self.num_independent
@@ -146,38 +144,7 @@ class FlowSolver(NamedTuple):
         :return: twist applied on the left [B, 6], change of the log depths [B, P], and what is
             known of each of those, over the information of one pixel's flow [B, P].
         """
-        turned = pose[:, :3, :3] @ (problem.points * change.exp()[:, None])
-        x, y, z = (turned + pose[:, :3, 3:]).unbind(1)
-        in_front = z > self.min_depth_m
-        z = z.clamp(min=self.min_depth_m)
-        inverse_z = 1 / z
-        u, v = x * inverse_z, y * inverse_z
-        zero = torch.zeros_like(u)
-        strength = problem.memory_strength
-        by_pose = torch.stack(
-            (
-                torch.stack((inverse_z, zero, -u * inverse_z, -u * v, 1 + u * u, -v), dim=1),
-                torch.stack((zero, inverse_z, -v * inverse_z, -(1 + v * v), u * v, u), dim=1),
-                torch.stack((zero, zero, inverse_z, v, -u, zero), dim=1) * strength[:, None],
-            ),
-            dim=1,
-        )  # [B, 3, 6, P]
-        moved_depth = turned[:, 2] * inverse_z
-        by_depth = torch.stack(
-            (
-                inverse_z * (turned[:, 0] - u * turned[:, 2]),
-                inverse_z * (turned[:, 1] - v * turned[:, 2]),
-                moved_depth * strength,
-            ),
-            dim=1,
-        )  # [B, 3, P]
-        residual = torch.cat(
-            (
-                torch.stack((u, v), dim=1) - problem.target,
-                ((z.log() - problem.remembered) * strength)[:, None],
-            ),
-            dim=1,
-        )  # [B, 3, P], on the image plane
+        residual, by_pose, by_depth, in_front = self._rows(problem, pose, change)
         weight = self._weights(problem, residual, tolerance) * in_front[:, None]
         depth_normal = (weight * by_depth.square()).sum(1) + problem.prior
         depth_gradient = (weight * by_depth * residual).sum(1) + problem.prior * change
@@ -196,6 +163,49 @@ class FlowSolver(NamedTuple):
         twist = -torch.linalg.solve(normal, gradient)
         by_pixel = -(depth_gradient + (coupling * twist[..., None]).sum(1)) / depth_normal
         return twist, by_pixel, depth_normal
+
+    def _rows(
+        self, problem: _FlowProblem, pose: Tensor, change: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """
+        Return what is to be explained by each pixel: two rows of flow and one of memory.
+
+        :return: residuals on the image plane [B, 3, P], their derivatives by a twist on the left
+            of the pose [B, 3, 6, P] and by the log depth [B, 3, P], which are in view [B, P].
+        """
+        turned = pose[:, :3, :3] @ (problem.points * change.exp()[:, None])
+        x, y, z = (turned + pose[:, :3, 3:]).unbind(1)
+        in_front = z > self.min_depth_m
+        z = z.clamp(min=self.min_depth_m)
+        inverse_z = 1 / z
+        u, v = x * inverse_z, y * inverse_z
+        zero = torch.zeros_like(u)
+        strength = problem.memory_strength
+        by_pose = torch.stack(
+            (
+                torch.stack((inverse_z, zero, -u * inverse_z, -u * v, 1 + u * u, -v), dim=1),
+                torch.stack((zero, inverse_z, -v * inverse_z, -(1 + v * v), u * v, u), dim=1),
+                torch.stack((zero, zero, inverse_z, v, -u, zero), dim=1) * strength[:, None],
+            ),
+            dim=1,
+        )
+        moved_depth = turned[:, 2] * inverse_z
+        by_depth = torch.stack(
+            (
+                inverse_z * (turned[:, 0] - u * turned[:, 2]),
+                inverse_z * (turned[:, 1] - v * turned[:, 2]),
+                moved_depth * strength,
+            ),
+            dim=1,
+        )
+        residual = torch.cat(
+            (
+                torch.stack((u, v), dim=1) - problem.target,
+                ((z.log() - problem.remembered) * strength)[:, None],
+            ),
+            dim=1,
+        )
+        return residual, by_pose, by_depth, in_front
 
     def _measured_noise(self, problem: _FlowProblem, pose: Tensor, change: Tensor) -> Tensor:
         """Return the median of what is left of the flow, at least the usual noise, [B, 1]."""

@@ -32,7 +32,8 @@ MEMORY_CHANNELS = 2  # remembered log depth and its spread
 NOMINAL_DEPTH_M = 3.0  # the middle of a room: depth that nothing is known about
 MEMORY_DRIFT = 0.03  # spread that a remembered log depth gains from one frame to the next
 MEMORY_DOUBT = 1.15  # factor on its variance: errors of successive frames resemble each other
-UNKNOWN_SPREAD = 1.0  # of a log depth that nothing is remembered of
+MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
+UNKNOWN_SPREAD = 1.0  # of a log depth that nothing is remembered of, or that no parallax tells
 FAST_TURN_PX = 3.0  # beyond it the flow search starts from the shift of the whole image
 FAST_TURN_REACH = 0.3  # of the image, how far away that shift is looked for
 FAST_TURN_LIKENESS = 0.6  # correlation (-1 to 1) below which it is not believed
@@ -69,8 +70,8 @@ def checked_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
     """
     Say where each pixel was in the previous frame, and whether the way back agrees.
 
-    Nothing tells wrong flow as surely: where there and back lead to the start, flow is right to a
-    tenth of a pixel; where they miss it by one, it is off by several.
+    Nothing tells wrong flow as surely: on rendered worlds it is right to a tenth of a pixel where
+    there and back lead to the start, and off by several where they miss it by one.
 
     :param previous_gray: uint8 [H, W].
     :param gray: uint8 [H, W].
@@ -153,6 +154,14 @@ def pixel_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
     rays_x = ((x - cx) / fx)[:, None, :].expand(-1, height, -1)
     rays_y = ((y - cy) / fy)[:, :, None].expand(-1, -1, width)
     return torch.stack((rays_x, rays_y), dim=1)
+
+
+def lands_inside(flow: Tensor) -> Tensor:
+    """Say which pixels the flow [B, 2, H, W] leads to a place in the previous image, [B, H, W]."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device) + flow[:, 0]
+    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1]
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
 def warp_to_frame(previous: Tensor, flow: Tensor) -> Tensor:

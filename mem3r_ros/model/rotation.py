@@ -24,6 +24,11 @@ def matrix_from_pose(pose: Tensor) -> Tensor:
         (two * (x * z - y * w), two * (y * z + x * w), 1 - two * (x * x + y * y)),
     )
     rotation = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    return matrix_from_parts(rotation, translation)
+
+
+def matrix_from_parts(rotation: Tensor, translation: Tensor) -> Tensor:
+    """Put [..., 3, 3] and [..., 3] together to [..., 4, 4]."""
     upper = torch.cat((rotation, translation[..., None]), dim=-1)
     bottom = torch.zeros_like(upper[..., :1, :])
     bottom[..., 3] = 1
@@ -120,9 +125,7 @@ def exp_se3(twist: Tensor) -> Tensor:
     identity = torch.eye(3, dtype=twist.dtype, device=twist.device)
     rotation = identity + a * cross + b * square
     moved = (identity + b * cross + c * square) @ translation[..., None]
-    bottom = torch.zeros_like(twist[..., :4])
-    bottom = torch.cat((bottom[..., :3], torch.ones_like(bottom[..., :1])), dim=-1)
-    return torch.cat((torch.cat((rotation, moved), dim=-1), bottom[..., None, :]), dim=-2)
+    return matrix_from_parts(rotation, moved[..., 0])
 
 
 def _series(omega: Tensor) -> tuple[Tensor, Tensor, Tensor]:

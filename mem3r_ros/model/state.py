@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -80,8 +80,9 @@ class State:
         :raises UserError: a tensor is missing.
         """
         motion_names = [item.name for item in fields(MotionState)]
+        required = [item.name for item in fields(MotionState) if item.default is MISSING]
         has_motion = any(name in tensors for name in motion_names)
-        needed = {'tokens', 'camera_memory', 'is_first', *(motion_names[:3] if has_motion else ())}
+        needed = {'tokens', 'camera_memory', 'is_first', *(required if has_motion else ())}
         missing = sorted(needed - set(tensors))
         if missing:
             raise UserError(f'the stream state lacks {", ".join(missing)}')

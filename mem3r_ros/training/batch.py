@@ -147,3 +147,20 @@ def viewing_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
     """
     plane = motion.pixel_rays(intrinsics, height, width)
     return torch.cat((plane, torch.ones_like(plane[:, :1])), dim=1).permute(0, 2, 3, 1)
+
+
+def static_flow(depth_m: Tensor, T_previous_camera: Tensor, rays: Tensor, focal: Tensor) -> Tensor:
+    """
+    Return the flow to the previous frame of everything that stands still.
+
+    :param depth_m: [K, B, H, W]; +inf for the sky.
+    :param T_previous_camera: [K, B, 4, 4].
+    :param rays: see :func:`viewing_rays`, [B, H, W, 3].
+    :param focal: fx fy, px, [B, 2].
+    :return: px, [K, B, 2, H, W].
+    """
+    points = torch.einsum('kbij,bhwj->kbhwi', T_previous_camera[..., :3, :3], rays)
+    # Inverse depth, so that the sky (0) needs no case of its own.
+    points = points + T_previous_camera[:, :, None, None, :3, 3] / depth_m[..., None]
+    moved = points[..., :2] / points[..., 2:].clamp(min=1e-2) - rays[..., :2]
+    return (moved * focal[:, None, None]).permute(0, 1, 4, 2, 3)

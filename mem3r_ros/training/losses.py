@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mem3r_ros.model import Prediction
 from mem3r_ros.model.rotation import quaternion_from_matrix
-from mem3r_ros.training.batch import Batch, relative_poses, viewing_rays
+from mem3r_ros.training.batch import Batch, relative_poses, static_flow, viewing_rays
 from mem3r_ros.training.config import LossConfig
 
 SKY_DEPTH_M = 80.0  # sky is asked to be at least this far
@@ -338,15 +338,10 @@ def _flow_weight_term(weight: Tensor, target: Target) -> Tensor:
     """
     used = target.has_previous
     known = (target.is_valid | torch.isposinf(target.depth_m))[used]
-    # Inverse depth, so that the sky (0) needs no case of its own.
-    inverse_depth = torch.where(known, target.depth_m[used], 1.0).reciprocal()
-    pose = target.T_previous_camera[used]
-    points = torch.einsum('kbij,bhwj->kbhwi', pose[..., :3, :3], target.rays)
-    points = points + pose[:, :, None, None, :3, 3] * inverse_depth[..., None]
-    true_ray = points[..., :2] / points[..., 2:].clamp(min=1e-2)
-    measured = target.flow[used][:, :, :2].permute(0, 1, 3, 4, 2)
-    moved = (true_ray - target.rays[..., :2]) * target.focal_px[:, None, None, None]
-    deserved = 1 / (1 + (moved - measured).square().sum(dim=-1))
+    depth = torch.where(known, target.depth_m[used], 1.0)
+    focal = target.focal_px[:, None].expand(-1, 2)
+    true = static_flow(depth, target.T_previous_camera[used], target.rays, focal)
+    deserved = 1 / (1 + (true - target.flow[used][:, :, :2]).square().sum(dim=2))
     deserved = torch.where(target.moving[used], 0.0, deserved)
     trust = weight[used].clamp(1e-6, 1 - 1e-6)
     entropy = -deserved * trust.log() - (1 - deserved) * (1 - trust).log()
