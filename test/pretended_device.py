@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+A second device that is none: its tensors live on the CPU but must not meet the CPU's.
+
+What a GPU refuses (an operation of tensors on two devices, numpy() without cpu()) is refused here
+too, on machines without a GPU. Run as a script: the network, its update rules, the tracker and an
+update of training there and on the CPU, whose answers must agree. It builds on an experimental
+interface of torch, and keeps every tensor, so it is for small things and for a process of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+import sys
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+NAME = 'pretended'
+_twins: dict[int, tuple[torch.Tensor, torch.UntypedStorage]] = {}
+
+
+def _wrapped(twin: torch.Tensor) -> torch.Tensor:
+    """Return the device's name for a CPU tensor."""
+    made = torch._C._acc.create_empty_tensor(twin.shape, twin.dtype)
+    _twins[made.untyped_storage()._cdata] = (twin, made.untyped_storage())
+    return made
+
+
+def _is_there(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type == NAME
+
+
+def _strided(twin: torch.Tensor, size: tuple, stride: tuple, offset: int) -> torch.Tensor:
+    """
+    Return a view of a twin.
+
+    On the device every tensor is as if contiguous, which its twin, itself a view, need not be:
+    offset and strides are taken apart into steps along each axis.
+    """
+    axes = [
+        (math.prod(twin.shape[i + 1 :]), twin.stride(i))
+        for i in range(twin.dim())
+        if twin.shape[i] > 1
+    ]
+
+    def moved(steps: int) -> int:
+        total = 0
+        for there, here in axes:
+            total, steps = total + steps // there * here, steps % there
+        return total
+
+    strides = [moved(wanted) if count > 1 else 0 for count, wanted in zip(size, stride)]
+    return twin.as_strided(size, strides, twin.storage_offset() + moved(offset))
+
+
+def _twin(value: object) -> object:
+    if not _is_there(value):
+        return torch.device('cpu') if _is_device(value) else value
+    twin = _twins[value.untyped_storage()._cdata][0]
+    if twin.shape != value.shape and twin.numel() >= value.numel() > 0:
+        return _strided(twin, value.shape, value.stride(), value.storage_offset())
+    return twin
+
+
+def _is_device(value: object) -> bool:
+    return isinstance(value, torch.device) and value.type == NAME
+
+
+def _run(operation: object, *args: object, **kwargs: object) -> object:
+    """Do on the CPU what was asked of the device, unless it mixes the two."""
+    name, schema = operation._schema.name, operation._schema.arguments
+    flat = pytree.tree_leaves((args, kwargs))
+    there = [value for value in flat if _is_there(value)]
+    here = [v for v in flat if isinstance(v, torch.Tensor) and not _is_there(v) and v.dim()]
+    is_copy = name in ('aten::_copy_from', 'aten::_to_copy', 'aten::copy_')
+    if there and here and not is_copy and not name.startswith('aten::index'):
+        raise RuntimeError(f'{name}: tensors on {NAME} and on cpu, {[v.shape for v in here]}')
+    args, kwargs = pytree.tree_map(_twin, (args, kwargs))
+    if name == 'aten::_copy_from':
+        args[1].copy_(args[0])
+        return next(v for v in flat[1:] if isinstance(v, torch.Tensor))
+    if name == 'aten::as_strided':
+        offset = args[3] if len(args) > 3 else kwargs.get('storage_offset')
+        return _wrapped(_strided(args[0], args[1], args[2], offset or 0))
+    if name in ('aten::view', 'aten::_unsafe_view', 'aten::_reshape_alias'):
+        args = (args[0].contiguous(), *args[1:])
+    args = tuple(
+        torch.tensor(v) if isinstance(v, (int, float)) and str(a.type) == 'Tensor' else v
+        for v, a in zip(args, schema, strict=False)
+    )
+    found = operation(*args, **kwargs)
+    devices = [value for value in flat if isinstance(value, torch.device)]
+    if devices and all(device.type == 'cpu' for device in devices):
+        return found
+    for value in there:
+        twin = _twins[value.untyped_storage()._cdata][0]
+        if not value.numel() and twin.numel():  # an output that was made empty
+            value.data = _wrapped(twin)
+    known = {id(_twin(value)): value for value in there}
+    rename = lambda v: known.get(id(v)) if id(v) in known else _wrapped(v)  # noqa: E731
+    return pytree.tree_map(lambda v: rename(v) if isinstance(v, torch.Tensor) else v, found)
+
+
+def _convolution(image: torch.Tensor, weight: torch.Tensor, bias: object, *how: object) -> object:
+    if not (_is_there(image) and _is_there(weight)):
+        raise RuntimeError('convolution: tensors on two devices')
+    twins = map(_twin, (image, weight, bias))
+    return _wrapped(torch.ops.aten.convolution(*twins, *how))
+
+
+def _convolution_backward(*args: object) -> tuple:
+    *tensors, mask = pytree.tree_map(_twin, args)
+    slope, image, weight, *how = tensors
+    bias = [weight.shape[0]] if mask[2] else None
+    found = torch.ops.aten.convolution_backward(slope, image, weight, bias, *how, mask)
+    return tuple(None if value is None else _wrapped(value) for value in found)
+
+
+def register() -> torch.device:
+    """Make the device known to torch, once per process."""
+    _setup_privateuseone_for_python_backend(NAME)
+    getattr(torch, NAME).get_amp_supported_dtype = lambda: [torch.bfloat16]
+    every, aten = torch.library.Library('_', 'IMPL'), torch.library.Library('aten', 'IMPL')
+    every.fallback(_run, 'PrivateUse1')
+    aten.impl('convolution_overrideable', _convolution, 'PrivateUse1')
+    aten.impl('convolution_backward_overrideable', _convolution_backward, 'PrivateUse1')
+    register.keep = (every, aten)
+    # Views of inference tensors are beyond this interface.
+    torch.inference_mode = lambda on=True: torch.no_grad() if on else torch.enable_grad()
+    return torch.device(NAME)
+
+
+def mixing_is_refused(device: torch.device) -> None:
+    """Check that this device would notice anything at all."""
+    there, here = torch.ones(3, 4).to(device), torch.ones(3, 4)
+    for mistake in (lambda: there + here, lambda: here @ there.T, there.numpy):
+        try:
+            mistake()
+        except (RuntimeError, TypeError):
+            continue
+        raise AssertionError('a mixture of devices went through')
+
+
+def rules_agree(device: torch.device) -> float:
+    """Run every update rule of the shipped model; return the largest difference of depth, m."""
+    from mem3r_ros.model import FrameInput, load_model, update_rule
+
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 24, 32, generator=generator) * 2 - 1
+    wide = torch.nn.functional.interpolate(coarse, (120, 160), mode='bicubic').clamp(-1, 1)
+    intrinsics = torch.tensor([[110.0, 110.0, 63.5, 47.5]])
+    worst = 0.0
+    for name in ('cut3r', 'ttt3r', 'ttsa3r', 'memix', 'filt3r'):
+        answers = []
+        for place in (torch.device('cpu'), device):
+            model = load_model('mem3r-tiny').eval().to(place)
+            state = model.initial_state(1)
+            for index in range(3):
+                image = wide[..., 8:104, 8 + 2 * index : 136 + 2 * index]
+                frame = FrameInput(
+                    image=image.to(place),
+                    intrinsics=intrinsics.to(place),
+                    reset=torch.tensor([index == 1], device='cpu').to(place),
+                )
+                found, state = model.step(frame, state, update_rule(name))
+            places = {value.device.type for value in state.to_dict().values()}
+            assert places == {place.type}, f'{name}: the state is on {places}'
+            answers.append(found.points_camera.cpu())
+        worst = max(worst, float((answers[0] - answers[1]).abs().max()))
+    return worst
+
+
+def tracker_agrees(device: torch.device) -> float:
+    """Track a sequence, with a snapshot in between; return the largest difference of pose."""
+    from mem3r_ros.data import open_sequence
+    from mem3r_ros.model import load_model
+    from mem3r_ros.tracker import CameraFrame, Tracker
+
+    sample = Path(__file__).parents[1] / 'mem3r_ros' / 'samples' / 'rendered_room'
+    poses = []
+    for place in ('cpu', device):
+        tracker = Tracker(load_model('mem3r-tiny').eval().to(place))
+        tracker.warm_up(320, 240)
+        for number, frame in enumerate(open_sequence(sample, max_frames=4)):
+            tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
+            if number == 1:
+                tracker.restore(tracker.snapshot())
+        poses.append(tracked.T_odom_camera)
+    return float(np.abs(poses[0] - poses[1]).max())
+
+
+def update_agrees(device: torch.device) -> float:
+    """Take the loss and gradients of a chunk; return their largest relative difference."""
+    from dataclasses import replace
+
+    from test_training_loop import SIZE, SMALL, PlaneSource, loader, recipe
+
+    from mem3r_ros.model import ModelConfig, build_model
+    from mem3r_ros.training.chunk import ChunkLoss
+
+    loader.build_source = lambda source: PlaneSource()
+    torch.manual_seed(0)
+    config = replace(ModelConfig.preset('mem3r-tiny'), img_size=SIZE, **SMALL)
+    model, run = build_model(config), recipe(unknown_focal=1.0)
+    _, batch = loader.BatchLoader(run, lambda number: run.stages[1]).next()
+    found = []
+    for place in (torch.device('cpu'), device):
+        model = model.to(place)
+        model.zero_grad()
+        state = model.initial_state(batch.batch_size)
+        loss, _, _ = ChunkLoss(model, 'cut3r')(batch.to(place), state, 0, 4, run.losses)
+        loss.backward()
+        slopes = [parameter.grad.cpu().flatten() for parameter in model.parameters()]
+        found.append(torch.cat([loss.detach().cpu().reshape(1), *slopes]))
+    return float((found[0] - found[1]).norm() / found[0].norm())
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    place = register()
+    with torch.no_grad():
+        mixing_is_refused(place)
+        print('rules', rules_agree(place))
+        print('tracker', tracker_agrees(place))
+    print('update', update_agrees(place))
+    sys.stdout.flush()
