@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Do the memories help? The same network without them, trained alike.
+Do the memories help? The same network without them, trained alike from nothing.
 
-    python benchmarks/ablation.py --start mem3r-tiny --steps 200 --output benchmarks/results
+    python benchmarks/ablation.py --steps 250 --output benchmarks/results
 
-Each variant starts from the same weights, less the modules that it lacks, learns for the same
-number of batches on the same worlds, and is measured on the same held-out worlds. Writes
-ablation.md.
+Each variant goes through the whole recipe in the same number of batches, on the same worlds in the
+same order, and is measured on the same held-out worlds. With --start each begins with the same
+weights, less the modules that it lacks. Writes ablation.md.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from mem3r_ros.training import TrainConfig, Trainer
 
 VARIANTS = {
     'Mem3R': {},
-    # What lacks nothing but what the others had to learn anew, too: a fair opponent.
-    'Mem3R, fast weights anew (6 heads)': {'fast_num_heads': 6},
     'no fast weights (CUT3R memory)': {'pose_memory': 'local', 'local_mem_size': 64},
     'no state gate': {'state_gate': False},
     'neither': {'pose_memory': 'local', 'local_mem_size': 64, 'state_gate': False},
@@ -44,10 +42,8 @@ def trained(name: str, args: argparse.Namespace) -> Path:
         config,
         model=VARIANTS[name],
         initial_weights=args.start,
-        is_partial_start=True,
+        is_partial_start=bool(args.start),
         steps=args.steps,
-        stages=(replace(config.stages[-1], batch_size=args.batch_size),),
-        optimiser=replace(config.optimiser, learning_rate=1e-4),
         runtime=replace(config.runtime, threads=args.threads, validation_clips=0),
     )
     trainer = Trainer(config, output, resume=(output / 'state.safetensors').exists())
@@ -58,13 +54,12 @@ def trained(name: str, args: argparse.Namespace) -> Path:
 def main() -> int:
     """Print one row per length and variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument('--start', default='mem3r-tiny', help='weights that all start from')
-    parser.add_argument('--recipe', default='recipes/tiny.yaml', help='its last stage is used')
-    parser.add_argument('--steps', type=int, default=200, help='batches of training')
-    parser.add_argument('--batch-size', type=int, default=4, help='clips side by side')
+    parser.add_argument('--start', default='', help='weights that all start from')
+    parser.add_argument('--recipe', default='recipes/tiny.yaml')
+    parser.add_argument('--steps', type=int, default=250, help='batches of training')
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--frames', type=int, nargs='+', default=[64])
-    parser.add_argument('--worlds', type=int, default=24)
+    parser.add_argument('--frames', type=int, nargs='+', default=[16, 64])
+    parser.add_argument('--worlds', type=int, default=64)
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument('--work', type=Path, default=Path('ablation_output'), help='for training')
     parser.add_argument('--output', type=Path, help='folder for ablation.md')
@@ -82,8 +77,8 @@ def main() -> int:
             print(lines[-1], flush=True)
     if args.output:
         head = (
-            f'# Trained alike for {args.steps} batches of {args.batch_size} clips, from '
-            f'{args.start}; {args.worlds} held-out worlds\n\n'
+            f'# Trained alike for {args.steps} batches from {args.start or "nothing"}; '
+            f'{args.worlds} held-out worlds\n\n'
         )
         (args.output / 'ablation.md').write_text(head + '\n'.join(lines) + '\n')
     return 0

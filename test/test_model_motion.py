@@ -13,6 +13,8 @@ import pytest
 import tiny_networks
 import torch
 
+from mem3r_ros.errors import UserError
+from mem3r_ros.model import ModelConfig
 from mem3r_ros.model.flow_solver import FlowSolver, Guess
 from mem3r_ros.model.motion import DepthMemory, checked_flow, optical_flow, pixel_rays
 from mem3r_ros.model.rotation import exp_se3
@@ -181,3 +183,21 @@ def test_what_was_remembered_before_a_reset_has_no_say_after_it():
 
     assert torch.equal(usual.T_previous_camera, torch.eye(4)[None])
     assert tiny_networks.worst_difference(usual, other) == 0
+
+
+def test_one_number_of_the_pose_head_scales_the_depth_of_the_whole_frame():
+    model = tiny_networks.network('small')
+    before = tiny_networks.run(model, [tiny_networks.frame(0)])[0][0]
+    with torch.no_grad():
+        model.predictor.pose_head.fc2.bias[-1] += math.log(2)
+
+    after = tiny_networks.run(model, [tiny_networks.frame(0)])[0][0]
+
+    inside = (before.depth_seen > 0.1) & (before.depth_seen < 100)  # beyond, depth is cut off
+    assert torch.allclose(after.depth_seen[inside], 2 * before.depth_seen[inside], rtol=1e-4)
+    assert torch.allclose(after.focal_px, before.focal_px)
+
+
+def test_a_scale_of_all_depth_needs_depth():
+    with pytest.raises(UserError, match='points: depth'):
+        dataclasses.replace(ModelConfig.preset('mem3r-512-dpt'), global_scale=True)

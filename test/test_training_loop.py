@@ -82,7 +82,13 @@ def recipe(**changes) -> TrainConfig:
                 {'num_frames': 2, 'chunk': 2, 'batch_size': 2, 'sizes': ['48x32']},
                 {'num_frames': 4, 'chunk': 2, 'batch_size': 2, 'sizes': ['48x32']},
             ],
-            'losses': {'depth_gradient': 0.5, 'direction': 0.5, 'flow': 0.2, 'spread': 0.2},
+            'losses': {
+                'depth_seen': 0.5,
+                'depth_gradient': 0.5,
+                'direction': 0.5,
+                'flow': 0.2,
+                'spread': 0.2,
+            },
             'optimiser': {'ema_decay': 0.9},
             'runtime': {'workers': 0, 'use_bf16': False, 'validation_clips': 0, 'device': 'cpu'},
         }
@@ -134,17 +140,16 @@ def test_the_gradient_reaches_every_parameter(small_model):
 
 
 def test_one_batch_can_be_overfitted(tmp_path):
-    run = trainer.Trainer(recipe(steps=40, unknown_focal=0.0), tmp_path)
+    run = trainer.Trainer(recipe(steps=80, unknown_focal=0.0), tmp_path)
     _, batch = loader.BatchLoader(run.config, lambda number: run.config.stages[1]).next()
 
     first = run.train_batch(run.config.stages[1], batch)
-    for _ in range(39):
+    for _ in range(79):
         last = run.train_batch(run.config.stages[1], batch)
 
-    assert last['loss'] < 0.5 * first['loss']
-    # The motion is nearly right from the start: the flow tells it. Depth is what is learned.
-    assert last['scale_free_depth'] < 0.7 * first['scale_free_depth']
-    assert last['rotation'] < 1.1 * first['rotation']
+    assert last['loss'] < first['loss']
+    for name in ('scale_free_depth', 'rotation', 'translation', 'world_pose'):
+        assert last[name] < 0.4 * first[name], name
 
 
 def test_an_update_that_is_not_finite_is_skipped_and_counted(tmp_path, capsys):

@@ -163,6 +163,20 @@ def test_before_the_solver_depth_is_trained_and_after_it_the_confidence():
     assert predictions[1].points_camera.grad is None
 
 
+def test_what_the_image_alone_tells_is_trained_however_little_it_counts():
+    batch = sliding_batch()
+    target = chunk_target(batch, 0, 2)
+    seen = torch.full((1, 8, 8), 3.0, requires_grad=True)
+    predictions = [dataclasses.replace(p, depth_seen=seen) for p in true_predictions(batch)]
+    config = LossConfig(depth_seen=1.0)
+
+    terms = loss_terms(predictions, target, config)
+    terms['depth_seen'].backward()
+
+    assert float(terms['depth_seen'].detach()) == pytest.approx(math.log(1.5), rel=1e-5)
+    assert seen.grad.sum() > 0  # nearer would be better
+
+
 def test_pixels_without_depth_neither_count_nor_spoil_the_gradient():
     batch = sliding_batch()
     batch.depth_m[:, :, :4] = float('nan')

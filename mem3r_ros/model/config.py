@@ -153,6 +153,10 @@ class ModelConfig:
         'fit the epipolar geometry of the flow first: depth by parallax is an input of the '
         'network, and the pose head corrects the fitted motion',
     )
+    global_scale: bool = setting(
+        False,
+        'the pose token, which sees the whole image, adds one factor to the depth of a frame',
+    )
     points: str = setting(
         'xyz',
         'dense head: free 3-D points, or depth along the pixel ray',
@@ -173,6 +177,8 @@ class ModelConfig:
             raise UserError('depth_memory needs points: depth')
         if self.epipolar_input and not self.depth_memory:
             raise UserError('epipolar_input needs depth_memory, which tells its scale')
+        if self.global_scale and self.points != 'depth':
+            raise UserError('global_scale needs points: depth')
         if self.points == 'depth' and not self.motion_input:
             raise UserError('points: depth needs motion_input, which supplies the pixel rays')
         self._check_activations()
@@ -290,6 +296,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'motion_solver_steps': 5,
         'depth_memory': True,
         'epipolar_input': True,
+        'global_scale': True,
         'points': 'depth',
     },
     'mem3r-512-dpt': _MEM3R,

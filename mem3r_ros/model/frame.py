@@ -99,6 +99,9 @@ class Prediction:
     T_previous_camera: Tensor | None = None  # [B, 4, 4], presets with motion input
     T_previous_camera_prior: Tensor | None = None  # [B, 4, 4] the same before the solver
     motion_sigma: Tensor | None = None  # [B, 6] spread of that one: m, then rad
+    depth_seen: Tensor | None = (
+        None  # [B, H, W] m, by this image alone, presets with points: depth
+    )
     depth_prior: Tensor | None = None  # [B, H, W] m, before the solver
     depth_sigma: Tensor | None = None  # [B, H, W] spread of its logarithm
     log_depth: Tensor | None = None  # [B, H, W] of metres, what a stream remembers

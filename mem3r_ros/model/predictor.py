@@ -26,7 +26,13 @@ from mem3r_ros.model.heads import (
     rgb_from_raw,
 )
 from mem3r_ros.model.layers import Mlp, ModulatedBlock, start_at_unit_gain
-from mem3r_ros.model.motion import NOMINAL_DEPTH_M, DepthMemory, MotionInput, pixel_rays
+from mem3r_ros.model.motion import (
+    MAX_LOG_DEPTH,
+    NOMINAL_DEPTH_M,
+    DepthMemory,
+    MotionInput,
+    pixel_rays,
+)
 from mem3r_ros.model.positions import Positions
 from mem3r_ros.model.rotation import matrix_from_pose, orthonormalise, pose_from_matrix
 from mem3r_ros.model.state import MotionState, where_stream
@@ -38,11 +44,17 @@ NOMINAL_DEPTH_SIGMA = 0.3  # spread of the log depth that is seen anew
 DEPTH_SIGMA_LIMITS = (0.03, 1.0)  # of the log depth before the solver
 SURE_OFF_LINE_PX = 0.3  # what lies less beside its epipolar line is as good as on it
 MAX_LOG_CONFIDENCE = 7.0  # beyond a thousand there is nothing to tell apart
-MAX_LOG_DEPTH = 5.0  # over the nominal depth: 2 cm to 450 m
 NOMINAL_MOTION_SIGMA = (0.05,) * 3 + (0.01,) * 3  # m, rad: spread before training
 MOTION_SCALE = 0.1  # steps between frames are small: the pose head predicts tens of them
 WORLD_BLOCKS = 2
-_GUESSED = {'T_previous_camera_prior', 'motion_sigma', 'depth_prior', 'depth_sigma', 'flow_weight'}
+_GUESSED = {
+    'T_previous_camera_prior',
+    'motion_sigma',
+    'depth_seen',
+    'depth_prior',
+    'depth_sigma',
+    'flow_weight',
+}
 _REMEMBERED = {'log_depth', 'depth_variance'}
 
 
@@ -54,7 +66,7 @@ class Predictor(nn.Module):
         super().__init__()
         self.config = config
         width, eps = config.dec_embed_dim, config.norm_eps
-        pose_channels = 7 + (7 if config.motion_input else 0)
+        pose_channels = 7 + (7 if config.motion_input else 0) + config.global_scale
         self.pose_head = (
             Mlp(width, int(width * config.mlp_ratio), pose_channels) if config.pose_head else None
         )
@@ -176,33 +188,17 @@ class Predictor(nn.Module):
     ) -> dict[str, Tensor]:
         """Predict the motion since the previous frame, fit it to the flow, compose it."""
         with torch.autocast(pose_raw.device.type, enabled=False):
-            found: dict[str, Tensor] = {}
-            raw_pose, raw_sigma, log_focal = pose_raw.split((7, 6, 1), dim=-1)
-            rest = torch.zeros_like(raw_pose)
-            rest[:, 3] = 1.0  # real part of the quaternion
-            scale = MOTION_SCALE
-            if seen.epipolar is not None:
-                # There is little to correct where the flow is explained as it is.
-                scale = MOTION_SCALE * seen.epipolar.doubt[:, None]
-            relative = matrix_from_pose(pose_from_raw(rest + scale * raw_pose))
-            # A given focal length is kept; a guessed one is corrected.
-            correction = torch.where(seen.intrinsics_known[:, None], 0.0, log_focal).exp()
-            intrinsics = seen.intrinsics * torch.cat(
-                (correction, correction, torch.ones_like(seen.intrinsics[:, 2:])), dim=-1
-            )
-            found['focal_px'] = intrinsics[:, 0]
+            raw_pose, raw_sigma, log_focal, log_scale = pose_raw.tensor_split((7, 13, 14), dim=-1)
+            intrinsics = _corrected_intrinsics(log_focal, seen)
+            found: dict[str, Tensor] = {'focal_px': intrinsics[:, 0]}
+            relative = _motion_from_raw(raw_pose, seen)
             if self.by_depth:
-                depth, depth_sigma = _guessed_depth(raw, seen)
-                trust = _flow_weight_from_raw(raw[..., 3], seen)
-                if seen.epipolar is not None:
-                    length = seen.epipolar.shift_length(depth.detach(), trust.detach())
-                    relative = relative @ seen.epipolar.pose(length)
-                sigma = _motion_sigma_from_raw(raw_sigma)
-                guess = Guess(relative, sigma, depth, depth_sigma, trust)
+                guess, depth_seen = _guess_from_raw(raw, log_scale, relative, raw_sigma, seen)
                 relative, depth = self._explain(guess, seen, intrinsics)
                 found |= {
                     'T_previous_camera_prior': guess.T_previous_camera,
                     'motion_sigma': guess.motion_sigma,
+                    'depth_seen': depth_seen,
                     'depth_prior': guess.depth,
                     'depth_sigma': guess.depth_sigma,
                     'flow_weight': guess.flow_weight,
@@ -264,18 +260,54 @@ class Predictor(nn.Module):
         }
 
 
-def _motion_sigma_from_raw(raw: Tensor) -> Tensor:
-    return raw.new_tensor(NOMINAL_MOTION_SIGMA) * raw.clamp(-4, 4).exp()
+def _motion_from_raw(raw: Tensor, seen: MotionInput) -> Tensor:
+    """Return what the pose head says of the motion: all of it, or what epipolar geometry lacks."""
+    rest = torch.zeros_like(raw)
+    rest[:, 3] = 1.0  # real part of the quaternion
+    if seen.epipolar is None:
+        return matrix_from_pose(pose_from_raw(rest + MOTION_SCALE * raw))
+    # There is little to correct where the flow is explained as it is.
+    doubt = seen.epipolar.doubt[:, None]
+    return matrix_from_pose(pose_from_raw(rest + MOTION_SCALE * doubt * raw))
 
 
-def _guessed_depth(raw: Tensor, seen: MotionInput) -> tuple[Tensor, Tensor]:
+def _corrected_intrinsics(log_focal: Tensor, seen: MotionInput) -> Tensor:
+    """Keep a focal length that was given, correct one that was guessed; [B, 4]."""
+    factor = torch.where(seen.intrinsics_known[:, None], 0.0, log_focal).exp()
+    focal, centre = seen.intrinsics.split((2, 2), dim=-1)
+    return torch.cat((focal * factor, centre), dim=-1)
+
+
+def _guess_from_raw(
+    raw: Tensor, log_scale: Tensor, relative: Tensor, raw_sigma: Tensor, seen: MotionInput
+) -> tuple[Guess, Tensor]:
+    """
+    Return what the solver starts from, and the depth that this image alone tells, m.
+
+    :param raw: of the dense head, [B, H, W, 4 or more].
+    :param log_scale: of all depth, [B, 1], or [B, 0] without ``global_scale``.
+    :param relative: what the pose head says of the motion, [B, 4, 4].
+    :param raw_sigma: of the motion, [B, 6].
+    """
+    log_depth = (raw[..., 0] + log_scale.sum(dim=-1)[:, None, None]).clamp(
+        -MAX_LOG_DEPTH, MAX_LOG_DEPTH
+    ) + math.log(NOMINAL_DEPTH_M)
+    depth, depth_sigma = _fused_depth(log_depth, raw, seen)
+    trust = _flow_weight_from_raw(raw[..., 3], seen)
+    if seen.epipolar is not None:
+        length = seen.epipolar.shift_length(depth.detach(), trust.detach())
+        relative = relative @ seen.epipolar.pose(length)
+    sigma = raw_sigma.new_tensor(NOMINAL_MOTION_SIGMA) * raw_sigma.clamp(-4, 4).exp()
+    return Guess(relative, sigma, depth, depth_sigma, trust), log_depth.exp()
+
+
+def _fused_depth(log_depth: Tensor, raw: Tensor, seen: MotionInput) -> tuple[Tensor, Tensor]:
     """
     Return the depth before the solver and the spread of its logarithm, [B, H, W] each.
 
-    A mean of what is seen anew, remembered and triangulated: each counts by its variance, as far
-    as the network (which sees the variances too) does not say otherwise.
+    A mean of what is seen anew (``log_depth``), remembered and triangulated: each counts by its
+    variance, as far as the network (which sees the variances too) does not say otherwise.
     """
-    log_depth = raw[..., 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH) + math.log(NOMINAL_DEPTH_M)
     anew = DepthMemory(log_depth, torch.full_like(log_depth, NOMINAL_DEPTH_SIGMA**2))
     others = [depth for depth in (seen.depth, seen.triangulated) if depth is not None]
     depths = torch.stack([anew.log_depth] + [other.log_depth for other in others])

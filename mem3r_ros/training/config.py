@@ -37,6 +37,9 @@ class LossConfig:
 
     log_depth: float = setting(1.0, 'confidence-weighted error of log depth', low=0.0)
     scale_free_depth: float = setting(0.5, 'the same with the frame scale removed', low=0.0)
+    depth_seen: float = setting(
+        0.0, 'both of these of the depth that the image alone tells, before it is fused', low=0.0
+    )
     depth_gradient: float = setting(0.0, 'slopes of log depth at several scales', low=0.0)
     points_metric: float = setting(0.0, 'camera-frame points in metres', low=0.0)
     points_normalised: float = setting(0.0, 'camera-frame points over mean distance', low=0.0)

@@ -96,6 +96,9 @@ def loss_terms(
     if world is not None and config.points_world:
         world_confidence = _stack(predictions, 'confidence_world')
         terms['points_world'] = _world_point_term(world, world_confidence, target, config)
+    seen = _stack(predictions, 'depth_seen')
+    if seen is not None and config.depth_seen:
+        terms['depth_seen'] = _seen_depth_term(seen, target)
     terms |= _pose_terms(predictions, target, config)
     if config.spread and predictions[0].motion_sigma is not None:
         terms |= _spread_terms(predictions, target)
@@ -183,6 +186,17 @@ def _depth_terms(
     if config.depth_gradient:
         terms['depth_gradient'] = _slope_term(residual, valid)
     return terms
+
+
+def _seen_depth_term(depth: Tensor, target: Target) -> Tensor:
+    """
+    Error of the depth that the image alone tells: metric, and without the scale of the frame.
+
+    Once fused with parallax and memory it has little say, and would learn as little.
+    """
+    error, centred, _ = _log_depth_errors(depth, target)
+    valid, sky = target.is_valid, torch.isposinf(target.depth_m)
+    return _masked_mean(error, valid | sky) + _masked_mean(centred.abs(), valid)
 
 
 def _log_depth_errors(depth: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:
