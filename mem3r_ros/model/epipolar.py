@@ -39,6 +39,7 @@ SEARCH_STEPS = 2
 POLISH_STEPS = 6
 TURN_STEPS = 4  # of the first guess, a turn without a shift
 PIXEL_SCALE = 0.25  # px beside its line at which a pixel counts half
+BEYOND_INFINITY = 0.5  # px against its line by which a match may go
 TURN_SCALE = 0.7  # px, the same for the first guess, which parallax is an error to
 ANNEAL = 3.0  # each step before the last is this much more tolerant
 DAMPING = 1e-3  # of the steps, over the mean of what is known
@@ -171,12 +172,12 @@ def fit_epipolar(flow: Tensor, intrinsics: Tensor, missed: Tensor | None = None)
     rotation, direction = _search(few, _turn(few))
     some = every.thinned(_grid(height, width, POLISH_STRIDE, flow.device))
     rotation, direction = _polish(some, rotation, direction)
-    nearness, lever, off_line = _along(every, rotation, direction)
-    # A line does not tell to from fro: points are in front of the camera, so most parallax does.
-    side = torch.where((nearness * lever * every.trust).sum(-1, keepdim=True) < 0, -1.0, 1.0)
-    pixels = (nearness * side, lever, off_line, every.trust)
+    lever, along, off_line = (
+        part[:, 0] for part in _parallax(every, rotation[:, None], direction[:, None])
+    )
+    pixels = (along / lever, lever, off_line, every.trust)
     return EpipolarFit(
-        rotation, direction * side, *(values.unflatten(-1, (height, width)) for values in pixels)
+        rotation, direction, *(values.unflatten(-1, (height, width)) for values in pixels)
     )
 
 
@@ -276,11 +277,27 @@ def _search(matches: _Matches, rotation: Tensor) -> tuple[Tensor, Tensor]:
         weighted = slope * weight[:, :, None]
         gradient = (weighted @ residual[..., None])[..., 0]
         rotation = exp_so3(_solve(weighted @ slope.mT, gradient)) @ rotation
-    residual = _beside(matches, rotation, direction)[0]
-    cost = (trust * (residual / PIXEL_SCALE).square().log1p()).mean(-1)
+    forth, back = _costs(matches, rotation, direction)
+    cost, side = torch.where(back < forth, back, forth), torch.where(back < forth, -1.0, 1.0)
     best = cost.argmin(dim=1)
     stream = torch.arange(len(best), device=best.device)
-    return rotation[stream, best], direction[stream, best]
+    return rotation[stream, best], (direction * side[..., None])[stream, best]
+
+
+def _costs(matches: _Matches, rotation: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Return what the matches cost for each direction and for its opposite, [B, D] each.
+
+    A line does not tell to from fro, but what a camera sees lies in front of it: a match beyond
+    infinity is as far off as infinity is, less what noise does to a camera that only turns.
+    """
+    _, along, beside = _parallax(matches, rotation, direction)
+
+    def cost(beyond: Tensor) -> Tensor:
+        off = beside.square() + (beyond - BEYOND_INFINITY).clamp(min=0).square()
+        return (matches.trust[:, None] * (off / PIXEL_SCALE**2).log1p()).mean(-1)
+
+    return cost(-along), cost(along)
 
 
 def _polish(matches: _Matches, rotation: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
@@ -307,15 +324,23 @@ def _tangents(direction: Tensor) -> Tensor:
     return torch.stack((first, torch.linalg.cross(direction, first)), dim=1)
 
 
-def _along(matches: _Matches, rotation: Tensor, direction: Tensor) -> tuple[Tensor, ...]:
-    """Return nearness, px per unit of it, and px beside the line of every match, [B, P] each."""
-    turned = rotation @ matches.here
-    turned = turned / turned[:, 2:].clamp(min=MIN_DEPTH)
-    flow = (matches.there - turned)[:, :2]
+def _parallax(
+    matches: _Matches, rotation: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Split what the turn leaves of the flow into its parts along and beside the epipolar line.
+
+    :param rotation: [B, D, 3, 3].
+    :param direction: [B, D, 3].
+    :return: px of parallax per unit of nearness (length of the shift over depth), px along the
+        line (below 0: behind infinity), px beside it; [B, D, P] each.
+    """
+    turned = rotation @ matches.here[:, None]
+    there = matches.there[:, None, :2]
+    flow = there - turned[:, :, :2] / turned[:, :, 2:].clamp(min=MIN_DEPTH)
     # there * (1 + nearness * t_z) = turned + nearness * t
-    lever = direction[:, :2, None] - matches.there[:, :2] * direction[:, 2:, None]
-    length = lever.square().sum(1).sqrt().clamp(min=1e-6)
-    nearness = (flow * lever).sum(1) / length.square()
-    off_line = (flow[:, 0] * lever[:, 1] - flow[:, 1] * lever[:, 0]).abs() / length
-    focal = matches.focal[:, 0]
-    return nearness, length * focal, off_line * focal
+    lever = direction[..., :2, None] - there * direction[..., 2:, None]
+    length = lever.square().sum(2).sqrt().clamp(min=1e-6)
+    along = (flow * lever).sum(2) / length
+    beside = (flow[:, :, 0] * lever[:, :, 1] - flow[:, :, 1] * lever[:, :, 0]).abs() / length
+    return length * matches.focal, along * matches.focal, beside * matches.focal
