@@ -3,7 +3,7 @@
 """
 Do the memories help? The same network without them, trained alike from nothing.
 
-    python benchmarks/ablation.py --steps 250 --output benchmarks/results
+    python benchmarks/ablation.py --steps 120 --output benchmarks/results
 
 Each variant goes through the whole recipe in the same number of batches, on the same worlds in the
 same order, and is measured on the same held-out worlds. With --start each begins with the same
@@ -56,9 +56,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('--start', default='', help='weights that all start from')
     parser.add_argument('--recipe', default='recipes/tiny.yaml')
-    parser.add_argument('--steps', type=int, default=250, help='batches of training')
+    parser.add_argument('--steps', type=int, default=120, help='batches of training')
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--frames', type=int, nargs='+', default=[16, 64])
+    parser.add_argument('--frames', type=int, nargs='+', default=[16])
     parser.add_argument('--worlds', type=int, default=64)
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument('--work', type=Path, default=Path('ablation_output'), help='for training')

@@ -112,7 +112,7 @@ PLAN = {
     16: (64, NAMES),
     64: (64, ('as it is', 'depth memory reset', 'all reset', 'ttt3r')),
     256: (64, ('as it is', 'all reset')),
-    1000: (24, ('as it is', 'all reset')),
+    1000: (16, ('as it is', 'all reset')),
 }
 
 
