@@ -30,9 +30,17 @@ def blocks() -> torch.Tensor:
     return (3.0 + 1.5 * torch.sin(0.9 * (x // 16) + 1.7 * (y // 16)))[None]
 
 
-def scene(twist: tuple, noise_px: float = 0.0, seed: int = 0) -> tuple[torch.Tensor, ...]:
+def hills() -> torch.Tensor:
+    """Depth of a smooth surface 1.2 to 2.8 m away, [1, H, W]."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing='ij')
+    return (2.0 + 0.4 * torch.sin(x / 20.0) + 0.4 * torch.cos(y / 15.0))[None]
+
+
+def scene(
+    twist: tuple, noise_px: float = 0.0, seed: int = 0, depth: torch.Tensor | None = None
+) -> tuple[torch.Tensor, ...]:
     """Return motion [1, 4, 4], depth [1, H, W] and flow to the previous frame [1, 2, H, W]."""
-    motion, depth = exp_se3(torch.tensor([twist])), blocks()
+    motion, depth = exp_se3(torch.tensor([twist])), blocks() if depth is None else depth
     rays = pixel_rays(INTRINSICS, HEIGHT, WIDTH)
     points = torch.cat((rays, torch.ones_like(rays[:, :1])), dim=1) * depth[:, None]
     moved = torch.einsum('bij,bjhw->bihw', motion[:, :3, :3], points)
@@ -60,6 +68,25 @@ def test_motion_is_found_without_any_depth(twist):
 
     assert turn_error_deg(fit.rotation, motion) < 0.15
     assert heading_error_deg(fit.direction, motion) < 4.0
+
+
+def test_a_direction_that_would_put_the_scene_behind_the_camera_is_not_believed():
+    # On smooth hills lines alone mistake this shift for one across it and a turn.
+    motion, _, flow = scene(
+        (0.0246, -0.017, -0.0015, -0.0089, 0.0064, -0.0064), 0.3, seed=67, depth=hills()
+    )
+
+    fit = fit_epipolar(flow, INTRINSICS)
+
+    assert heading_error_deg(fit.direction, motion) < 45.0
+
+
+def test_a_shift_of_less_than_half_a_pixel_still_has_a_sign():
+    motion, _, flow = scene((-0.0041, -0.0057, -0.0039, 0.0029, 0.0338, -0.0211), 0.05, seed=26)
+
+    fit = fit_epipolar(flow, INTRINSICS)
+
+    assert heading_error_deg(fit.direction, motion) < 45.0
 
 
 def test_what_moves_on_its_own_lies_beside_its_line_and_does_not_turn_the_camera():

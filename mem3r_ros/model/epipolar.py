@@ -175,9 +175,11 @@ def fit_epipolar(flow: Tensor, intrinsics: Tensor, missed: Tensor | None = None)
     lever, along, off_line = (
         part[:, 0] for part in _parallax(every, rotation[:, None], direction[:, None])
     )
-    pixels = (along / lever, lever, off_line, every.trust)
+    # A line does not tell to from fro: points are in front of the camera, so most parallax does.
+    side = torch.where((along * every.trust).sum(-1, keepdim=True) < 0, -1.0, 1.0)
+    pixels = (side * along / lever, lever, off_line, every.trust)
     return EpipolarFit(
-        rotation, direction, *(values.unflatten(-1, (height, width)) for values in pixels)
+        rotation, direction * side, *(values.unflatten(-1, (height, width)) for values in pixels)
     )
 
 
@@ -277,19 +279,17 @@ def _search(matches: _Matches, rotation: Tensor) -> tuple[Tensor, Tensor]:
         weighted = slope * weight[:, :, None]
         gradient = (weighted @ residual[..., None])[..., 0]
         rotation = exp_so3(_solve(weighted @ slope.mT, gradient)) @ rotation
-    forth, back = _costs(matches, rotation, direction)
-    cost, side = torch.where(back < forth, back, forth), torch.where(back < forth, -1.0, 1.0)
-    best = cost.argmin(dim=1)
+    best = _cost(matches, rotation, direction).argmin(dim=1)
     stream = torch.arange(len(best), device=best.device)
-    return rotation[stream, best], (direction * side[..., None])[stream, best]
+    return rotation[stream, best], direction[stream, best]
 
 
-def _costs(matches: _Matches, rotation: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+def _cost(matches: _Matches, rotation: Tensor, direction: Tensor) -> Tensor:
     """
-    Return what the matches cost for each direction and for its opposite, [B, D] each.
+    Return what the matches cost for each direction or its opposite, the better of both, [B, D].
 
-    A line does not tell to from fro, but what a camera sees lies in front of it: a match beyond
-    infinity is as far off as infinity is, less what noise does to a camera that only turns.
+    What a camera sees lies in front of it: a match beyond infinity is as far off as infinity is,
+    less what noise does to a camera that only turns.
     """
     _, along, beside = _parallax(matches, rotation, direction)
 
@@ -297,7 +297,7 @@ def _costs(matches: _Matches, rotation: Tensor, direction: Tensor) -> tuple[Tens
         off = beside.square() + (beyond - BEYOND_INFINITY).clamp(min=0).square()
         return (matches.trust[:, None] * (off / PIXEL_SCALE**2).log1p()).mean(-1)
 
-    return cost(-along), cost(along)
+    return torch.minimum(cost(-along), cost(along))
 
 
 def _polish(matches: _Matches, rotation: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
