@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-import sys
 
 import numpy as np
 import torch
@@ -165,7 +164,7 @@ def rules_agree(device: torch.device) -> float:
                 frame = FrameInput(
                     image=image.to(place),
                     intrinsics=intrinsics.to(place),
-                    reset=torch.tensor([index == 1], device='cpu').to(place),
+                    reset=torch.tensor([index == 1]).to(place),
                 )
                 found, state = model.step(frame, state, update_rule(name))
             places = {value.device.type for value in state.to_dict().values()}
@@ -228,4 +227,3 @@ if __name__ == '__main__':
         print('rules', rules_agree(place))
         print('tracker', tracker_agrees(place))
     print('update', update_agrees(place))
-    sys.stdout.flush()
