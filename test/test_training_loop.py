@@ -12,10 +12,9 @@ import torch
 
 from mem3r_ros.config import from_dict
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import ModelConfig, build_model
+from mem3r_ros.model import ModelConfig
 from mem3r_ros.training import loader, trainer
 from mem3r_ros.training.batch import Clip
-from mem3r_ros.training.chunk import ChunkLoss
 from mem3r_ros.training.config import TrainConfig
 
 SIZE = (48, 32)
@@ -62,14 +61,19 @@ class PlaneSource:
         )
 
 
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch):
+def make_small(patch: pytest.MonkeyPatch) -> ModelConfig:
+    """Replace network and worlds by small ones."""
     torch.set_num_threads(1)
     config = dataclasses.replace(ModelConfig.preset('mem3r-tiny'), img_size=SIZE, **SMALL)
-    monkeypatch.setattr(trainer.ModelConfig, 'preset', classmethod(lambda cls, name: config))
-    monkeypatch.setattr(loader, 'build_source', lambda source: PlaneSource())
-    monkeypatch.setattr(loader, '_sources', {})
+    patch.setattr(trainer.ModelConfig, 'preset', classmethod(lambda cls, name: config))
+    patch.setattr(loader, 'build_source', lambda source: PlaneSource())
+    patch.setattr(loader, '_sources', {})
     return config
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch):
+    return make_small(monkeypatch)
 
 
 def recipe(**changes) -> TrainConfig:
@@ -117,26 +121,21 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
         assert torch.equal(value, resumed.average.tensors[name]), name
 
 
-def test_the_gradient_reaches_every_parameter(small_model):
-    model = build_model(small_model)
+def test_the_gradient_reaches_every_parameter(tmp_path):
+    run = trainer.Trainer(recipe(unknown_focal=1.0), tmp_path)
+    reached = set()
     # Gates and learning rates start at zero weights: moved, as the first updates do.
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in run.model.named_parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape))
-    config = recipe(unknown_focal=1.0)
-    _, batch = loader.BatchLoader(config, lambda number: config.stages[1]).next()
+            parameter.register_hook(
+                lambda slope, name=name: reached.add(name) if slope.abs().sum() > 0 else None
+            )
+    _, batch = loader.BatchLoader(run.config, lambda number: run.config.stages[1]).next()
 
-    loss, _, _ = ChunkLoss(model, 'cut3r')(
-        batch, model.initial_state(batch.batch_size), 0, 4, config.losses
-    )
-    loss.backward()
+    run.train_batch(run.config.stages[1], batch)
 
-    untouched = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.grad is None or not parameter.grad.abs().sum() > 0
-    ]
-    assert untouched == []
+    assert [name for name, _ in run.model.named_parameters() if name not in reached] == []
 
 
 def test_one_batch_can_be_overfitted(tmp_path):

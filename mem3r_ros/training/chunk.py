@@ -33,14 +33,20 @@ class ChunkLoss(nn.Module):
         self._use_bf16, self._use_checkpointing = use_bf16, use_checkpointing
 
     def forward(
-        self, batch: Batch, state: State, start: int, stop: int, losses: LossConfig
+        self, batch: Batch, state: State | None, start: int, stop: int, losses: LossConfig
     ) -> tuple[Tensor, dict[str, Tensor], State]:
         """
         Run frames ``start`` to ``stop`` (exclusive).
 
+        :param state: after the chunk before, of which no gradient is asked; None begins the
+            clips, and the gradient reaches what their memories begin with.
         :return: the loss, its unweighted terms (detached), the state after the last frame.
         """
         predictions = []
+        if state is None:
+            state = self.model.initial_state(batch.batch_size)
+        else:
+            state = state.detach()
         with self._precision(batch):
             for index in range(start, stop):
                 prediction, state = self._step(frame_input(batch, index), state)

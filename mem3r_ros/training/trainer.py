@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.config import dump_yaml
-from mem3r_ros.model import ModelConfig, build_model, save_checkpoint
+from mem3r_ros.model import ModelConfig, State, build_model, save_checkpoint
 from mem3r_ros.training.batch import Batch
 from mem3r_ros.training.chunk import ChunkLoss
 from mem3r_ros.training.config import LossConfig, StageConfig, TrainConfig, losses_of, stage_at
@@ -117,7 +117,7 @@ class Trainer:
         :return: mean of each loss term, the loss and the gradient's norm.
         """
         losses = losses_of(self.config, stage)
-        state = self.model.initial_state(batch.batch_size)
+        state = None
         sums: dict[str, list[float]] = {}
         for start in range(0, batch.num_frames, stage.chunk):
             stop = min(start + stage.chunk, batch.num_frames)
@@ -133,12 +133,12 @@ class Trainer:
         return {name: sum(values) / len(values) for name, values in sums.items()}
 
     def _train_chunk(
-        self, batch: Batch, state: object, start: int, stop: int, losses: LossConfig
-    ) -> tuple[dict[str, Tensor], object, bool]:
+        self, batch: Batch, state: State | None, start: int, stop: int, losses: LossConfig
+    ) -> tuple[dict[str, Tensor], State, bool]:
         rate = learning_rate(self.config.optimiser, self.progress())
         set_learning_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
-        loss, terms, state = self.chunk_loss(batch, state.detach(), start, stop, losses)
+        loss, terms, state = self.chunk_loss(batch, state, start, stop, losses)
         loss.backward()
         norm = clip_gradients(self.trained, self.config.optimiser.clip_norm)
         is_good = self.processes.all_agree(bool(torch.isfinite(norm) & torch.isfinite(loss)))
