@@ -4,15 +4,17 @@
 A second device that is none: its tensors live on the CPU but must not meet the CPU's.
 
 What a GPU refuses (an operation of tensors on two devices, numpy() without cpu()) is refused here
-too, on machines without a GPU. Run as a script: the network, its update rules, the tracker and an
-update of training there and on the CPU, whose answers must agree. It builds on an experimental
-interface of torch, and keeps every tensor, so it is for small things and for a process of its own.
+too, on machines without a GPU. Run as a script, with ``pretended`` or ``cuda``: the network, its
+update rules, the tracker and an update of training there and on the CPU, whose answers must agree.
+It builds on an experimental interface of torch, and keeps every tensor, so it is for small things
+and for a process of its own.
 """
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+import sys
 
 import numpy as np
 import torch
@@ -211,8 +213,7 @@ def update_agrees(device: torch.device) -> float:
     for place in (torch.device('cpu'), device):
         model = model.to(place)
         model.zero_grad()
-        state = model.initial_state(batch.batch_size)
-        loss, _, _ = ChunkLoss(model, 'cut3r')(batch.to(place), state, 0, 4, run.losses)
+        loss, _, _ = ChunkLoss(model, 'cut3r')(batch.to(place), None, 0, 4, run.losses)
         loss.backward()
         slopes = [parameter.grad.cpu().flatten() for parameter in model.parameters()]
         found.append(torch.cat([loss.detach().cpu().reshape(1), *slopes]))
@@ -221,7 +222,9 @@ def update_agrees(device: torch.device) -> float:
 
 if __name__ == '__main__':
     torch.set_num_threads(1)
-    place = register()
+    # The CPU's numbers are float32 throughout.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    place = register() if sys.argv[1] == NAME else torch.device(sys.argv[1])
     with torch.no_grad():
         mixing_is_refused(place)
         print('rules', rules_agree(place))
