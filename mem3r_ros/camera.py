@@ -24,6 +24,12 @@ DISTORTION_MODELS = {
     'rational_polynomial': (8, 12, 14),
     'equidistant': (4,),
 }
+NOMINAL_FOCAL = 0.85  # of the longer side of the image: a common lens, held either way up
+
+
+def nominal_focal_px(width: int, height: int) -> float:
+    """Return the focal length that is assumed where nothing is known, px."""
+    return NOMINAL_FOCAL * max(width, height)
 
 
 @dataclass(frozen=True, slots=True)

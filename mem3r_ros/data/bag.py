@@ -21,7 +21,8 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic, truth_topic
 from mem3r_ros.data.camera_info import camera_from_info
-from mem3r_ros.data.encodings import decode_compressed, decode_image
+from mem3r_ros.data.encodings import BitDepth, decode_compressed, decode_image
+from mem3r_ros.data.folder import in_natural_order
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame, pose_at
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.geometry import matrix_from_pose
@@ -146,7 +147,8 @@ def _storages(path: Path) -> list[Path]:
     """Return what rosbags is to open: the folder, or its storage files where metadata lack."""
     if path.is_file() or (path / 'metadata.yaml').exists():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix in BAG_SUFFIXES)
+    files = [file for file in path.iterdir() if file.suffix in BAG_SUFFIXES]
+    files.sort(key=in_natural_order)  # as they were split
     if not files:
         raise UserError(f'no bag in {path}; expected metadata.yaml or *.mcap, *.db3 files')
     return files
@@ -174,7 +176,12 @@ class BagSequence(Sequence):
             return None
         with Bag(self.path) as bag:
             for message in bag.messages(self._truth_topic):
-                for stamp_ns, pose in _poses(bag.decode(message)):
+                try:
+                    found = list(_poses(bag.decode(message)))
+                except BadFrame as error:
+                    LOGGER.warning('%s; that pose is left out', error)
+                    continue
+                for stamp_ns, pose in found:
                     stamps_ns.append(stamp_ns)
                     poses.append(pose)
         return Trajectory(np.array(stamps_ns), np.array(poses)) if poses else None
@@ -219,20 +226,21 @@ class BagSequence(Sequence):
         assert self._bag is not None, 'a frame is loaded while the bag is open'
         message = self._bag.decode(item)
         stamp_ns = header_stamp_ns(message) or item.stamp_ns
-        image = image_from_message(message)
+        image = image_from_message(message, self.bit_depth)
         return SequenceFrame(stamp_ns, image, self._camera, pose_at(self.truth, stamp_ns))
 
 
-def image_from_message(message: Any) -> np.ndarray:
+def image_from_message(message: Any, depth: BitDepth | None = None) -> np.ndarray:
     """
     Decode a sensor_msgs Image or CompressedImage, of rclpy or of rosbags.
 
+    :param depth: of the stream that the image belongs to, see :func:`decode_image`.
     :return: image [H, W, 3] uint8 RGB.
     :raises UnknownEncoding: nobody knows the encoding.
     :raises BadFrame: the data are damaged.
     """
     if hasattr(message, 'format'):
-        return decode_compressed(message.data, message.format)
+        return decode_compressed(message.data, message.format, depth)
     return decode_image(
         message.data,
         message.height,
@@ -240,6 +248,7 @@ def image_from_message(message: Any) -> np.ndarray:
         message.encoding,
         message.step,
         bool(message.is_bigendian),
+        depth,
     )
 
 
@@ -270,7 +279,8 @@ def _poses(message: Any) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _matrix(translation: Any, rotation: Any) -> np.ndarray:
-    return matrix_from_pose(
-        np.array([translation.x, translation.y, translation.z]),
-        np.array([rotation.x, rotation.y, rotation.z, rotation.w]),
-    )
+    place = np.array([translation.x, translation.y, translation.z])
+    turn = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
+    if not (np.isfinite([*place, *turn]).all() and turn.any()):
+        raise BadFrame(f'a true pose of translation {place} and quaternion {turn} is none')
+    return matrix_from_pose(place, turn)

@@ -78,7 +78,7 @@ def _list(counts: Mapping[str, int]) -> str:
 
 def camera_info_topic(image_topic: str, types: Mapping[str, str]) -> str | None:
     """
-    Find the calibration of an image topic: beside it, or the only one that there is.
+    Find the calibration of an image topic: beside it, or the only one, if no other camera's.
 
     :param image_topic: raw, rectified or compressed image.
     :param types: message type of each topic.
@@ -90,7 +90,11 @@ def camera_info_topic(image_topic: str, types: Mapping[str, str]) -> str | None:
         folder = folder.rpartition('/')[0]
         if f'{folder}/camera_info' in infos:
             return f'{folder}/camera_info'
-    return infos[0] if len(infos) == 1 else None
+    if len(infos) != 1:
+        return None
+    folder = infos[0].rpartition('/')[0]
+    others = (t for t, kind in types.items() if kind in IMAGE_TYPES and t != image_topic)
+    return None if any(topic.startswith(f'{folder}/') for topic in others) else infos[0]
 
 
 def truth_topic(types: Mapping[str, str]) -> str | None:

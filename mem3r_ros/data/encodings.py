@@ -8,6 +8,7 @@ The names are those of ``sensor_msgs/image_encodings`` and REP 118; nothing here
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,33 @@ _PLANAR: dict[str, tuple[int, int]] = {
 IMAGE_ENCODINGS = (*_PLAIN, *_PLANAR)
 
 
+@dataclass(slots=True)
+class BitDepth:
+    """
+    How many of 16 bits a camera uses.
+
+    Cameras with 10, 12 or 14 bits store them in the low bits of 16, so a fixed division by 256
+    would give black pictures. The brightest sample that was ever seen tells, so that brightness
+    does not flicker from image to image.
+    """
+
+    bits: int = 8
+
+    def reduced(self, image: np.ndarray) -> np.ndarray:
+        """Reduce uint16 samples of any shape to uint8."""
+        bits = int(image.max(initial=0)).bit_length()
+        self.bits = max(self.bits, bits + bits % 2)
+        return (image >> (self.bits - 8)).astype(np.uint8)
+
+
 def decode_image(
-    data: Any, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False
+    data: Any,
+    height: int,
+    width: int,
+    encoding: str,
+    step: int,
+    is_bigendian: bool = False,
+    depth: BitDepth | None = None,
 ) -> np.ndarray:
     """
     Convert the bytes of an uncompressed image message to RGB.
@@ -73,6 +99,7 @@ def decode_image(
     :param encoding: name as in ``sensor_msgs/image_encodings``.
     :param step: bytes from one row to the next; 0 means that rows are not padded.
     :param is_bigendian: byte order of 16 bit samples.
+    :param depth: of the stream that the image belongs to; it is remembered there.
     :return: image [H, W, 3] uint8 RGB, memory of its own.
     :raises UnknownEncoding: the encoding is not one of ``IMAGE_ENCODINGS``.
     :raises BadFrame: size and data contradict each other.
@@ -94,40 +121,44 @@ def decode_image(
     if dtype.itemsize == 2:
         image = image.astype(np.uint16)
         if not encoding.startswith('bayer'):
-            image = eight_bits(image)
+            image = (depth or BitDepth()).reduced(image)
     if code is not None:
         if encoding.startswith('bayer') and (height < 2 or width < 2):
             raise BadFrame(f'image size is {width}x{height}; a Bayer picture needs 2x2 pixels')
         if num_samples == 2 and width % 2:
             raise BadFrame(f'image width is {width} px; encoding {encoding} needs an even width')
         image = cv2.cvtColor(image, code)
-    return eight_bits(image) if image.dtype == np.uint16 else np.array(image)
+    if image.dtype == np.uint16:
+        return (depth or BitDepth()).reduced(image)
+    return np.array(image) if code is None else image  # what was converted is a copy already
 
 
-def decode_compressed(data: Any, format: str = '') -> np.ndarray:
+def decode_compressed(data: Any, format: str = '', depth: BitDepth | None = None) -> np.ndarray:
     """
     Decode a JPEG, PNG or other picture file held in memory to RGB, 16 bit files included.
 
     :param data: the file's bytes.
     :param format: the ``format`` field of a CompressedImage message, if it came from one.
+    :param depth: see :func:`decode_image`.
     :return: image [H, W, 3] uint8 RGB.
     :raises UnknownEncoding: the message holds depth, not a picture.
     :raises BadFrame: the bytes are empty, cut off or no picture.
     """
     if 'compressedDepth' in format:
         raise UnknownEncoding(f'format {format!r} holds depth; choose the topic of a colour image')
-    return _colour(data)
+    return _colour(data, depth)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, depth: BitDepth | None = None) -> np.ndarray:
     """
     Read a picture file.
 
     :param path: JPEG, PNG or whatever else OpenCV reads.
+    :param depth: see :func:`decode_image`.
     :return: image [H, W, 3] uint8 RGB.
     :raises BadFrame: the file is missing, empty, cut off or no picture.
     """
-    return _colour(_file_bytes(path))
+    return _colour(_file_bytes(path), depth)
 
 
 def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
@@ -146,21 +177,6 @@ def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
     # 0 is "no measurement" everywhere; 65535 is what 7-Scenes writes for it.
     depth_m[(stored == 0) | (stored == 65535)] = np.nan
     return depth_m
-
-
-def eight_bits(image: np.ndarray) -> np.ndarray:
-    """
-    Reduce 16 bit samples to 8 bits.
-
-    Cameras with 10, 12 or 14 bits store them in the low bits of 16, so a fixed division by 256
-    would give black pictures: the brightest sample tells how many bits are in use.
-
-    :param image: uint16 of any shape.
-    :return: uint8 of the same shape.
-    """
-    bits = int(image.max(initial=0)).bit_length()
-    shift = max(8, bits + bits % 2) - 8
-    return (image >> shift).astype(np.uint8)
 
 
 def _rows(pixels: np.ndarray, height: int, row_bytes: int, step: int) -> np.ndarray:
@@ -190,11 +206,11 @@ def _decode_planar(
     return cv2.cvtColor(np.ascontiguousarray(rows), code)
 
 
-def _colour(data: Any) -> np.ndarray:
-    # IMREAD_COLOR would reduce 16 bits by a fixed division; ANYDEPTH keeps them for eight_bits.
+def _colour(data: Any, depth: BitDepth | None) -> np.ndarray:
+    # IMREAD_COLOR would reduce 16 bits by a fixed division; ANYDEPTH keeps them.
     image = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if image.dtype == np.uint16:
-        image = eight_bits(image)
+        image = (depth or BitDepth()).reduced(image)
     elif image.dtype != np.uint8:
         raise BadFrame(f'picture has samples of type {image.dtype}; expected 8 or 16 bit integers')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

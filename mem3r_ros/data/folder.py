@@ -48,7 +48,7 @@ class ImageFolder(Sequence):
         yield from range(len(self.images))
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self.images[item])
+        image = read_image(self.images[item], self.bit_depth)
         return SequenceFrame(self.stamps_ns[item], image, self.camera)
 
 
@@ -60,14 +60,17 @@ class SequenceFolder(ImageFolder):
         stamps_ns = None
         if (path / 'timestamps.txt').exists():
             stamps_ns = read_stamps(path / 'timestamps.txt')
-            if len(stamps_ns) < len(images):
+            if len(stamps_ns) != len(images):
                 raise UserError(
                     f'{path / "timestamps.txt"} has {len(stamps_ns)} stamps for '
                     f'{len(images)} images; give one a line'
                 )
         super().__init__(path, selection, fps, images, stamps_ns, read_camera(path))
         meta = read_json(path / 'meta.json') if (path / 'meta.json').exists() else {}
-        self._depth_factor = float(meta.get('depth_factor') or 1000.0)
+        try:
+            self._depth_factor = float(meta.get('depth_factor') or 1000.0)
+        except (TypeError, ValueError) as error:
+            raise UserError(f'{path / "meta.json"}: depth_factor is no number: {error}') from error
         truth_file = path / 'groundtruth.txt'
         self._truth = read_tum(truth_file) if truth_file.exists() else None
 
@@ -80,7 +83,7 @@ class SequenceFolder(ImageFolder):
         stamp_ns = self.stamps_ns[item]
         return SequenceFrame(
             stamp_ns,
-            read_image(self.images[item]),
+            read_image(self.images[item], self.bit_depth),
             self.camera,
             pose_at(self._truth, stamp_ns),
             self._depth(self.images[item].stem),
@@ -105,10 +108,11 @@ def list_images(folder: Path) -> list[Path]:
     images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise UserError(f'no images in {folder}; expected files like *.jpg or *.png')
-    return sorted(images, key=_natural)
+    return sorted(images, key=in_natural_order)
 
 
-def _natural(path: Path) -> list[Any]:
+def in_natural_order(path: Path) -> list[Any]:
+    """Return a key to sort by that has 2 before 10."""
     return [
         (1, int(part), '') if part.isdigit() else (0, 0, part)
         for part in re.split(r'(\d+)', path.stem)
@@ -153,7 +157,9 @@ def read_camera(folder: Path) -> Intrinsics | None:
         )
     except KeyError as error:
         raise UserError(f'{path} has no {error}; it needs fx fy cx cy width height') from error
-    except TypeError as error:
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+    except (TypeError, ValueError) as error:
         raise UserError(f'{path} holds something other than numbers: {error}') from error
 
 

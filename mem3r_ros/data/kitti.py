@@ -63,7 +63,7 @@ class KittiSequence(Sequence):
         yield from range(len(self._images))
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self._images[item])
+        image = read_image(self._images[item], self.bit_depth)
         camera = None
         if self._projection is not None:
             K = self._projection
@@ -89,8 +89,18 @@ def _projection(path: Path, number: str) -> np.ndarray | None:
         return None
     for _, words in text_rows(path):
         if words[0] == f'P{number}:' and len(words) == 13:
-            return np.array(words[1:], dtype=np.float64).reshape(3, 4)
+            return _matrix(path, words)
     raise UserError(f'{path} has no line "P{number}:" with twelve numbers')
+
+
+def _matrix(path: Path, words: list[str]) -> np.ndarray:
+    try:
+        projection = np.array(words[1:], dtype=np.float64).reshape(3, 4)
+    except ValueError as error:
+        raise UserError(f'{path} line "{words[0]}" holds something other than numbers') from error
+    if not (np.isfinite(projection).all() and np.linalg.det(projection[:, :3]) > 0):
+        raise UserError(f'{path} line "{words[0]}" is no projection of a camera')
+    return projection
 
 
 def _read_poses(path: Path) -> np.ndarray:

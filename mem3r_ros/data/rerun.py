@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from mem3r_ros.errors import UserError
 if TYPE_CHECKING:
     from mem3r_ros.data.sequence import SequenceFrame
     from mem3r_ros.tracker import TrackedFrame
+
+PATH_LENGTH = 1000  # poses of the path that is drawn
+PATH_EVERY = 10  # frames
 
 
 class RerunLog:
@@ -39,7 +43,8 @@ class RerunLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._recording.save(str(path))
         self._recording.log('odom', rerun.ViewCoordinates.FLU, static=True)
-        self._path: list[np.ndarray] = []
+        self._path: deque[np.ndarray] = deque(maxlen=PATH_LENGTH)
+        self._count = 0
 
     def frame(self, frame: SequenceFrame, tracked: TrackedFrame) -> None:
         """Log one frame and what the tracker made of it."""
@@ -48,7 +53,9 @@ class RerunLog:
         T = tracked.T_odom_camera
         recording.log('odom/camera', rerun.Transform3D(translation=T[:3, 3], mat3x3=T[:3, :3]))
         self._path.append(T[:3, 3].copy())
-        recording.log('odom/path', rerun.LineStrips3D([np.array(self._path[-10_000:])]))
+        if self._count % PATH_EVERY == 0:  # each time it is written whole
+            recording.log('odom/path', rerun.LineStrips3D([np.array(self._path)]))
+        self._count += 1
         if tracked.intrinsics is not None:
             camera = tracked.intrinsics
             recording.log(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.trajectory import Trajectory
 
@@ -62,6 +63,7 @@ class Sequence(ABC):
         self.path = path
         self.selection = selection
         self.skipped = 0
+        self.bit_depth = BitDepth()
 
     @property
     def name(self) -> str:

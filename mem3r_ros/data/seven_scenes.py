@@ -62,7 +62,7 @@ class SevenScenesSequence(Sequence):
         path = self._images[item]
         return SequenceFrame(
             self._stamp_ns(item),
-            read_image(path),
+            read_image(path, self.bit_depth),
             self._camera,
             _read_pose(_beside(path, 'pose.txt')),
             self._depth(_beside(path, 'depth.png')) if self.selection.with_depth else None,
@@ -76,7 +76,7 @@ class SevenScenesSequence(Sequence):
         except BadFrame:
             return None
         height, width = depth_m.shape
-        zoom = DEPTH_FOCAL_PX / self._camera.fx
+        zoom = DEPTH_FOCAL_PX * self._camera.width / COLOUR.width / self._camera.fx
         columns = (np.arange(width, dtype=np.float32) - width / 2) * zoom + width / 2
         rows = (np.arange(height, dtype=np.float32) - height / 2) * zoom + height / 2
         map_columns, map_rows = np.meshgrid(columns, rows)

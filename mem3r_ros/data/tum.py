@@ -10,7 +10,6 @@ camera at 100 Hz; depth is registered to colour, 5000 units a metre.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import InvalidOperation
 from pathlib import Path
 import re
 
@@ -66,7 +65,7 @@ class TumSequence(Sequence):
 
     def _load(self, item: tuple[int, str]) -> SequenceFrame:
         stamp_ns, file = item
-        image = read_image(self.path / file)
+        image = read_image(self.path / file, self.bit_depth)
         return SequenceFrame(
             stamp_ns, image, self._camera, pose_at(self._truth, stamp_ns), self._depth(stamp_ns)
         )
@@ -89,7 +88,7 @@ def _read_list(path: Path) -> list[tuple[int, str]]:
     for number, words in text_rows(path):
         try:
             entries.append((seconds_to_ns(words[0]), words[1]))
-        except (IndexError, ValueError, InvalidOperation) as error:
+        except (IndexError, ValueError, ArithmeticError) as error:
             raise UserError(f'{path} line {number} is not "stamp file"') from error
     return sorted(entries)
 

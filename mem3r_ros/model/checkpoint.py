@@ -97,6 +97,7 @@ def save_checkpoint(
     :param names: 'ours' or 'cut3r'.
     :raises UserError: the folder does not exist or may not be written to.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     rename = cut3r_name if names == 'cut3r' else str
@@ -110,8 +111,9 @@ def save_checkpoint(
     try:
         save_file(tensors, partial, header)
         partial.replace(path)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error.strerror or error}') from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'cannot write {path}: {reason}') from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -69,14 +69,22 @@ def config_from_shapes(
     :raises UserError: this is not a CUT3R checkpoint.
     """
     try:
-        patch = shapes['patch_embed.proj.weight']
-        state_tokens = shapes['register_tokens.weight']
-        width = shapes['decoder_embed.weight'][0]
-    except KeyError as error:
+        derived = _sizes(shapes) | _head_sizes(shapes)
+    except (KeyError, IndexError) as error:
+        lacks = error.args[0] if isinstance(error, KeyError) else 'parameter of the usual shape'
         raise UserError(
-            f'the checkpoint has no {error.args[0]} and states no configuration; it is not a '
+            f'the checkpoint has no {lacks} and states no configuration; it is not a '
             f'CUT3R or Mem3R checkpoint'
         ) from None
+    shape_facts = set(derived) - {'enc_num_heads', 'dec_num_heads', 'img_size'}
+    stated = {name: value for name, value in written.items() if name not in shape_facts}
+    return derived | stated
+
+
+def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    patch = shapes['patch_embed.proj.weight']
+    state_tokens = shapes['register_tokens.weight']
+    width = shapes['decoder_embed.weight'][0]
     derived: dict[str, Any] = {
         'patch_size': patch[-1],
         'enc_embed_dim': patch[0],
@@ -95,10 +103,7 @@ def config_from_shapes(
     if 'pose_retriever.mem' in shapes:
         derived['local_mem_size'] = shapes['pose_retriever.mem'][1]
         derived['retriever_depth'] = _count(shapes, r'pose_retriever\.read_blocks\.(\d+)\.')
-    derived |= _head_sizes(shapes)
-    shape_facts = set(derived) - {'enc_num_heads', 'dec_num_heads', 'img_size'}
-    stated = {name: value for name, value in written.items() if name not in shape_facts}
-    return derived | stated
+    return derived
 
 
 def _head_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def _solve(normal: Tensor, gradient: Tensor) -> Tensor:
     """Return the damped Gauss-Newton step, [..., N]."""
     scale = normal.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp(min=1e-6)
     eye = torch.eye(normal.shape[-1], device=normal.device)
-    return -torch.linalg.solve(normal + DAMPING * scale * eye, gradient)
+    return -torch.linalg.solve_ex(normal + DAMPING * scale * eye, gradient).result
 
 
 def _turn(matches: _Matches) -> Tensor:

@@ -160,7 +160,8 @@ class FlowSolver(NamedTuple):
             torch.einsum('bkip,bkp->bi', weighted, residual)
             - (eliminated * depth_gradient[:, None]).sum(-1)
         ) / count + problem.information * moved
-        twist = -torch.linalg.solve(normal, gradient)
+        # Without asking the device: a stream that cannot be solved comes out not finite.
+        twist = -torch.linalg.solve_ex(normal, gradient).result
         by_pixel = -(depth_gradient + (coupling * twist[..., None]).sum(1)) / depth_normal
         return twist, by_pixel, depth_normal
 

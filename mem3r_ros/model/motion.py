@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
+from mem3r_ros.camera import nominal_focal_px
+
 if TYPE_CHECKING:
     from mem3r_ros.model.epipolar import EpipolarFit
     from mem3r_ros.model.state import MotionState
 
-NOMINAL_FOCAL = 0.85  # image widths; a common lens, used until the focal length is known
 MOTION_CHANNELS = 7  # flow 2, flow valid 1, warp residual 1, rays 2, rays known 1
 MEMORY_CHANNELS = 2  # remembered log depth and its spread
 NOMINAL_DEPTH_M = 3.0  # the middle of a room: depth that nothing is known about
@@ -130,7 +131,7 @@ def complete_intrinsics(intrinsics: Tensor | None, image: Tensor) -> tuple[Tenso
     :return: intrinsics [B, 4] without NaN, and which were known, bool [B].
     """
     batch_size, _, height, width = image.shape
-    focal = NOMINAL_FOCAL * width
+    focal = nominal_focal_px(width, height)
     nominal = torch.tensor(
         [focal, focal, (width - 1) / 2, (height - 1) / 2],
         device=image.device,

@@ -161,9 +161,17 @@ class Mem3R(nn.Module):
         )
         positions = self._positions.image(encoded.grid, self.device)
         prediction = self.predictor(decoded, encoded, positions, state.motion, wanted)
-        finite = all_finite(*(decoded.candidate, decoded.pose_token, prediction.T_previous_camera))
+        memory = self.pose_memory.update(state.camera_memory, read, decoded.pose_token)
+        finite = all_finite(  # nothing else of a frame is remembered
+            decoded.candidate,
+            memory,
+            decoded.pose_token,
+            prediction.T_previous_camera,
+            prediction.log_depth,
+            prediction.depth_variance,
+        )
         after, measure = self._remember(
-            frame, state, encoded, decoded, read, rule, observer, finite
+            frame, state, encoded, decoded, read, memory, rule, observer, finite
         )
         if state.motion is not None:
             motion = self._next_motion(frame, state.motion, encoded.motion, prediction, finite)
@@ -244,6 +252,7 @@ class Mem3R(nn.Module):
         encoded: Encoded,
         decoded: Decoded,
         read: ReadOut,
+        memory: Tensor,
         rule: UpdateRule,
         observer: object,
         finite: Tensor,
@@ -251,7 +260,6 @@ class Mem3R(nn.Module):
         """Update both memories; the one place where old and new are blended."""
         candidate = decoded.candidate.float()
         update = frame.update_mask(state.tokens) & finite
-        memory = self.pose_memory.update(state.camera_memory, read, decoded.pose_token)
         seen = RuleInput(
             candidate,
             encoded.features.float(),
@@ -307,8 +315,9 @@ class Mem3R(nn.Module):
             depth = None
         if self.config.depth_memory:
             found = (prediction.log_depth, prediction.depth_variance)
-            depth = depth or no_depth_memory(seen.gray)
-            depth = DepthMemory(*map(partial(where_stream, update), found, depth))
+            nothing = no_depth_memory(seen.gray)
+            depth = DepthMemory(*map(partial(where_stream, update), found, depth or nothing))
+            depth = DepthMemory(*map(partial(where_stream, reset), nothing, depth))
         pose = where_stream(update, pose, before.T_world_camera)
         identity = torch.eye(4, dtype=pose.dtype, device=pose.device)
         return MotionState(

@@ -18,6 +18,7 @@ from tf2_msgs.msg import TFMessage
 
 from mem3r_ros.data.bag import Bag, BagMessage, header_stamp_ns, image_from_message
 from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic
+from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.ros.conversions import stamp_message
 
@@ -93,6 +94,7 @@ class Player:
         """
         self._path = path
         self._topics = topics
+        self._bit_depth = BitDepth()
         self._clock = node.create_publisher(Clock, '/clock', 10)
         self._publishers = {}
         with Bag(path) as bag:
@@ -138,7 +140,7 @@ class Player:
             return PlayedImage(0, None)
         stamp_ns = header_stamp_ns(decoded)
         try:
-            return PlayedImage(stamp_ns, image_from_message(decoded))
+            return PlayedImage(stamp_ns, image_from_message(decoded, self._bit_depth))
         except UserError:
             return PlayedImage(stamp_ns, None)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.bag import image_from_message
+from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.ros.result import InputFrame, Result, Start, Stopwatch
 from mem3r_ros.ros.session import Session, Verdict
@@ -55,6 +56,7 @@ class Work:
         self._tell = tell
         self._forget = forget
         self._start = Start.SESSION
+        self._bit_depth = BitDepth()
         self._is_restored = False  # and no image has followed yet
         self.warning = ''
 
@@ -124,7 +126,7 @@ class Work:
         """Decode and track; return the result and the milliseconds of each stage."""
         watch = Stopwatch()
         stages = {'wait': 1e3 * (time.monotonic() - frame.arrived_s)}
-        image = image_from_message(frame.message)
+        image = image_from_message(frame.message, self._bit_depth)
         camera = self._matching_camera(frame.camera, image)
         mask = self._matching_mask(frame.mask, image)
         watch.lap('decode')

@@ -67,6 +67,9 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     :raises UserError: the model or the device cannot be had.
     """
     device = choose_device(config.device)
+    if config.dtype == 'float32':
+        # Else a GPU rounds what convolutions multiply to 10 bits: 'float32' would not be exact.
+        torch.backends.cudnn.allow_tf32 = False
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     return load_model(config.model, device=device, dtype=getattr(torch, config.dtype)), device

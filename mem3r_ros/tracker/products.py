@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mem3r_ros.camera import FocalEstimate, Intrinsics, estimate_focal
+from mem3r_ros.camera import FocalEstimate, Intrinsics, estimate_focal, nominal_focal_px
 from mem3r_ros.cloud import select_points
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.prepare import Prepared
-
-# A common lens, assumed until the first estimate: image widths.
-_NOMINAL_FOCAL = 0.85
 
 
 @dataclass(slots=True)
@@ -91,7 +88,7 @@ class Products:
             self.focal.add(focal, width)
         focal = self.focal.focal_px(width)
         if not math.isfinite(focal):
-            focal = _NOMINAL_FOCAL * width
+            focal = nominal_focal_px(width, height)
         return Intrinsics(focal, focal, *centre, width, height)
 
     def rays(self, camera: Intrinsics) -> np.ndarray:

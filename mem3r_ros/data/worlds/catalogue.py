@@ -24,7 +24,7 @@ class Kind:
     arena: Callable[[Rng, str], Arena]
     build: Callable[[Site], Scene]
     paths: tuple[float, ...]  # how often each of PATH_KINDS is taken in it
-    focal_range: tuple[float, float] = (0.55, 1.3)  # in widths of the image
+    focal_range: tuple[float, float] = (0.55, 1.3)  # of the longer side of the image
     view_m: float = 1e9  # bodies farther away are not drawn
     bend: float = 0.0  # how far the course of an endless path swings, rad
 
@@ -53,7 +53,7 @@ class World:
     key: tuple[int, ...]  # seeds all that is drawn for it
     scene: Scene
     poses: np.ndarray  # T_world_camera float64 [N, 4, 4], N > paths.HORIZON
-    focal_range: tuple[float, float]  # in widths of the image
+    focal_range: tuple[float, float]  # of the longer side of the image
     view_m: float
 
 

@@ -103,8 +103,7 @@ def _draw_intrinsics(
     rng: np.random.Generator, size: tuple[int, int], focal_range: tuple[float, float]
 ) -> np.ndarray:
     """Return fx, fy, cx, cy in px, [4]."""
-    width = size[0]
-    fx = width * np.exp(rng.uniform(*np.log(focal_range)))
+    fx = max(size) * np.exp(rng.uniform(*np.log(focal_range)))
     fy = fx * np.exp(rng.normal(0, 0.01))
     centre = (np.array(size) - 1) / 2 + rng.normal(0, 0.012, 2) * np.array(size)
     return np.array([fx, fy, *centre])
