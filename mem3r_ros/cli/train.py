@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import os
 from pathlib import Path
-import signal
 
 HELP = 'train a network by a recipe (recipes/*.yaml)'
 
@@ -58,8 +57,6 @@ def run(args: argparse.Namespace) -> int:
         config = replace_path(config, name, yaml.safe_load(value))
     output = Path(args.output)
     trainer = Trainer(config, output, resume=args.resume)
-    # Whoever stops the process (a service, a batch system) gets the same as Ctrl-C: it is saved.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     counters = trainer.run()
     if trainer.processes.is_first:
         print(

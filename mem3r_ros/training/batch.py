@@ -56,13 +56,14 @@ class Batch:
     """Clips of one length and size, frames first, so that a chunk is a slice."""
 
     image: Tensor  # [T, B, 3, H, W] uint8
-    flow: Tensor  # [T, B, 3, H, W] checked flow to the previous frame, px; 0 in the first frame
+    flow: Tensor | None  # [T, B, 3, H, W] checked flow to the previous frame, px; 0 at first
     depth_m: Tensor  # [T, B, H, W]; NaN unknown, +inf sky
     T_world_camera: Tensor  # [T, B, 4, 4], world = camera of the first frame
     intrinsics: Tensor  # [B, 4] fx fy cx cy, px
     moving: Tensor  # [T, B, H, W] bool
     is_metric: Tensor  # [B] bool
     is_focal_known: bool = True  # whether the network is told the intrinsics
+    is_by_rays: tuple[bool, ...] = ()  # frames of which it is given the rays alone; () = none
 
     def to(self, device: str | torch.device) -> Batch:
         """Return the batch with its tensors on ``device``."""
@@ -88,19 +89,33 @@ class Batch:
         """Return one frame as the network takes it, [B, 3, H, W] in [-1, 1]."""
         return self.image[frame].float().div(127.5).sub(1.0)
 
+    def ray_map(self, frame: int) -> Tensor:
+        """
+        Return the rays of one frame's pixels in the first camera's frame, [B, H, W, 6].
 
-def collate(clips: list[Clip], flows: list[np.ndarray], is_metric: list[bool]) -> Batch:
+        As :func:`mem3r_ros.geometry.ray_map` has them: the camera's translation is added to the
+        direction before it is normalised.
+        """
+        R, t = self.T_world_camera[frame, :, :3, :3], self.T_world_camera[frame, :, :3, 3]
+        rays = viewing_rays(self.intrinsics, *self.image.shape[-2:])
+        origins = t[:, None, None].expand_as(rays)
+        directions = torch.einsum('bij,bhwj->bhwi', R, rays) + origins
+        directions = torch.nn.functional.normalize(directions, dim=-1)
+        return torch.cat((origins, directions), dim=-1)
+
+
+def collate(clips: list[Clip], flows: list[np.ndarray] | None, is_metric: list[bool]) -> Batch:
     """
     Stack clips of equal length and size.
 
     :param clips: B clips.
-    :param flows: [T, 3, H, W] of each clip, px, see ``motion.checked_flow``.
+    :param flows: [T, 3, H, W] of each clip, px, see ``motion.checked_flow``; None without.
     :param is_metric: whether the clip's scale is in metres.
     """
     stack = lambda arrays: torch.from_numpy(np.stack(arrays, axis=1))  # noqa: E731
     return Batch(
         image=stack([clip.image.transpose(0, 3, 1, 2) for clip in clips]),
-        flow=stack(flows),
+        flow=None if flows is None else stack(flows),
         depth_m=stack([clip.depth_m for clip in clips]),
         T_world_camera=stack([relative_to_first(clip.T_world_camera) for clip in clips]),
         intrinsics=torch.from_numpy(np.stack([clip.intrinsics for clip in clips])),

@@ -25,10 +25,17 @@ class ChunkLoss(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, rule: str, use_bf16: bool = False, use_checkpointing: bool = False
+        self,
+        model: nn.Module,
+        rule: str,
+        use_bf16: bool = False,
+        use_checkpointing: bool = False,
+        use_compile: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
+        # Kept here: a copy of the model must not go on calling the step of this one.
+        self._advance = torch.compile(model.step) if use_compile else model.step
         self._rule = update_rule(rule)
         self._use_bf16, self._use_checkpointing = use_bf16, use_checkpointing
 
@@ -38,27 +45,25 @@ class ChunkLoss(nn.Module):
         """
         Run frames ``start`` to ``stop`` (exclusive).
 
-        :param state: after the chunk before, of which no gradient is asked; None begins the
-            clips, and the gradient reaches what their memories begin with.
-        :return: the loss, its unweighted terms (detached), the state after the last frame.
+        :param state: after the chunk before; None begins the clips, and the gradient reaches
+            what their memories begin with.
+        :return: the loss, its unweighted terms and the state after the last frame (detached).
         """
         predictions = []
         if state is None:
             state = self.model.initial_state(batch.batch_size)
-        else:
-            state = state.detach()
         with self._precision(batch):
             for index in range(start, stop):
                 prediction, state = self._step(frame_input(batch, index), state)
                 predictions.append(prediction)
         terms = loss_terms(predictions, chunk_target(batch, start, stop), losses)
         detached = {name: value.detach() for name, value in terms.items()}
-        return total_loss(terms, losses), detached, state
+        return total_loss(terms, losses), detached, state.detach()
 
     def _step(self, frame: FrameInput, state: State) -> tuple[Prediction, State]:
         if not self._use_checkpointing:
-            return self.model.step(frame, state, self._rule)
-        return checkpoint(self.model.step, frame, state, self._rule, use_reentrant=False)
+            return self._advance(frame, state, self._rule)
+        return checkpoint(self._advance, frame, state, self._rule, use_reentrant=False)
 
     def _precision(self, batch: Batch) -> contextlib.AbstractContextManager:
         if self._use_bf16:
@@ -68,8 +73,10 @@ class ChunkLoss(nn.Module):
 
 def frame_input(batch: Batch, index: int) -> FrameInput:
     """Return one frame of a batch as the network takes it."""
+    if batch.is_by_rays and batch.is_by_rays[index]:
+        return FrameInput(ray_map=batch.ray_map(index))
     return FrameInput(
         image=batch.network_image(index),
         intrinsics=batch.intrinsics if batch.is_focal_known else None,
-        flow=batch.flow[index],
+        flow=None if batch.flow is None else batch.flow[index],
     )

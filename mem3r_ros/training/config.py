@@ -49,7 +49,7 @@ class LossConfig:
     direction: float = setting(0.0, '1 - cosine of the relative translation', low=0.0)
     world_pose: float = setting(0.2, 'pose from the first frame: |t - t*| / d + |q - q*|', low=0.0)
     focal: float = setting(1.0, 'error of log focal length where it is predicted', low=0.0)
-    rgb: float = setting(0.0, 'squared error of the re-rendered image', low=0.0)
+    rgb: float = setting(0.0, 'squared error of the image of frames given by their rays', low=0.0)
     flow: float = setting(
         0.0, 'cross entropy of the trust in the flow with how true it is', low=0.0
     )
@@ -77,6 +77,12 @@ class StageConfig:
         ('128x96',), 'input sizes WxH that are drawn from; a repeated one is drawn more often'
     )
     losses: dict | None = setting(None, 'loss weights that differ from the recipe in this stage')
+    ray_map_share: float = setting(
+        0.0,
+        'part of the frames after the first of which the network is given the rays alone',
+        low=0.0,
+        high=1.0,
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -110,7 +116,7 @@ class RuntimeConfig:
     device: str = setting('auto', 'auto, cpu, cuda or cuda:N')
     threads: int = setting(0, 'threads of the training process; 0 = as torch likes', low=0)
     workers: int = setting(1, 'processes that prepare clips; 0 = in the training process', low=0)
-    prefetch: int = setting(4, 'batches prepared ahead', low=1)
+    prefetch: int = setting(4, 'batches prepared ahead, at least', low=1)
     use_bf16: bool = setting(True, 'bfloat16 matrix products (autocast)')
     use_compile: bool = setting(False, 'compile the step with torch.compile')
     use_checkpointing: bool = setting(False, 'recompute activations to save memory')
@@ -157,6 +163,8 @@ class TrainConfig:
             raise UserError('TrainConfig.stages have no share above 0; give one of them a share')
         if sum(source.weight for source in self.sources) <= 0:
             raise UserError('TrainConfig.sources have no weight above 0; give one a weight')
+        for stage in self.stages:
+            losses_of(self, stage)  # a mistake in a later stage is told now
         if self.steps == 0 and self.minutes == 0:
             raise UserError('steps and minutes are both 0; plan one of them')
 

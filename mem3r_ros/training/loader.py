@@ -5,6 +5,10 @@ Batches made ahead of training by a few processes, in an order that only the see
 
 Batch number n of a run is the same whoever makes it and whenever, so that a resumed run sees
 what an uninterrupted one would have seen.
+
+Building a world costs as much as a dozen of its frames. So the batches of a group share their
+clips, which are longer: each batch has another stretch of all of them, and then each stretch once
+more, mirrored and backwards in time. Processes make long clips; batches are cut from them here.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 import multiprocessing
+import signal
 
 import numpy as np
 
@@ -21,78 +26,62 @@ from mem3r_ros.training.batch import Batch, Clip, collate
 from mem3r_ros.training.config import SourceConfig, StageConfig, TrainConfig, parse_size
 from mem3r_ros.training.sources import HELD_OUT_WORLDS, ClipSource, build_source
 
-GROUP_FRAMES = 16  # frames of a world that the batches of a group share
-PASSES = 2  # times that they see each of them
+GROUP_FRAMES = 16  # frames of a long clip, where the stage's own clips are not longer
+PASSES = 2  # times that each of them is seen
+STAGE_CLIPS = 10_000_000  # indices of clips that belong to one stage of one seed
+SEED_CLIPS = 79_190_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BatchOrder:
-    """What one batch shall be; small, so that it travels cheaply to a process."""
+class ClipOrder:
+    """What one long clip shall be; small, so that it travels cheaply to a process."""
 
-    number: int  # of the batch, over all processes of a run
-    seed: int
-    stage: StageConfig
-    sources: tuple[SourceConfig, ...]
-    unknown_focal: float
-
-
-_sources: dict[SourceConfig, ClipSource] = {}
-_long_clips: dict[tuple, Clip] = {}  # of the present group of batches
+    source: SourceConfig
+    index: int
+    num_frames: int
+    size: tuple[int, int]  # width, height, px
+    with_flow: bool
 
 
-def make_batch(order: BatchOrder) -> Batch:
-    """
-    Draw the clips of one batch and measure their optical flow.
+@dataclass(frozen=True, slots=True)
+class LongClip:
+    """A clip that batches are cut from, with its flow both ways."""
 
-    Building a world costs as much as a dozen of its frames. So a group of batches of short clips
-    shares its worlds: each batch of the group has another stretch of all of them, and then each
-    stretch once more, mirrored and backwards in time.
-    """
-    group, part = divmod(order.number, PASSES * parts_of(order.stage))
-    is_second, part = divmod(part, parts_of(order.stage))
-    generator = np.random.default_rng([order.seed, group])
-    size = parse_size(str(generator.choice(order.stage.sizes)))
-    weights = np.array([source.weight for source in order.sources])
-    chosen = generator.choice(
-        len(order.sources), size=order.stage.batch_size, p=weights / weights.sum()
-    )
-    num_frames = order.stage.num_frames
-    stretch = slice(part * num_frames, (part + 1) * num_frames)
-    clips, is_metric = [], []
-    for slot, which in enumerate(chosen):
-        config = order.sources[int(which)]
-        whole = _long_clip(config, clip_index(order, slot), parts_of(order.stage), order, size)
-        clip = whole.cut(stretch)
-        clips.append(clip.mirrored_backwards() if is_second else clip)
-        is_metric.append(config.is_metric)
-    batch = collate(clips, [clip_flow(clip) for clip in clips], is_metric)
-    if np.random.default_rng([order.seed, order.number, 1]).random() < order.unknown_focal:
-        batch = replace(batch, is_focal_known=False)
-    return batch
+    clip: Clip
+    flow: np.ndarray | None  # [T, 3, H, W] see clip_flow
+    mirrored_flow: np.ndarray | None  # of the mirrored clip backwards in time
+
+    def stretch(self, start: int, stop: int, is_mirrored: bool) -> tuple[Clip, np.ndarray | None]:
+        """Return some frames and their flow, 0 in the first of them."""
+        clip, flow = self.clip.cut(slice(start, stop)), self.flow
+        if is_mirrored:
+            clip, flow = clip.mirrored_backwards(), self.mirrored_flow
+            count = len(self.clip.image)
+            start, stop = count - stop, count - start
+        if flow is None:
+            return clip, None
+        flow = flow[start:stop].copy()
+        flow[0] = 0.0
+        return clip, flow
+
+
+def make_clip(order: ClipOrder) -> LongClip:
+    """Make one long clip."""
+    clip = _source(order.source).clip(order.index, order.num_frames, order.size)
+    if not order.with_flow:
+        return LongClip(clip, None, None)
+    return LongClip(clip, clip_flow(clip), clip_flow(clip.mirrored_backwards()))
 
 
 def parts_of(stage: StageConfig) -> int:
-    """Return into how many stretches the worlds of one group are cut."""
+    """Return into how many stretches the long clips of a stage are cut."""
     return max(1, GROUP_FRAMES // stage.num_frames)
 
 
-def clip_index(order: BatchOrder, slot: int) -> int:
+def clip_index(seed: int, stage_number: int, group: int, slot: int, batch_size: int) -> int:
     """Return the index of a clip: no two groups of one seed share one; all are training's."""
-    group = order.number // (PASSES * parts_of(order.stage))
-    base = order.seed * 7_919 * 10_000 + group * order.stage.batch_size + slot
+    base = seed * SEED_CLIPS + stage_number * STAGE_CLIPS + group * batch_size + slot
     return base % HELD_OUT_WORLDS
-
-
-def _long_clip(
-    config: SourceConfig, index: int, parts: int, order: BatchOrder, size: tuple[int, int]
-) -> Clip:
-    """Return the clip that the batches of a group cut; it is made once per process."""
-    key = (config, index, parts * order.stage.num_frames, size)
-    if key not in _long_clips:
-        if len(_long_clips) >= order.stage.batch_size:
-            del _long_clips[next(iter(_long_clips))]
-        _long_clips[key] = _source(config).clip(index, key[2], size)
-    return _long_clips[key]
 
 
 def clip_flow(clip: Clip) -> np.ndarray:
@@ -106,6 +95,9 @@ def clip_flow(clip: Clip) -> np.ndarray:
     for frame in range(1, len(grays)):
         flow[frame] = checked_flow(grays[frame - 1], grays[frame]).transpose(2, 0, 1)
     return flow
+
+
+_sources: dict[SourceConfig, ClipSource] = {}
 
 
 def _source(config: SourceConfig) -> ClipSource:
@@ -122,10 +114,34 @@ def _start_worker() -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training process
+
+
+@dataclass(slots=True)
+class _Group:
+    """Batches that share their clips, which may still be in the making."""
+
+    stage: StageConfig
+    first: int  # number of its first batch
+    stop: int  # and of the one after its last
+    orders: list[ClipOrder]
+    clips: list[LongClip] | list[Future]
+
+    def batch(self, number: int) -> Batch:
+        """Return one of its batches; waits for the clips."""
+        if self.clips and isinstance(self.clips[0], Future):
+            self.clips = [clip.result() for clip in self.clips]
+        is_mirrored, part = divmod(number % (PASSES * parts_of(self.stage)), parts_of(self.stage))
+        start = part * self.stage.num_frames
+        stop = start + self.stage.num_frames
+        cut = [clip.stretch(start, stop, bool(is_mirrored)) for clip in self.clips]
+        clips, flows = zip(*cut, strict=True)
+        is_metric = [order.source.is_metric for order in self.orders]
+        return collate(list(clips), None if flows[0] is None else list(flows), is_metric)
 
 
 class BatchLoader:
-    """Hands out batches in order; at most ``prefetch`` of them wait or are being made."""
+    """Hands out batches in order; at least ``prefetch`` of them wait or are being made."""
 
     def __init__(
         self,
@@ -134,16 +150,19 @@ class BatchLoader:
         first_batch: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        with_flow: bool = True,
     ) -> None:
         """
         Start the processes.
 
         :param stage_of: asked for the stage when a batch is ordered.
         :param first_batch: number of batches that this rank has already had.
+        :param with_flow: whether the network takes optical flow.
         """
-        self._config, self._stage_of = config, stage_of
-        self._ordered, self._rank, self._world_size = first_batch, rank, world_size
-        self._waiting: deque[tuple[StageConfig, Future]] = deque()
+        self._config, self._stage_of, self._with_flow = config, stage_of, with_flow
+        self._number = self._ordered = first_batch
+        self._rank, self._world_size = rank, world_size
+        self._groups: deque[_Group] = deque()
         self._pool = None
         if config.runtime.workers:
             self._pool = ProcessPoolExecutor(
@@ -158,27 +177,63 @@ class BatchLoader:
 
         :raises Exception: whatever went wrong while it was made.
         """
-        if self._pool is None:
-            order = self._order()
-            return order.stage, make_batch(order)
-        while len(self._waiting) < self._config.runtime.prefetch:
-            order = self._order()
-            self._waiting.append((order.stage, self._pool.submit(make_batch, order)))
-        stage, future = self._waiting.popleft()
-        return stage, future.result()
+        ahead = self._config.runtime.prefetch if self._pool else 1
+        while self._ordered < self._number + ahead:
+            self._order_group()
+        group = self._groups[0]
+        batch = self._asked(group.batch(self._number), group.stage)
+        self._number += 1
+        if self._number == group.stop:
+            self._groups.popleft()
+        return group.stage, batch
 
     def close(self) -> None:
         """Stop the processes."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _order(self) -> BatchOrder:
-        order = BatchOrder(
-            number=self._ordered * self._world_size + self._rank,
-            seed=self._config.seed,
-            stage=self._stage_of(self._ordered),
-            sources=self._config.sources,
-            unknown_focal=self._config.unknown_focal,
+    def _order_group(self) -> None:
+        """Order the clips of the batches up to the end of the group, or of the stage."""
+        first = self._ordered
+        stage = self._stage_of(first)
+        size = PASSES * parts_of(stage)
+        stop = first + 1
+        while stop % size and self._stage_of(stop) is stage:
+            stop += 1
+        orders = self._clip_orders(stage, first // size * self._world_size + self._rank)
+        make = (
+            make_clip if self._pool is None else lambda order: self._pool.submit(make_clip, order)
         )
-        self._ordered += 1
-        return order
+        self._groups.append(_Group(stage, first, stop, orders, [make(order) for order in orders]))
+        self._ordered = stop
+
+    def _clip_orders(self, stage: StageConfig, group: int) -> list[ClipOrder]:
+        config = self._config
+        generator = np.random.default_rng([config.seed, group])
+        size = parse_size(str(generator.choice(stage.sizes)))
+        weights = np.array([source.weight for source in config.sources])
+        chosen = generator.choice(
+            len(config.sources), size=stage.batch_size, p=weights / weights.sum()
+        )
+        number = config.stages.index(stage)
+        return [
+            ClipOrder(
+                source=config.sources[int(which)],
+                index=clip_index(config.seed, number, group, slot, stage.batch_size),
+                num_frames=parts_of(stage) * stage.num_frames,
+                size=size,
+                with_flow=self._with_flow,
+            )
+            for slot, which in enumerate(chosen)
+        ]
+
+    def _asked(self, batch: Batch, stage: StageConfig) -> Batch:
+        """Draw what the network is not told: the focal length, and the image of some frames."""
+        number = self._number * self._world_size + self._rank
+        generator = np.random.default_rng([self._config.seed, number, 1])
+        is_focal_known = bool(generator.random() >= self._config.unknown_focal)
+        by_rays = generator.random(batch.num_frames) < stage.ray_map_share
+        by_rays[0] = False  # there is nothing to remember yet
+        if not bool(batch.is_metric.all()):
+            by_rays[:] = False  # where a ray begins would be told in no unit
+        return replace(batch, is_focal_known=is_focal_known, is_by_rays=tuple(by_rays.tolist()))

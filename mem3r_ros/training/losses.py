@@ -42,7 +42,8 @@ class Target:
     is_metric: Tensor  # [B] bool
     image: Tensor  # [K, B, 3, H, W] in [-1, 1]
     moving: Tensor  # [K, B, H, W] bool
-    flow: Tensor  # [K, B, 2 or 3, H, W] px, measured
+    flow: Tensor | None  # [K, B, 2 or 3, H, W] px, measured
+    is_by_rays: Tensor  # [K] bool, frames of which the network saw the rays alone
 
     @property
     def is_valid(self) -> Tensor:
@@ -71,7 +72,8 @@ def chunk_target(batch: Batch, start: int, stop: int) -> Target:
         is_metric=batch.is_metric,
         image=batch.image[start:stop].float().div(127.5).sub(1.0),
         moving=batch.moving[start:stop],
-        flow=batch.flow[start:stop],
+        flow=None if batch.flow is None else batch.flow[start:stop],
+        is_by_rays=torch.tensor(batch.is_by_rays or (False,) * batch.num_frames)[start:stop],
     )
 
 
@@ -109,8 +111,10 @@ def loss_terms(
     if focal is not None and focal.requires_grad and config.focal:
         terms['focal'] = (focal.log() - target.focal_px.log()).abs().mean()
     rgb = _stack(predictions, 'rgb')
-    if rgb is not None and config.rgb:
-        terms['rgb'] = (rgb - target.image.permute(0, 1, 3, 4, 2)).square().mean()
+    asked = target.is_by_rays
+    if rgb is not None and config.rgb and bool(asked.any()):
+        # Of a frame whose image was given there is nothing to render.
+        terms['rgb'] = (rgb[asked] - target.image[asked].permute(0, 1, 3, 4, 2)).square().mean()
     return terms
 
 
@@ -282,7 +286,8 @@ def _pose_terms(
         true = target.T_world_camera
         translation = (world[..., :3] - true[..., :3, 3]).norm(dim=-1) / target.mean_distance
         quaternion = (world[..., 3:] - quaternion_from_matrix(true[..., :3, :3])).norm(dim=-1)
-        terms['world_pose'] = (translation + quaternion).mean()
+        is_metric = target.is_metric.expand_as(translation)
+        terms['world_pose'] = _masked_mean(translation, is_metric) + quaternion.mean()
     return terms
 
 
@@ -333,8 +338,11 @@ def _spread_terms(predictions: list[Prediction], target: Target) -> dict[str, Te
     omega = torch.stack((skewed[..., 2, 1], skewed[..., 0, 2], skewed[..., 1, 0]), dim=-1)
     shift = true[..., :3, 3] - (turn @ relative[..., :3, 3:])[..., 0]
     sigma = _stack(predictions, 'motion_sigma')[used]
-    motion = _laplace(torch.cat((shift, omega), dim=-1).abs(), sigma).mean()
-    return {'spread': depth + motion}
+    likelihood = _laplace(torch.cat((shift, omega), dim=-1).abs(), sigma)
+    # The shift of a clip without metres tells nothing of the error in metres.
+    counts = torch.ones_like(likelihood, dtype=torch.bool)
+    counts[..., :3] = target.is_metric[:, None]
+    return {'spread': depth + _masked_mean(likelihood, counts)}
 
 
 def _laplace(error: Tensor, sigma: Tensor) -> Tensor:

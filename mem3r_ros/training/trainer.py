@@ -12,10 +12,18 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.config import dump_yaml
+from mem3r_ros.errors import UserError
 from mem3r_ros.model import ModelConfig, State, build_model, save_checkpoint
 from mem3r_ros.training.batch import Batch
 from mem3r_ros.training.chunk import ChunkLoss
-from mem3r_ros.training.config import LossConfig, StageConfig, TrainConfig, losses_of, stage_at
+from mem3r_ros.training.config import (
+    LossConfig,
+    StageConfig,
+    TrainConfig,
+    losses_of,
+    parse_size,
+    stage_at,
+)
 from mem3r_ros.training.distributed import Processes
 from mem3r_ros.training.loader import BatchLoader
 from mem3r_ros.training.optimiser import (
@@ -28,6 +36,7 @@ from mem3r_ros.training.optimiser import (
 from mem3r_ros.training.run_log import RunLog
 from mem3r_ros.training.run_state import STATE_FILE, Counters, load_state, save_state
 from mem3r_ros.training.start import start_weights
+from mem3r_ros.training.stop_signal import StopSignal
 from mem3r_ros.training.validation import Validation, validate_model, validation_batches
 
 WEIGHTS_FILE = 'weights.safetensors'
@@ -53,12 +62,17 @@ class Trainer:
         self.model = build_model(network).to(self.device)
         if config.initial_weights:
             start_weights(self.model, config.initial_weights, config.is_partial_start)
+        self._check_stages()
         self.model.train()
         self.optimiser = build_optimiser(self.model, config.optimiser)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.average = AveragedWeights(self.model, config.optimiser.ema_decay)
         self.counters = Counters()
         output.mkdir(parents=True, exist_ok=True)
+        if not resume and (output / STATE_FILE).exists():
+            raise UserError(
+                f'{output} holds a run; go on with --resume, or choose another --output'
+            )
         if resume:
             self.counters = load_state(
                 output / STATE_FILE, self.model, self.average, self.optimiser
@@ -71,9 +85,10 @@ class Trainer:
 
     def run(self) -> Counters:
         """
-        Train to the end of the plan; an interrupt saves and stops.
+        Train to the end of the plan; Ctrl-C or SIGTERM saves and stops after a batch.
 
         :return: the final counters.
+        :raises KeyboardInterrupt: a second one came; what was not saved by then is lost.
         """
         loader = BatchLoader(
             self.config,
@@ -81,31 +96,32 @@ class Trainer:
             self.counters.batches,
             self.processes.rank,
             self.processes.count,
+            with_flow=self.model.config.motion_input,
         )
         runtime = self.config.runtime
         last_save = last_validation = time.monotonic()
         try:
-            while self.progress() < 1.0:
-                started = time.monotonic()
-                stage, batch = loader.next()
-                waited = time.monotonic() - started
-                terms = self.train_batch(stage, batch.to(self.device))
-                now = time.monotonic()
-                self.counters.elapsed_s += now - started
-                self._log(stage, terms, now - started, waited)
-                if now - last_save > runtime.save_every_s:
-                    self.save()
-                    last_save = time.monotonic()
-                if now - last_validation > runtime.validate_every_s:
-                    self.validate()
-                    last_validation = time.monotonic()
-        except KeyboardInterrupt:
-            if self.log:
-                self.log.say('interrupted; the state is saved, go on with --resume')
+            with StopSignal(self._say) as asked_to_stop:
+                while self.progress() < 1.0 and not asked_to_stop:
+                    started = time.monotonic()
+                    stage, batch = loader.next()
+                    waited = time.monotonic() - started
+                    terms = self.train_batch(stage, batch.to(self.device))
+                    now = time.monotonic()
+                    self.counters.elapsed_s += now - started
+                    self._log(stage, terms, now - started, waited)
+                    if now - last_save > runtime.save_every_s:
+                        self.save()
+                        last_save = time.monotonic()
+                    if now - last_validation > runtime.validate_every_s:
+                        self.validate()
+                        last_validation = time.monotonic()
         finally:
             loader.close()
-        self.validate()
         self.save()
+        self.validate()
+        if asked_to_stop:
+            self._say('stopped; the state is saved, go on with --resume')
         if self.log:
             self.log.close()
         return self.counters
@@ -148,12 +164,11 @@ class Trainer:
             self.counters.updates += 1
         else:
             self.counters.skipped += 1
-            if self.log:
-                self.log.say(
-                    f'batch {self.counters.batches}: loss {float(loss.detach()):.3g}, '
-                    f'gradient norm {float(norm):.3g}; '
-                    f'update skipped ({self.counters.skipped} so far)'
-                )
+            self._say(
+                f'batch {self.counters.batches}: loss {float(loss.detach()):.3g}, '
+                f'gradient norm {float(norm):.3g}; '
+                f'update skipped ({self.counters.skipped} so far)'
+            )
         return terms | {'loss': loss.detach(), 'gradient_norm': norm.detach()}, state, is_good
 
     def progress(self) -> float:
@@ -202,14 +217,35 @@ class Trainer:
                 self.counters, stage.name, self.progress(), terms, rate, took_s, waited_s
             )
 
+    def _say(self, text: str) -> None:
+        if self.log:
+            self.log.say(text)
+
+    def _check_stages(self) -> None:
+        """Refuse now what the network would refuse when a later stage begins."""
+        patch = self.model.config.patch_size
+        for stage in self.config.stages:
+            for size in stage.sizes:
+                if any(side % patch for side in parse_size(size)):
+                    raise UserError(
+                        f'stage {stage.name!r} has size {size}; both sides must be multiples of '
+                        f'{patch}'
+                    )
+            if stage.ray_map_share and self.model.ray_encoder is None:
+                raise UserError(
+                    f'stage {stage.name!r} has ray_map_share {stage.ray_map_share}, but the '
+                    f'network has no ray-map encoder; set it to 0'
+                )
+
     def _build_chunk_loss(self) -> torch.nn.Module:
         runtime = self.config.runtime
-        module = ChunkLoss(
-            self.model, self.config.update_rule, runtime.use_bf16, runtime.use_checkpointing
+        return ChunkLoss(
+            self.model,
+            self.config.update_rule,
+            runtime.use_bf16,
+            runtime.use_checkpointing,
+            runtime.use_compile,
         )
-        if runtime.use_compile:
-            self.model.step = torch.compile(self.model.step)
-        return module
 
 
 def export_weights(model: torch.nn.Module, path: Path, counters: Counters) -> None:
