@@ -60,6 +60,11 @@ def test_a_stage_changes_only_the_losses_it_names():
     assert (losses.flow, losses.focal) == (0.0, 0.25)
 
 
+def test_a_setting_that_a_stage_names_wrongly_is_refused_at_once():
+    with pytest.raises(UserError, match="no setting 'log_dept'"):
+        from_dict(TrainConfig, {'stages': [{}, {'losses': {'log_dept': 1.0}}]})
+
+
 def test_no_clip_is_drawn_twice_and_none_is_held_out():
     drawn = [
         clip_index(5, stage, group, slot, 3)

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
+from tiny_networks import MEM3R
 import torch
 
 from mem3r_ros.config import from_dict
@@ -15,6 +17,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.model import ModelConfig
 from mem3r_ros.training import loader, trainer
 from mem3r_ros.training.batch import Clip
+from mem3r_ros.training.chunk import frame_input
 from mem3r_ros.training.config import TrainConfig
 
 SIZE = (48, 32)
@@ -121,6 +124,81 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
         assert torch.equal(value, resumed.average.tensors[name]), name
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_batch_stops_after_it(tmp_path, monkeypatch, number, capsys):
+    whole = trainer.Trainer(recipe(), tmp_path / 'whole')
+    whole.run()
+    stopped = trainer.Trainer(recipe(), tmp_path / 'parts')
+    train_chunk = stopped._train_chunk
+
+    def interrupted(batch, state, start, *rest):
+        if stopped.counters.batches == 4 and start == 2:
+            signal.raise_signal(number)
+        return train_chunk(batch, state, start, *rest)
+
+    monkeypatch.setattr(stopped, '_train_chunk', interrupted)
+
+    stopped.run()
+    resumed = trainer.Trainer(recipe(), tmp_path / 'parts', resume=True)
+
+    assert 'stopping after this batch' in capsys.readouterr().out
+    assert resumed.counters.batches == 5
+    resumed.run()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert signal.getsignal(number) is not None
+
+
+def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
+    run = trainer.Trainer(recipe(), tmp_path)
+
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run, 'train_batch', interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    trainer.Trainer(recipe(steps=1), tmp_path).run()
+
+    with pytest.raises(UserError, match='holds a run; go on with --resume'):
+        trainer.Trainer(recipe(steps=1), tmp_path)
+
+
+@pytest.mark.parametrize(
+    'mistake, message',
+    [
+        ({'sizes': ['50x32']}, "'late' has size 50x32; both sides must be multiples of 16"),
+        ({'ray_map_share': 0.5}, 'the network has no ray-map encoder; set it to 0'),
+    ],
+)
+def test_what_a_later_stage_cannot_do_is_told_at_once(tmp_path, mistake, message):
+    stages = [{'sizes': ['48x32']}, {'name': 'late', 'sizes': ['48x32']} | mistake]
+
+    with pytest.raises(UserError, match=message):
+        trainer.Trainer(recipe(stages=stages), tmp_path)
+
+
+def test_the_average_is_validated_with_a_compiled_step_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda step: lambda *args: step(*args))
+    runtime = {'workers': 0, 'validation_clips': 0, 'device': 'cpu', 'use_compile': True}
+    run = trainer.Trainer(recipe(runtime=runtime), tmp_path)
+    _, batch = loader.BatchLoader(run.config, lambda number: run.config.stages[1]).next()
+    run.train_batch(run.config.stages[1], batch)
+    with torch.no_grad():
+        for parameter in run.model.parameters():
+            parameter.fill_(float('nan'))  # the average is another network
+
+    average = run.averaged_model()
+    found, _ = average.step(frame_input(batch, 0), average.initial_state(batch.batch_size))
+
+    assert torch.isfinite(found.points_camera).all()
+
+
 def test_the_gradient_reaches_every_parameter(tmp_path):
     run = trainer.Trainer(recipe(unknown_focal=1.0), tmp_path)
     reached = set()
@@ -136,6 +214,23 @@ def test_the_gradient_reaches_every_parameter(tmp_path):
     run.train_batch(run.config.stages[1], batch)
 
     assert [name for name, _ in run.model.named_parameters() if name not in reached] == []
+
+
+def test_frames_given_by_their_rays_train_the_ray_encoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer.ModelConfig, 'preset', classmethod(lambda cls, name: MEM3R))
+    stage = {'num_frames': 3, 'chunk': 3, 'batch_size': 2, 'sizes': ['48x32']}
+    stages = [stage | {'ray_map_share': 1.0}]
+    run = trainer.Trainer(recipe(stages=stages, losses={'rgb': 1.0}, steps=40), tmp_path)
+    _, batch = loader.BatchLoader(run.config, run.stage_of, with_flow=False).next()
+
+    first = run.train_batch(run.config.stages[0], batch)
+    before = {n: p.detach().clone() for n, p in run.model.named_parameters()}
+    for _ in range(19):
+        last = run.train_batch(run.config.stages[0], batch)
+
+    moved = {n.split('.')[0] for n, p in run.model.named_parameters() if (p != before[n]).any()}
+    assert 'ray_encoder' in moved
+    assert last['rgb'] < 0.95 * first['rgb']
 
 
 def test_one_batch_can_be_overfitted(tmp_path):

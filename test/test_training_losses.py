@@ -90,6 +90,37 @@ def test_the_truth_has_no_loss():
         assert float(value) == pytest.approx(0, abs=2e-3), name
 
 
+def test_metres_are_not_learned_where_the_unit_is_unknown():
+    config = dataclasses.replace(EVERYTHING, spread=1.0, world_pose=1.0)
+
+    def terms(unit: float) -> dict[str, torch.Tensor]:
+        true = sliding_batch()
+        batch = dataclasses.replace(
+            true, depth_m=true.depth_m * unit, is_metric=torch.tensor([False])
+        )
+        batch.T_world_camera[..., :3, 3] *= unit
+        guess = guess_of(sliding_batch(), torch.tensor(1.1), torch.tensor(0.1))
+        return loss_terms(guess, chunk_target(batch, 0, 2), config)
+
+    metres, feet = terms(1.0), terms(3.28)
+
+    assert {'spread', 'world_pose', 'log_depth'} <= set(feet)
+    for name, value in feet.items():
+        assert float(value) == pytest.approx(float(metres[name]), abs=2e-3), name
+
+
+def test_only_frames_without_an_image_are_rendered():
+    batch = dataclasses.replace(sliding_batch(), is_by_rays=(False, True))
+    black = [dataclasses.replace(p, rgb=torch.zeros(1, 8, 8, 3)) for p in true_predictions(batch)]
+    config = dataclasses.replace(EVERYTHING, rgb=1.0)
+
+    asked = loss_terms(black, chunk_target(batch, 0, 2), config)
+    given = loss_terms(black, chunk_target(sliding_batch(), 0, 2), config)
+
+    assert float(asked['rgb']) == pytest.approx((100 / 127.5 - 1) ** 2, rel=1e-4)
+    assert 'rgb' not in given
+
+
 def test_nobody_is_paid_endlessly_for_being_sure_of_the_sky():
     batch = sliding_batch()
     batch.depth_m[...] = torch.inf

@@ -49,9 +49,11 @@ def test_two_processes_average_their_gradients_and_skip_together(tmp_path):
         assert torch.equal(kept[0]['good'][name], kept[1]['good'][name]), name
         torch.testing.assert_close(kept[0]['good'][name], value, rtol=1e-3, atol=2e-6)
     for found in kept:
-        assert found['counters'] == (1, 1)
+        assert found['counters'] == (5, 1)
         for name, value in found['spoilt'].items():
             assert torch.equal(value, found['good'][name]), name
+    for name, value in kept[0]['odd'].items():
+        assert torch.equal(value, kept[1]['odd'][name]), name
     assert 'log.jsonl' in kept[0]['files']
     assert kept[1]['files'] == []
 

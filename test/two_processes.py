@@ -17,9 +17,9 @@ from mem3r_ros.training.config import TrainConfig
 NUM_PROCESSES = 2
 
 
-def batch_of(config: TrainConfig, rank: int, count: int) -> tuple:
+def batch_of(config: TrainConfig, rank: int, count: int, stage: int = 0) -> tuple:
     """Return what a process gets first."""
-    return loader.BatchLoader(config, lambda number: config.stages[0], 0, rank, count).next()
+    return loader.BatchLoader(config, lambda number: config.stages[stage], 0, rank, count).next()
 
 
 def train_as_one_of_two(rank: int, port: int, folder: str) -> None:
@@ -41,10 +41,17 @@ def train_as_one_of_two(rank: int, port: int, folder: str) -> None:
         if rank:
             batch = dataclasses.replace(batch, T_world_camera=batch.T_world_camera * float('nan'))
         run.train_batch(stage, batch)
+        spoilt = {name: value.clone() for name, value in run.model.state_dict().items()}
+        # A chunk of a single frame, which leaves the fast weights unused, and what comes after.
+        odd = dataclasses.replace(run.config.stages[1], chunk=3)
+        _, batch = batch_of(run.config, rank, NUM_PROCESSES, 1)
+        run.train_batch(odd, batch)
+        run.train_batch(odd, batch)
         torch.save(
             {
+                'odd': run.model.state_dict(),
                 'good': after_good,
-                'spoilt': run.model.state_dict(),
+                'spoilt': spoilt,
                 'counters': (run.counters.updates, run.counters.skipped),
                 'files': sorted(path.name for path in run.output.iterdir()),
             },

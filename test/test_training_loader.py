@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Batches and the long clips that they are cut from."""
+
+from __future__ import annotations
+
+from collections import Counter
+import dataclasses
+
+import numpy as np
+import pytest
+from test_training_loop import PlaneSource, recipe
+import torch
+
+from mem3r_ros.geometry import ray_map
+from mem3r_ros.training import loader
+from mem3r_ros.training.batch import Batch
+from mem3r_ros.training.loader import BatchLoader, ClipOrder, clip_flow, make_clip
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch):
+    """Count the clips that are made, of flat walls."""
+    asked = Counter()
+
+    class CountedSource(PlaneSource):
+        def clip(self, index, num_frames, size):
+            asked[index] += 1
+            return super().clip(index, num_frames, size)
+
+    monkeypatch.setattr(loader, 'build_source', lambda source: CountedSource())
+    monkeypatch.setattr(loader, '_sources', {})
+    return asked
+
+
+def batches(config, count: int, first: int = 0, rank: int = 0, world_size: int = 1) -> list[Batch]:
+    def stage_of(number):
+        return config.stages[0 if number < 11 else 1]
+
+    source = BatchLoader(config, stage_of, first, rank, world_size)
+    return [source.next()[1] for _ in range(count)]
+
+
+def test_the_flow_of_a_stretch_is_that_of_its_frames_alone():
+    order = ClipOrder(
+        source=recipe().sources[0], index=3, num_frames=8, size=(48, 32), with_flow=True
+    )
+    whole = make_clip(order)
+
+    for start, is_mirrored in ((0, False), (4, False), (0, True), (4, True)):
+        clip, flow = whole.stretch(start, start + 4, is_mirrored)
+        np.testing.assert_array_equal(flow, clip_flow(clip))
+        assert np.abs(flow[1:]).max() > 0.5
+
+
+def test_batches_of_a_group_share_their_clips_and_see_each_stretch_twice(made):
+    config = recipe()
+
+    found = batches(config, 16)
+
+    assert set(made.values()) == {1}
+    # Eight stretches of two frames and the same in a mirror; then the second stage begins anew.
+    assert len(made) == 2 * 2
+    assert torch.equal(found[8].image[0], found[0].image[1].flip(-1))
+
+
+def test_a_run_goes_on_in_the_middle_of_a_group():
+    config = recipe()
+
+    whole, rest = batches(config, 20), batches(config, 13, first=7)
+
+    for one, other in zip(whole[7:], rest, strict=True):
+        assert torch.equal(one.image, other.image)
+        assert torch.equal(one.flow, other.flow)
+        assert one.is_focal_known == other.is_focal_known
+
+
+def test_each_process_of_several_has_clips_of_its_own(made):
+    config = recipe()
+
+    for rank in range(4):
+        batches(config, 10, rank=rank, world_size=4)
+
+    assert set(made.values()) == {1}
+    assert len(made) == 4 * 2
+
+
+def test_a_network_without_flow_gets_none():
+    config = recipe()
+
+    _, batch = BatchLoader(config, lambda number: config.stages[0], with_flow=False).next()
+
+    assert batch.flow is None
+
+
+def test_rays_are_asked_for_after_the_first_frame_and_only_in_metres():
+    config = recipe()
+    stage = dataclasses.replace(config.stages[1], ray_map_share=1.0)
+    config = dataclasses.replace(config, stages=(stage,))
+    feet = dataclasses.replace(
+        config, sources=(dataclasses.replace(config.sources[0], is_metric=False),)
+    )
+
+    _, batch = BatchLoader(config, lambda number: stage).next()
+    _, without_unit = BatchLoader(feet, lambda number: stage).next()
+
+    assert batch.is_by_rays == (False, True, True, True)
+    assert not any(without_unit.is_by_rays)
+
+
+def test_the_rays_of_a_batch_are_those_that_the_network_is_asked_by():
+    config = recipe()
+    _, batch = BatchLoader(config, lambda number: config.stages[1]).next()
+    poses = batch.T_world_camera.double().numpy()
+    fx, fy, cx, cy = batch.intrinsics[1].tolist()
+    K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+    rays = batch.ray_map(3)
+
+    expected = ray_map(poses[3, 1], poses[0, 1], K, 48, 32)
+    np.testing.assert_allclose(rays[1].numpy(), expected, atol=1e-5)
