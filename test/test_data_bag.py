@@ -5,6 +5,7 @@
 import logging
 
 from bag_writer import COMPRESSED, IMAGE, INFO, START_NS, compressed, image, info, tf, write_bag
+import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
@@ -152,6 +153,70 @@ def test_rectified_images_use_the_rectified_camera(tmp_path):
     assert camera.fx == 20.0 and not camera.is_distorted
 
 
+@pytest.mark.parametrize('topic', ['/direct_cam/image', '/image_unrectified'])
+def test_a_word_that_only_holds_rect_does_not_mean_rectified(tmp_path, topic):
+    distorted = info(0, distortion=(0.1, 0, 0, 0, 0))
+    messages = [(f'{topic.rpartition("/")[0]}/camera_info', distorted), (topic, image(0))]
+
+    camera = next(iter(open_sequence(write_bag(tmp_path / 'bag', messages)))).camera
+
+    assert camera.fx == 10.0 and camera.is_distorted
+
+
+def test_region_and_binning_of_the_sensor_are_applied(tmp_path):
+    calibration = info(0)  # of 8 x 6 pixels, of which 8 x 4 are sent, two by two as one
+    calibration.roi.y_offset, calibration.roi.width, calibration.roi.height = 1, 8, 4
+    calibration.binning_x = calibration.binning_y = 2
+    messages = [('/camera_info', calibration), ('/image', image(0, size=(2, 4)))]
+
+    camera = next(iter(open_sequence(write_bag(tmp_path / 'bag', messages)))).camera
+
+    assert (camera.width, camera.height) == (4, 2)
+    assert (camera.fx, camera.fy) == (5.0, 5.0)
+    assert (camera.cx, camera.cy) == (1.75, 0.75)
+
+
+def test_split_files_without_metadata_are_read_as_they_were_recorded(tmp_path):
+    folder = tmp_path / 'split'
+    folder.mkdir()
+    for part in range(12):
+        bag = write_bag(tmp_path / f'part{part}', [('/image', image(part))])
+        next(bag.glob('*.mcap')).rename(folder / f'rec_{part}.mcap')
+
+    frames = list(open_sequence(folder))
+
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(12))
+
+
+def test_a_broken_true_pose_costs_that_pose_alone(tmp_path, caplog):
+    broken = [tf(1), tf(2)]
+    broken[0].transforms[0].transform.rotation.w = 0.0
+    broken[1].transforms[0].transform.translation.x = float('nan')
+    messages = [('/image', image(i)) for i in range(4)]
+    messages += [('/tf', tf(0)), *(('/tf', message) for message in broken), ('/tf', tf(3))]
+
+    sequence = open_sequence(write_bag(tmp_path / 'bag', messages))
+    frames = list(sequence)
+
+    assert len(frames) == 4 and len(sequence.truth) == 2
+    assert frames[3].T_world_camera[0, 3] == 3.0
+    assert 'that pose is left out' in caplog.text
+
+
+def test_sixteen_bit_images_of_one_stream_share_one_brightness(tmp_path):
+    messages = []
+    for index, brightest in enumerate((4095, 1023)):
+        message = image(index, 'mono16', (4, 6))
+        samples = np.full((4, 6), 800, '<u2')
+        samples[0, 0] = brightest
+        message.step, message.data = 12, samples.view(np.uint8).reshape(-1)
+        messages.append(('/image', message))
+
+    bright, dark = open_sequence(write_bag(tmp_path / 'bag', messages))
+
+    assert bright.image[2, 2, 0] == dark.image[2, 2, 0] > 40
+
+
 def test_a_calibration_that_changes_is_followed(tmp_path):
     messages = []
     for index, focal_px in enumerate((10.0, 11.0)):
@@ -169,12 +234,15 @@ def test_a_calibration_that_changes_is_followed(tmp_path):
         ('/camera/image_raw/compressed', ['/camera/camera_info', '/b'], '/camera/camera_info'),
         ('/image', ['/camera_info', '/b/camera_info'], '/camera_info'),
         ('/image', ['/elsewhere/info'], '/elsewhere/info'),
+        ('/cam0/image', ['/cam1/camera_info'], None),  # beside the images of another camera
         ('/image', ['/a/camera_info', '/b/camera_info'], None),
         ('/image', [], None),
     ],
 )
 def test_calibration_is_looked_for_beside_the_images(image_topic, infos, wanted):
-    assert camera_info_topic(image_topic, dict.fromkeys(infos, INFO)) == wanted
+    types = dict.fromkeys(infos, INFO) | dict.fromkeys((image_topic, '/cam1/image'), IMAGE)
+
+    assert camera_info_topic(image_topic, types) == wanted
 
 
 def test_a_topic_that_looks_like_depth_is_not_chosen_by_itself(tmp_path):

@@ -193,6 +193,11 @@ def test_a_preset_can_be_filled_from_a_file(tmp_path):
         load_model('cut3r-512-dpt')
 
 
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UserError, match=r'cannot write .*absent'):
+        save_checkpoint(network('small'), tmp_path / 'absent' / 'x.safetensors')
+
+
 def test_names_are_those_of_the_published_state_dict(shared_dir):
     lines = (shared_dir / 'spec' / 'cut3r_state_dict.tsv').read_text(encoding='utf-8').splitlines()
     rows = [line.split()[:2] for line in lines if line and line[0] != '#']

@@ -16,7 +16,13 @@ import torch
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import ModelConfig
 from mem3r_ros.model.flow_solver import FlowSolver, Guess
-from mem3r_ros.model.motion import DepthMemory, checked_flow, optical_flow, pixel_rays
+from mem3r_ros.model.motion import (
+    DepthMemory,
+    checked_flow,
+    complete_intrinsics,
+    optical_flow,
+    pixel_rays,
+)
 from mem3r_ros.model.rotation import exp_se3
 
 HEIGHT, WIDTH = 48, 64
@@ -183,6 +189,37 @@ def test_what_was_remembered_before_a_reset_has_no_say_after_it():
 
     assert torch.equal(usual.T_previous_camera, torch.eye(4)[None])
     assert tiny_networks.worst_difference(usual, other) == 0
+
+
+def test_what_is_not_finite_is_never_remembered():
+    model = tiny_networks.network('small')
+    fresh = model.initial_state()
+    (_,), state = tiny_networks.run(model, [tiny_networks.frame(0)], fresh)
+    with torch.no_grad():
+        model.predictor.camera_head.last_layer.bias[0] = float('nan')
+
+    (_,), after = tiny_networks.run(model, [tiny_networks.frame(1)], state)
+
+    assert torch.isfinite(after.motion.log_depth).all()
+    assert torch.equal(after.tokens, state.tokens)
+
+
+def test_a_reset_forgets_the_depth():
+    model = tiny_networks.network('small')
+    start = dataclasses.replace(tiny_networks.frame(0), reset=torch.tensor([True]))
+
+    (_,), after = tiny_networks.run(model, [start])
+
+    assert torch.equal(after.motion.log_depth, model.initial_state().motion.log_depth)
+
+
+@pytest.mark.parametrize('size', [(32, 48), (48, 32)])
+def test_a_lens_is_the_same_whichever_way_up_it_is_held(size):
+    intrinsics, known = complete_intrinsics(None, torch.zeros(1, 3, *size))
+
+    assert intrinsics[0, :2].tolist() == pytest.approx([0.85 * 48] * 2)
+    assert intrinsics[0, 2:].tolist() == [(size[1] - 1) / 2, (size[0] - 1) / 2]
+    assert not known.any()
 
 
 def test_one_number_of_the_pose_head_scales_the_depth_of_the_whole_frame():
