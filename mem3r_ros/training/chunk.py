@@ -25,17 +25,10 @@ class ChunkLoss(nn.Module):
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        rule: str,
-        use_bf16: bool = False,
-        use_checkpointing: bool = False,
-        use_compile: bool = False,
+        self, model: nn.Module, rule: str, use_bf16: bool = False, use_checkpointing: bool = False
     ) -> None:
         super().__init__()
         self.model = model
-        # Kept here: a copy of the model must not go on calling the step of this one.
-        self._advance = torch.compile(model.step) if use_compile else model.step
         self._rule = update_rule(rule)
         self._use_bf16, self._use_checkpointing = use_bf16, use_checkpointing
 
@@ -62,8 +55,8 @@ class ChunkLoss(nn.Module):
 
     def _step(self, frame: FrameInput, state: State) -> tuple[Prediction, State]:
         if not self._use_checkpointing:
-            return self._advance(frame, state, self._rule)
-        return checkpoint(self._advance, frame, state, self._rule, use_reentrant=False)
+            return self.model.step(frame, state, self._rule)
+        return checkpoint(self.model.step, frame, state, self._rule, use_reentrant=False)
 
     def _precision(self, batch: Batch) -> contextlib.AbstractContextManager:
         if self._use_bf16:

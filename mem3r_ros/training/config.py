@@ -118,7 +118,7 @@ class RuntimeConfig:
     workers: int = setting(1, 'processes that prepare clips; 0 = in the training process', low=0)
     prefetch: int = setting(4, 'batches prepared ahead, at least', low=1)
     use_bf16: bool = setting(True, 'bfloat16 matrix products (autocast)')
-    use_compile: bool = setting(False, 'compile the step with torch.compile')
+    use_compile: bool = setting(False, 'compile encoders, decoder and heads (torch.compile)')
     use_checkpointing: bool = setting(False, 'recompute activations to save memory')
     log_every: int = setting(20, 'batches between log lines', low=1)
     save_every_s: float = setting(240.0, 'between checkpoints', low=1.0, unit='s')

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mem3r_ros.config import dump_yaml
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import ModelConfig, State, build_model, save_checkpoint
+from mem3r_ros.model import Mem3R, ModelConfig, State, build_model, save_checkpoint
 from mem3r_ros.training.batch import Batch
 from mem3r_ros.training.chunk import ChunkLoss
 from mem3r_ros.training.config import (
@@ -239,13 +239,30 @@ class Trainer:
 
     def _build_chunk_loss(self) -> torch.nn.Module:
         runtime = self.config.runtime
+        if runtime.use_compile:
+            for part in compiled_parts(self.model):
+                part.compile()
         return ChunkLoss(
-            self.model,
-            self.config.update_rule,
-            runtime.use_bf16,
-            runtime.use_checkpointing,
-            runtime.use_compile,
+            self.model, self.config.update_rule, runtime.use_bf16, runtime.use_checkpointing
         )
+
+
+def compiled_parts(model: Mem3R) -> list[torch.nn.Module]:
+    """
+    Return what pays to compile: nearly all of the arithmetic, and hardly any of the code.
+
+    The geometry between them takes minutes to trace, and seconds of a run.
+    """
+    heads = model.predictor
+    parts = (
+        model.image_encoder,
+        model.ray_encoder,
+        model.decoder,
+        heads.camera_head,
+        heads.world_head,
+        heads.rgb_head,
+    )
+    return [part for part in parts if part is not None]
 
 
 def export_weights(model: torch.nn.Module, path: Path, counters: Counters) -> None:
