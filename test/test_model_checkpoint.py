@@ -250,6 +250,9 @@ def test_whole_numbers_are_not_weights(tmp_path):
         ('{"dpt_layer_dims": [[1], 2, 3, 4]}', 'whole numbers'),
         ('{"surprise": 1}', "no setting 'surprise'"),
         ('{"conf_mode": ["exp", 0, "inf"]}', 'is implemented'),
+        ('{"pos_embed": "RoPE-1"}', 'expected e.g. RoPE100'),
+        ('{"motion_input": true, "pose_head": false}', 'needs pose_head'),
+        ('{"stem": "convolution", "stem_dims": [8], "patch_size": 4}', 'at least two widths'),
     ],
 )
 def test_a_bad_configuration_inside_a_file_is_refused(tmp_path, values, message):

@@ -11,6 +11,7 @@ motion as an input; the full-size presets leave them off.
 from __future__ import annotations
 
 from collections.abc import Mapping
+import math
 from typing import Any
 
 from mem3r_ros.config import dataclass, from_dict, setting, to_dict, validate
@@ -171,6 +172,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         validate(self)
         self._check_widths()
+        self.rope_base  # noqa: B018 - refuses what is no base
+        if self.motion_input and not self.pose_head:
+            raise UserError('motion_input needs pose_head, which tells the motion')
         if self.motion_solver_steps and not (self.motion_input and self.points == 'depth'):
             raise UserError('motion_solver_steps needs motion_input and points: depth')
         if self.depth_memory and self.points != 'depth':
@@ -199,6 +203,8 @@ class ModelConfig:
                 raise UserError(f'{name} is {values}; it must hold whole numbers')
             if length is not None and len(values) != length:
                 raise UserError(f'{name} is {values}; it must have {length} entries')
+        if self.stem == 'convolution' and len(self.stem_dims) < 2:
+            raise UserError(f'stem_dims is {self.stem_dims}; the heads need at least two widths')
         if self.stem == 'convolution' and self.patch_size != 2 ** (len(self.stem_dims) + 1):
             raise UserError(
                 f'patch_size is {self.patch_size}; a convolution stem of {len(self.stem_dims)} '
@@ -228,9 +234,12 @@ class ModelConfig:
         :raises UserError: the name is not RoPE followed by a number.
         """
         try:
-            return float(self.pos_embed.removeprefix('RoPE'))
+            base = float(self.pos_embed.removeprefix('RoPE'))
         except ValueError:
-            raise UserError(f'pos_embed is {self.pos_embed!r}; expected e.g. RoPE100') from None
+            base = math.nan
+        if not 1.0 < base < math.inf:
+            raise UserError(f'pos_embed is {self.pos_embed!r}; expected e.g. RoPE100')
+        return base
 
     @classmethod
     def preset(cls, name: str) -> ModelConfig:
