@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
@@ -12,6 +13,19 @@ from mem3r_ros.errors import UserError
 __all__ = ['Selection', 'Sequence', 'SequenceFrame', 'kind_of', 'open_sequence']
 
 DEFAULT_FPS = 30.0
+# Layouts of data sets and their readers: those that have stamps, and those that need a rate.
+STAMPED = {
+    'tum': ('tum', 'TumSequence'),
+    'bonn': ('bonn', 'BonnSequence'),
+    'kitti': ('kitti', 'KittiSequence'),
+    'kitti_raw': ('kitti_raw', 'KittiRawSequence'),
+}
+UNSTAMPED = {
+    '7scenes': ('seven_scenes', 'SevenScenesSequence'),
+    'scannet': ('scannet', 'ScanNetSequence'),
+    'tartanair': ('tartanair', 'TartanAirSequence'),
+    'hypersim': ('hypersim', 'HypersimSequence'),
+}
 
 
 def open_sequence(
@@ -54,7 +68,7 @@ def kind_of(path: Path) -> str:
     Tell what a path holds from its name and its entries.
 
     :param path: existing file or folder.
-    :return: 'bag', 'video', 'folder', 'tum', '7scenes', 'kitti' or 'images'.
+    :return: 'bag', 'video', 'folder', 'images' or the name of a data set's layout.
     :raises UserError: it is none of these.
     """
     from mem3r_ros.data.bag import BAG_SUFFIXES
@@ -76,14 +90,9 @@ def kind_of(path: Path) -> str:
     suffixes = {entry.suffix.lower() for entry in path.iterdir()}
     if (path / 'metadata.yaml').exists() or suffixes & set(BAG_SUFFIXES):
         return 'bag'
-    if (path / 'rgb.txt').exists():
-        return 'tum'
-    if (path / 'rgb').is_dir():
-        return 'folder'
-    if next(path.glob('frame-*.color.*'), None) is not None:
-        return '7scenes'
-    if any((path / f'image_{number}').is_dir() for number in range(4)):
-        return 'kitti'
+    layout = _layout_of(path)
+    if layout is not None:
+        return layout
     if suffixes & set(IMAGE_SUFFIXES):
         return 'images'
     inside = ', '.join(sorted(entry.name for entry in path.iterdir())[:8])
@@ -91,6 +100,29 @@ def kind_of(path: Path) -> str:
         f'{path} holds no images and no bag (it has: {inside}); '
         f'give a bag, a video, a folder of images or one sequence of a data set'
     )
+
+
+def _layout_of(path: Path) -> str | None:
+    """Tell which data set's layout a folder has; None if that of none."""
+    from mem3r_ros.data.bonn import NAME
+    from mem3r_ros.data.hypersim import is_hypersim
+    from mem3r_ros.data.kitti_raw import is_kitti_raw
+
+    if (path / 'rgb.txt').exists():
+        return 'bonn' if path.resolve().name.startswith(NAME) else 'tum'
+    if (path / 'rgb').is_dir():
+        return 'folder'
+    if next(path.glob('frame-*.color.*'), None) is not None:
+        return '7scenes'
+    if any((path / f'image_{number}').is_dir() for number in range(4)):
+        return 'kitti'
+    if is_kitti_raw(path):
+        return 'kitti_raw'
+    if (path / 'color').is_dir() and any((path / n).is_dir() for n in ('pose', 'intrinsic')):
+        return 'scannet'
+    if (path / 'image_left').is_dir():
+        return 'tartanair'
+    return 'hypersim' if is_hypersim(path) else None
 
 
 def _open(
@@ -106,18 +138,13 @@ def _open(
         from mem3r_ros.data.video import VideoFile
 
         return VideoFile(path, selection, fps)
-    if kind == 'tum':
-        from mem3r_ros.data.tum import TumSequence
-
-        return TumSequence(path, selection)
-    if kind == '7scenes':
-        from mem3r_ros.data.seven_scenes import SevenScenesSequence
-
-        return SevenScenesSequence(path, selection, fps or DEFAULT_FPS)
-    if kind == 'kitti':
-        from mem3r_ros.data.kitti import KittiSequence
-
-        return KittiSequence(path, selection)
+    if kind in STAMPED:
+        module, name = STAMPED[kind]
+        return getattr(import_module(f'mem3r_ros.data.{module}'), name)(path, selection)
+    if kind in UNSTAMPED:
+        module, name = UNSTAMPED[kind]
+        reader = getattr(import_module(f'mem3r_ros.data.{module}'), name)
+        return reader(path, selection, fps or DEFAULT_FPS)
     from mem3r_ros.data.folder import ImageFolder, SequenceFolder, list_images, read_camera
 
     if kind == 'folder':

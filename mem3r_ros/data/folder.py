@@ -15,6 +15,8 @@ from pathlib import Path
 import re
 from typing import Any
 
+import numpy as np
+
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame, pose_at
@@ -161,6 +163,36 @@ def read_camera(folder: Path) -> Intrinsics | None:
         raise UserError(f'{path}: {error}') from error
     except (TypeError, ValueError) as error:
         raise UserError(f'{path} holds something other than numbers: {error}') from error
+
+
+def read_pose_matrix(path: Path) -> np.ndarray | None:
+    """
+    Read T_world_camera from a text file of four rows.
+
+    :return: [4, 4] float64; None where there is no file, or numbers that say "lost".
+    :raises UserError: the file holds something else.
+    """
+    if not path.exists():
+        return None
+    pose = read_matrix(path)
+    return pose if np.all(np.isfinite(pose)) else None
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """
+    Read a 4x4 matrix from a text file of four rows.
+
+    :raises UserError: the file is missing or holds something else.
+    """
+    try:
+        values = np.loadtxt(path, dtype=np.float64)
+    except OSError as error:
+        raise UserError(f'cannot read {path}: {error}') from error
+    except ValueError as error:
+        raise UserError(f'{path} does not hold a 4x4 matrix of numbers') from error
+    if values.shape != (4, 4):
+        raise UserError(f'{path} holds a matrix of shape {values.shape}; expected 4x4')
+    return values
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class SequenceFrame:
     image: np.ndarray  # [H, W, 3] uint8 RGB
     camera: Intrinsics | None = None
     T_world_camera: np.ndarray | None = None  # [4, 4] float64, optical axes, world arbitrary
-    depth_m: np.ndarray | None = None  # [H, W] float32, NaN where invalid
+    depth_m: np.ndarray | None = None  # [H, W] float32, NaN where invalid, +inf where sky
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,15 @@ class Sequence(ABC):
 
         :raises UserError: not one of the frames could be read.
         """
+        for _, frame in self.indexed():
+            yield frame
+
+    def indexed(self) -> Iterator[tuple[Any, SequenceFrame]]:
+        """
+        Yield each chosen frame with a handle of a few bytes by which ``load`` finds it again.
+
+        :raises UserError: not one of the frames could be read.
+        """
         self.skipped = 0
         tried = 0
         for index, item in enumerate(self._items()):
@@ -102,11 +111,13 @@ class Sequence(ABC):
                 continue
             tried += 1
             try:
-                yield self._load(item)
+                frame = self._load(item)
             except BadFrame as error:
                 self.skipped += 1
                 if self.skipped <= _MAX_TOLD:
                     LOGGER.warning('%s: frame %d skipped: %s', self.name, index, error)
+            else:
+                yield self._handle(item), frame
             if tried == self.selection.max_frames:
                 break
         if self.skipped > _MAX_TOLD:
@@ -114,6 +125,19 @@ class Sequence(ABC):
         if tried == self.skipped:
             what = f'none of its {tried} images can be read' if tried else 'it has no images'
             raise UserError(f'nothing to do with {self.path}: {what}')
+
+    def load(self, handle: Any) -> SequenceFrame:
+        """
+        Decode one frame again, in any order.
+
+        :param handle: what ``indexed`` gave with the frame.
+        :raises BadFrame: it can no longer be decoded.
+        """
+        return self._load(handle)
+
+    def _handle(self, item: Any) -> Any:
+        """Return what ``load`` needs; overridden where an item holds the frame's data."""
+        return item
 
     @abstractmethod
     def _items(self) -> Iterator[Any]:

@@ -15,18 +15,18 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_depth, read_image
-from mem3r_ros.data.folder import read_camera
+from mem3r_ros.data.folder import read_camera, read_pose_matrix
+from mem3r_ros.data.registration import seen_by
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
-from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.errors import BadFrame
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory
 
 COLOUR = Intrinsics(525.0, 525.0, 320.0, 240.0, 640, 480)
-DEPTH_FOCAL_PX = 585.0
+DEPTH = Intrinsics(585.0, 585.0, 320.0, 240.0, 640, 480)
 
 
 class SevenScenesSequence(Sequence):
@@ -43,7 +43,7 @@ class SevenScenesSequence(Sequence):
         """Return the poses of all frames that have one."""
         stamps_ns, poses = [], []
         for index, image in enumerate(self._images):
-            pose = _read_pose(_beside(image, 'pose.txt'))
+            pose = read_pose_matrix(_beside(image, 'pose.txt'))
             if pose is not None:
                 stamps_ns.append(self._stamp_ns(index))
                 poses.append(pose)
@@ -64,7 +64,7 @@ class SevenScenesSequence(Sequence):
             self._stamp_ns(item),
             read_image(path, self.bit_depth),
             self._camera,
-            _read_pose(_beside(path, 'pose.txt')),
+            read_pose_matrix(_beside(path, 'pose.txt')),
             self._depth(_beside(path, 'depth.png')) if self.selection.with_depth else None,
         )
 
@@ -75,32 +75,8 @@ class SevenScenesSequence(Sequence):
             depth_m = read_depth(path, 1000.0)
         except BadFrame:
             return None
-        height, width = depth_m.shape
-        zoom = DEPTH_FOCAL_PX * self._camera.width / COLOUR.width / self._camera.fx
-        columns = (np.arange(width, dtype=np.float32) - width / 2) * zoom + width / 2
-        rows = (np.arange(height, dtype=np.float32) - height / 2) * zoom + height / 2
-        map_columns, map_rows = np.meshgrid(columns, rows)
-        return cv2.remap(
-            depth_m,
-            map_columns,
-            map_rows,
-            cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=float('nan'),
-        )
+        return seen_by(depth_m, DEPTH, self._camera)
 
 
 def _beside(image: Path, suffix: str) -> Path:
     return image.with_name(f'{image.name.split(".")[0]}.{suffix}')
-
-
-def _read_pose(path: Path) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        pose = np.loadtxt(path, dtype=np.float64)
-    except ValueError as error:
-        raise UserError(f'{path} does not hold a 4x4 matrix of numbers') from error
-    if pose.shape != (4, 4):
-        raise UserError(f'{path} holds a matrix of shape {pose.shape}; expected 4x4')
-    return pose if np.all(np.isfinite(pose)) else None

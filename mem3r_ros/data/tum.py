@@ -40,6 +40,8 @@ CAMERAS = {
 class TumSequence(Sequence):
     """One downloaded sequence of the benchmark."""
 
+    depth_factor = DEPTH_FACTOR  # stored units in a metre
+
     def __init__(self, path: Path, selection: Selection) -> None:
         super().__init__(path, selection)
         self._images = _read_list(path / 'rgb.txt')
@@ -78,7 +80,7 @@ class TumSequence(Sequence):
         if abs(depth_stamp_ns - stamp_ns) > MATCH_TOLERANCE_NS:
             return None
         try:
-            return read_depth(self.path / file, DEPTH_FACTOR)
+            return read_depth(self.path / file, self.depth_factor)
         except BadFrame:
             return None
 

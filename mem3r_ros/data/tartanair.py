@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+A trajectory of TartanAir as it is downloaded (Wang et al., IROS 2020).
+
+``image_left/000000_left.png``, ``depth_left/000000_left_depth.npy`` (m along the optical axis)
+and ``pose_left.txt``: tx ty tz qx qy qz qw of the camera in a world of north, east, down, the
+camera looking along its x axis with y to the right. No stamps: 30 frames a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.encodings import read_image
+from mem3r_ros.data.folder import list_images, read_camera
+from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.errors import UserError
+from mem3r_ros.geometry import matrix, rotation_from_quaternion
+from mem3r_ros.trajectory import NANOSECONDS, Trajectory, text_rows
+
+CAMERA = Intrinsics(320.0, 320.0, 320.0, 240.0, 640, 480)
+# Optical axes (x right, y down, z forward) seen from x forward, y right, z down.
+T_FRD_OPTICAL = matrix(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]), np.zeros(3))
+SKY_M = 1000.0  # what is rendered farther than this is the sky
+
+
+class TartanAirSequence(Sequence):
+    """The left camera of one trajectory ``PNNN``."""
+
+    def __init__(self, path: Path, selection: Selection, fps: float) -> None:
+        super().__init__(path, selection)
+        self._images = list_images(path / 'image_left')
+        self._stamps_ns = [round(i * NANOSECONDS / fps) for i in range(len(self._images))]
+        self._camera = read_camera(path) or CAMERA
+        self._truth = None
+        file = path / 'pose_left.txt'
+        if file.exists():
+            poses = _read_poses(file)
+            if len(poses) != len(self._images):
+                raise UserError(
+                    f'{file} has {len(poses)} poses for {len(self._images)} images; '
+                    f'give one a line'
+                )
+            self._truth = Trajectory(np.array(self._stamps_ns), poses)
+
+    @property
+    def truth(self) -> Trajectory | None:
+        """Return the poses of pose_left.txt, in optical axes."""
+        return self._truth
+
+    def _num_items(self) -> int:
+        return len(self._images)
+
+    def _items(self) -> Iterator[int]:
+        yield from range(len(self._images))
+
+    def _load(self, item: int) -> SequenceFrame:
+        path = self._images[item]
+        return SequenceFrame(
+            self._stamps_ns[item],
+            read_image(path, self.bit_depth),
+            self._camera,
+            None if self._truth is None else self._truth.poses[item],
+            self._depth(path.stem) if self.selection.with_depth else None,
+        )
+
+    def _depth(self, name: str) -> np.ndarray | None:
+        try:
+            stored = np.load(self.path / 'depth_left' / f'{name}_depth.npy', allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        if stored.ndim != 2:
+            return None
+        depth_m = stored.astype(np.float32)
+        depth_m[~(depth_m > 0)] = np.nan
+        depth_m[depth_m > SKY_M] = np.inf
+        return depth_m
+
+
+def _read_poses(path: Path) -> np.ndarray:
+    """Return T_world_camera of each line, [N, 4, 4]; world: north, east, down."""
+    rows = []
+    for number, words in text_rows(path):
+        try:
+            row = np.array(words, np.float64)
+        except ValueError:
+            row = np.zeros(0)
+        if row.shape != (7,) or not np.isfinite(row).all() or not row[3:].any():
+            raise UserError(f'{path} line {number} is not "tx ty tz qx qy qz qw"')
+        rows.append(row)
+    values = np.array(rows).reshape(-1, 7)
+    T_world_body = np.tile(np.eye(4), (len(values), 1, 1))
+    T_world_body[:, :3, :3] = rotation_from_quaternion(values[:, 3:])
+    T_world_body[:, :3, 3] = values[:, :3]
+    return T_world_body @ T_FRD_OPTICAL
