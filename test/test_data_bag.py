@@ -3,14 +3,30 @@
 """Bags: both storages, raw and compressed images, the right topics, and what is wrong told."""
 
 import logging
+import struct
+import sys
 
-from bag_writer import COMPRESSED, IMAGE, INFO, START_NS, compressed, image, info, tf, write_bag
+from bag_writer import (
+    COMPRESSED,
+    IMAGE,
+    INFO,
+    START_NS,
+    TYPES,
+    compressed,
+    header,
+    image,
+    info,
+    tf,
+    write_bag,
+)
+import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
 from mem3r_ros.data import open_sequence
-from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic
+from mem3r_ros.data.bag_depth import DepthPairing, Stamped
+from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic, depth_topic
 from mem3r_ros.errors import UserError
 
 
@@ -248,3 +264,159 @@ def test_calibration_is_looked_for_beside_the_images(image_topic, infos, wanted)
 def test_a_topic_that_looks_like_depth_is_not_chosen_by_itself(tmp_path):
     with pytest.raises(UserError, match='no topic that looks like a camera image; choose one'):
         choose_image_topic(tmp_path, {'/depth/image': IMAGE}, {'/depth/image': 3})
+
+
+DEPTH_M = np.array([[0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 60.0]] * 6, np.float32)
+
+
+def depth(index, encoding='16UC1', frame='camera', late_ns=0, values_m=DEPTH_M):
+    """Depth of 6x8 pixels; 0 is unknown."""
+    stored = values_m + np.float32(index)
+    stored[:, 0] = 0
+    if encoding == '32FC1':
+        stored[0, :3] = np.nan, np.inf, -1.0
+    samples = stored if encoding == '32FC1' else (stored * 1000).astype(np.uint16)
+    stamped = header(index, frame)
+    stamped.stamp.nanosec += late_ns
+    return TYPES[IMAGE](
+        header=stamped,
+        height=samples.shape[0],
+        width=samples.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=samples.strides[0],
+        data=samples.view(np.uint8).reshape(-1),
+    )
+
+
+def packed_depth(index, encoding='16UC1'):
+    A, B = 200.0, 3.0
+    if encoding == '32FC1':
+        inverse = np.zeros(DEPTH_M.shape, np.uint16)
+        inverse[:, 1:] = np.round(A / DEPTH_M[:, 1:] + B)
+    else:
+        inverse = (DEPTH_M * 1000).astype(np.uint16)
+    png = cv2.imencode('.png', inverse)[1].tobytes()
+    data = np.frombuffer(struct.pack('<iff', 0, A, B) + png, np.uint8)
+    format = f'{encoding}; compressedDepth png'
+    return TYPES[COMPRESSED](header=header(index), format=format, data=data)
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
+@pytest.mark.parametrize('order', ['depth first', 'image first', 'all depth last'])
+def test_registered_depth_goes_to_the_image_of_its_time(tmp_path, encoding, order):
+    images = [('/cam/color/image_raw', image(i)) for i in range(4)]
+    # The third is missing, the last is 30 ms late: too much.
+    late_ns = {0: 0, 1: 15_000_000, 3: 30_000_000}
+    depths = {
+        i: ('/cam/aligned_depth_to_color/image_raw', depth(i, encoding, late_ns=late))
+        for i, late in late_ns.items()
+    }
+    messages = []
+    for index in range(4):
+        pair = [images[index], depths.get(index)]
+        messages += pair[::-1] if order == 'depth first' else pair
+    if order == 'all depth last':
+        messages = images + list(depths.values())
+    bag = write_bag(tmp_path / 'bag', [pair for pair in messages if pair])
+
+    frames = list(open_sequence(bag))
+
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 1, 2, 3]
+    assert frames[2].depth_m is None and frames[3].depth_m is None
+    assert frames[0].depth_m.dtype == np.float32
+    np.testing.assert_allclose(frames[0].depth_m[2, 1:], DEPTH_M[2, 1:], atol=1e-3)
+    np.testing.assert_allclose(frames[1].depth_m[2, 1:], DEPTH_M[2, 1:] + 1, atol=1e-3)
+    assert np.isnan(frames[0].depth_m[:, 0]).all()
+    if encoding == '32FC1':
+        assert np.isnan(frames[0].depth_m[0, :3]).all()
+    assert all(frame.depth_m is None for frame in open_sequence(bag, with_depth=False))
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
+def test_packed_depth_is_read(tmp_path, encoding):
+    messages = [
+        ('/camera/rgb/image_raw/compressed', compressed(0)),
+        ('/camera/depth_registered/image/compressedDepth', packed_depth(0, encoding)),
+    ]
+
+    frame = next(iter(open_sequence(write_bag(tmp_path / 'bag', messages))))
+
+    assert np.isnan(frame.depth_m[:, 0]).all()
+    np.testing.assert_allclose(frame.depth_m[:, 1:-1], DEPTH_M[:, 1:-1], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ('message', 'reason'),
+    [
+        (depth(0, frame='depth_optical'), "it is in frame 'depth_optical', the image in 'camera'"),
+        (depth(0, values_m=DEPTH_M[:4]), 'it is 8x4 px, the image 8x6 px'),
+        (image(0), "depth encoding 'rgb8' is not supported"),
+    ],
+)
+def test_depth_of_another_camera_is_given_up_once(tmp_path, caplog, message, reason):
+    messages = []
+    for index in range(3):
+        messages += [('/cam/image', image(index)), ('/cam/depth/image', message)]
+    sequence = open_sequence(write_bag(tmp_path / 'bag', messages))
+
+    frames = list(sequence)
+
+    assert len(frames) == 3 and all(frame.depth_m is None for frame in frames)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage().startswith('/cam/depth/image is not read as depth of')
+    assert reason in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('image_topic', 'others', 'wanted'),
+    [
+        ('/c/color/image_raw', ['/c/depth/image_rect_raw', '/c/aligned_depth_to_color/image_raw'],
+         '/c/aligned_depth_to_color/image_raw'),
+        ('/a/rgb/image', ['/b/rgb/image', '/b/depth/image'], None),
+        ('/a/rgb/image', ['/b/rgb/image', '/a/depth/image', '/b/depth/image'], '/a/depth/image'),
+        ('/image', ['/depth/image'], '/depth/image'),
+        ('/c/image/compressed', ['/c/depth/image', '/c/depth/image/compressedDepth'],
+         '/c/depth/image'),
+        ('/image', ['/other'], None),
+    ],
+)  # fmt: skip
+def test_depth_is_looked_for_beside_the_images(image_topic, others, wanted):
+    types = dict.fromkeys([image_topic, *others], IMAGE)
+    for topic in types:
+        if 'ompressed' in topic:
+            types[topic] = COMPRESSED
+
+    assert depth_topic(image_topic, types, dict.fromkeys(types, 5)) == wanted
+
+
+@pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_frames_of_a_bag_are_found_again_in_any_order(tmp_path, storage):
+    messages = []
+    for index in range(5):
+        messages += [('/cam/image', image(index)), ('/cam/depth/image', depth(index))]
+        messages += [('/cam/camera_info', info(index, 10.0 + index))]
+    sequence = open_sequence(write_bag(tmp_path / 'bag', messages, storage), stride=2)
+
+    indexed = list(sequence.indexed())
+
+    assert [int(frame.image[0, 0, 0]) for _, frame in indexed] == [0, 2, 4]
+    for handle, frame in reversed(indexed):
+        again = sequence.load(handle)
+        assert (again.stamp_ns, again.camera) == (frame.stamp_ns, frame.camera)
+        np.testing.assert_array_equal(again.image, frame.image)
+        np.testing.assert_array_equal(again.depth_m, frame.depth_m)
+        assert sys.getsizeof(handle) < 200  # not the picture
+
+
+def test_images_whose_depth_never_comes_do_not_pile_up():
+    pairing = DepthPairing()
+    released = []
+
+    for index in range(100):
+        stamped = Stamped(index, index * 1_000, index * 1_000)
+        released += pairing.add_image(stamped)
+
+    assert 60 < len(released) < 100
+    released += pairing.rest()
+    assert [content for content, _ in released] == list(range(100))

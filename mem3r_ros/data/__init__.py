@@ -130,7 +130,7 @@ def _open(
 ) -> Sequence:
     # Imported here so that a reader's libraries are needed only by those who use it.
     if kind == 'bag':
-        from mem3r_ros.data.bag import BagSequence
+        from mem3r_ros.data.bag_sequence import BagSequence
 
         folder = path.parent if path.name == 'metadata.yaml' else path
         return BagSequence(folder, selection, image_topic)

@@ -12,26 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mem3r_ros.camera import Intrinsics
-from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic, truth_topic
-from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.data.encodings import BitDepth, decode_compressed, decode_image
 from mem3r_ros.data.folder import in_natural_order
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame, pose_at
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.geometry import matrix_from_pose
-from mem3r_ros.trajectory import NANOSECONDS, Trajectory
+from mem3r_ros.trajectory import NANOSECONDS
 
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
-TRUTH_FRAME = 'ground_truth_camera'
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +74,23 @@ class Bag:
                 counts[connection.topic] += connection.msgcount
         return counts
 
-    def messages(self, *topics: str) -> Iterator[BagMessage]:
+    def messages(self, *topics: str, recorded_ns: int | None = None) -> Iterator[BagMessage]:
         """
         Yield the messages of the topics in the order of their recording.
 
         :param topics: names; none for all.
+        :param recorded_ns: only those recorded in this very nanosecond, found by the bag's index.
         :raises UserError: the file is damaged.
         """
         wanted = set(topics) or set(self.types)
+        stop_ns = None if recorded_ns is None else recorded_ns + 1
         with _explained(self.path, 'read to its end'):
             for reader in self._readers:
                 connections = [c for c in reader.connections if c.topic in wanted]
                 if connections:
-                    for connection, stamp_ns, data in reader.messages(connections):
+                    for connection, stamp_ns, data in reader.messages(
+                        connections, recorded_ns, stop_ns
+                    ):
                         yield BagMessage(connection.topic, stamp_ns, data)
 
     def decode(self, message: BagMessage) -> Any:
@@ -154,82 +149,6 @@ def _storages(path: Path) -> list[Path]:
     return files
 
 
-class BagSequence(Sequence):
-    """One image topic of a bag, with its calibration and the true path where recorded."""
-
-    def __init__(self, path: Path, selection: Selection, image_topic: str | None = None) -> None:
-        super().__init__(path, selection)
-        with Bag(path) as bag:
-            self.image_topic = choose_image_topic(path, bag.types, bag.counts, image_topic)
-            self.info_topic = camera_info_topic(self.image_topic, bag.types)
-            self._truth_topic = truth_topic(bag.types)
-            self._count = bag.counts[self.image_topic]
-            self._type = bag.types[self.image_topic]
-            self._camera = self._first_camera(bag)
-        self._bag: Bag | None = None
-
-    @cached_property
-    def truth(self) -> Trajectory | None:  # type: ignore[override]
-        """Return the path of the TF frame ground_truth_camera, or of a ground-truth topic."""
-        stamps_ns, poses = [], []
-        if self._truth_topic is None:
-            return None
-        with Bag(self.path) as bag:
-            for message in bag.messages(self._truth_topic):
-                try:
-                    found = list(_poses(bag.decode(message)))
-                except BadFrame as error:
-                    LOGGER.warning('%s; that pose is left out', error)
-                    continue
-                for stamp_ns, pose in found:
-                    stamps_ns.append(stamp_ns)
-                    poses.append(pose)
-        return Trajectory(np.array(stamps_ns), np.array(poses)) if poses else None
-
-    def _first_camera(self, bag: Bag) -> Intrinsics | None:
-        """Return the first valid calibration: images may come before it in the bag."""
-        if self.info_topic is None:
-            return None
-        for message in bag.messages(self.info_topic):
-            try:
-                camera = camera_from_info(bag.decode(message), self.image_topic)
-            except BadFrame:
-                continue
-            if camera is not None:
-                return camera
-        LOGGER.warning('%s holds no valid calibration; it is ignored', self.info_topic)
-        return None
-
-    def _num_items(self) -> int:
-        return self._count
-
-    def _items(self) -> Iterator[BagMessage]:
-        with Bag(self.path) as bag:
-            self._bag = bag
-            camera = self._camera
-            topics = [self.image_topic] + ([self.info_topic] if camera else [])
-            for message in bag.messages(*topics):
-                if message.topic == self.image_topic:
-                    yield message
-                elif (newer := self._newer_camera(message)) is not None:
-                    self._camera = newer
-
-    def _newer_camera(self, message: BagMessage) -> Intrinsics | None:
-        """Follow a calibration that changes in mid-recording, as that of a zoom lens does."""
-        assert self._bag is not None, 'calibrations are read while the bag is open'
-        try:
-            return camera_from_info(self._bag.decode(message), self.image_topic)
-        except BadFrame:
-            return None
-
-    def _load(self, item: BagMessage) -> SequenceFrame:
-        assert self._bag is not None, 'a frame is loaded while the bag is open'
-        message = self._bag.decode(item)
-        stamp_ns = header_stamp_ns(message) or item.stamp_ns
-        image = image_from_message(message, self.bit_depth)
-        return SequenceFrame(stamp_ns, image, self._camera, pose_at(self.truth, stamp_ns))
-
-
 def image_from_message(message: Any, depth: BitDepth | None = None) -> np.ndarray:
     """
     Decode a sensor_msgs Image or CompressedImage, of rclpy or of rosbags.
@@ -256,31 +175,3 @@ def header_stamp_ns(message: Any) -> int:
     """Return the stamp of a message's header in nanoseconds; 0 where nobody set it."""
     stamp = message.header.stamp
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
-
-
-def _poses(message: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield stamp and T_world_camera of whatever ground-truth message this is."""
-    if hasattr(message, 'transforms'):
-        for transform in message.transforms:
-            if transform.child_frame_id.lstrip('/') == TRUTH_FRAME:
-                yield (
-                    header_stamp_ns(transform),
-                    _matrix(transform.transform.translation, transform.transform.rotation),
-                )
-        return
-    if hasattr(message, 'transform'):
-        translation, rotation = message.transform.translation, message.transform.rotation
-    else:
-        pose = message.pose
-        while hasattr(pose, 'pose'):
-            pose = pose.pose
-        translation, rotation = pose.position, pose.orientation
-    yield header_stamp_ns(message), _matrix(translation, rotation)
-
-
-def _matrix(translation: Any, rotation: Any) -> np.ndarray:
-    place = np.array([translation.x, translation.y, translation.z])
-    turn = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-    if not (np.isfinite([*place, *turn]).all() and turn.any()):
-        raise BadFrame(f'a true pose of translation {place} and quaternion {turn} is none')
-    return matrix_from_pose(place, turn)

@@ -21,6 +21,8 @@ POSE_TYPES = (
 )
 # Words of topics that hold images of another kind than a colour or grey picture of the scene.
 _NOT_PICTURES = ('depth', 'disparity', 'mask', 'segmentation', 'label', 'heatmap', 'costmap')
+# Words of depth topics whose pixels are those of the colour image.
+_REGISTERED = ('aligned_depth', 'depth_registered', 'depth_to_rgb', 'depth_to_color')
 _PREFERRED = ('color', 'colour', 'rgb', 'left', 'front', 'cam0', 'image_2')
 
 LOGGER = logging.getLogger(__name__)
@@ -95,6 +97,45 @@ def camera_info_topic(image_topic: str, types: Mapping[str, str]) -> str | None:
     folder = infos[0].rpartition('/')[0]
     others = (t for t, kind in types.items() if kind in IMAGE_TYPES and t != image_topic)
     return None if any(topic.startswith(f'{folder}/') for topic in others) else infos[0]
+
+
+def depth_topic(
+    image_topic: str, types: Mapping[str, str], counts: Mapping[str, int]
+) -> str | None:
+    """
+    Find depth that was registered to the images of a topic.
+
+    :param image_topic: raw, rectified or compressed image.
+    :param types: message type of each topic.
+    :param counts: number of messages of each topic.
+    :return: topic of the same camera, one that is registered by its name before others and raw
+        before compressed; None if there is none. Only its messages tell for sure.
+    """
+    images = [topic for topic, kind in types.items() if kind in IMAGE_TYPES and counts[topic]]
+    pictures = [topic for topic in images if not any(word in topic for word in _NOT_PICTURES)]
+    cameras = {topic.removesuffix('/compressed') for topic in pictures}
+    is_only = cameras == {image_topic.removesuffix('/compressed')}
+    found = []
+    for topic in images:
+        is_raw = types[topic] == IMAGE_TYPES[0]
+        if 'depth' not in topic or topic == image_topic:
+            continue
+        if not is_raw and not topic.endswith('/compressedDepth'):
+            continue
+        shared = _shared_folders(topic, image_topic)
+        if shared or is_only:
+            is_registered = any(word in topic for word in _REGISTERED)
+            found.append((not is_registered, -shared, not is_raw, topic))
+    return min(found)[-1] if found else None
+
+
+def _shared_folders(first: str, second: str) -> int:
+    """Return how many leading folders two topics have in common."""
+    pairs = zip(first.split('/')[1:-1], second.split('/')[1:-1], strict=False)
+    return next(
+        (i for i, (a, b) in enumerate(pairs) if a != b),
+        min(first.count('/'), second.count('/')) - 1,
+    )
 
 
 def truth_topic(types: Mapping[str, str]) -> str | None:

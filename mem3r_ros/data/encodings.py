@@ -59,6 +59,8 @@ _PLANAR: dict[str, tuple[int, int]] = {
     'nv21': (1, cv2.COLOR_YUV2RGB_NV21),
     'nv24': (4, cv2.COLOR_YUV2RGB_NV12),
 }
+# encoding of depth -> (sample type, samples in a metre)
+_DEPTHS = {'16UC1': ('u2', 1000.0), 'mono16': ('u2', 1000.0), '32FC1': ('f4', 1.0)}
 IMAGE_ENCODINGS = (*_PLAIN, *_PLANAR)
 
 
@@ -176,6 +178,67 @@ def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
     depth_m = stored.astype(np.float32) / np.float32(depth_factor)
     # 0 is "no measurement" everywhere; 65535 is what 7-Scenes writes for it.
     depth_m[(stored == 0) | (stored == 65535)] = np.nan
+    return depth_m
+
+
+def decode_depth(
+    data: Any, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False
+) -> np.ndarray:
+    """
+    Convert the bytes of an uncompressed depth message (REP 118) to metres.
+
+    :param data: see :func:`decode_image`, as the other arguments.
+    :param encoding: 16UC1 or mono16 (mm), or 32FC1 (m).
+    :return: depth [H, W] float32 m, NaN where there is no measurement.
+    :raises UnknownEncoding: the encoding is another.
+    :raises BadFrame: size and data contradict each other.
+    """
+    if encoding not in _DEPTHS:
+        raise UnknownEncoding(
+            f'depth encoding {encoding!r} is not supported; use one of {", ".join(_DEPTHS)}'
+        )
+    if height <= 0 or width <= 0:
+        raise BadFrame(f'depth size is {width}x{height}; both must be positive')
+    sample, units_a_metre = _DEPTHS[encoding]
+    dtype = np.dtype(sample).newbyteorder('>' if is_bigendian else '<')
+    rows = _rows(np.frombuffer(data, np.uint8), height, width * dtype.itemsize, step)
+    stored = np.ascontiguousarray(rows).view(dtype).reshape(height, width)
+    return _metres(stored.astype(np.float32) / np.float32(units_a_metre))
+
+
+def decode_compressed_depth(data: Any, format: str) -> np.ndarray:
+    """
+    Decode a message of the ``compressedDepth`` image transport, as far as it holds a PNG.
+
+    :param data: a header of 12 bytes (a number, then A and B as float32), then a 16 bit PNG.
+    :param format: the message's ``format`` field, as "16UC1; compressedDepth png".
+    :return: depth [H, W] float32 m, NaN where there is no measurement.
+    :raises UnknownEncoding: the format is another.
+    :raises BadFrame: the bytes are cut off or no picture.
+    """
+    encoding = format.split(';')[0].strip()
+    if 'compressedDepth' not in format or 'rvl' in format.lower() or encoding not in _DEPTHS:
+        raise UnknownEncoding(
+            f'depth format {format!r} is not supported; use 16UC1 or 32FC1 as compressedDepth png'
+        )
+    packed = np.frombuffer(data, np.uint8)
+    if packed.size <= 12:
+        raise BadFrame(f'compressed depth of {packed.size} bytes is cut off')
+    stored = _decode(packed[12:].tobytes(), cv2.IMREAD_UNCHANGED)
+    if stored.ndim != 2 or stored.dtype != np.uint16:
+        raise BadFrame(f'compressed depth has samples of {stored.dtype}; expected 16 bits')
+    values = stored.astype(np.float32)
+    if _DEPTHS[encoding][0] == 'u2':
+        return _metres(values / np.float32(_DEPTHS[encoding][1]))
+    # Floats travel as quantised inverse depth.
+    A, B = packed[4:12].view('<f4')
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return _metres(np.where(stored == 0, np.float32(np.nan), A / (values - B)))
+
+
+def _metres(depth_m: np.ndarray) -> np.ndarray:
+    """Mark as NaN whatever is no distance; REP 117's "beyond the range" is none either."""
+    depth_m[~(np.isfinite(depth_m) & (depth_m > 0))] = np.nan
     return depth_m
 
 

@@ -117,7 +117,7 @@ class Sequence(ABC):
                 if self.skipped <= _MAX_TOLD:
                     LOGGER.warning('%s: frame %d skipped: %s', self.name, index, error)
             else:
-                yield self._handle(item), frame
+                yield self._handle(item, frame), frame
             if tried == self.selection.max_frames:
                 break
         if self.skipped > _MAX_TOLD:
@@ -135,7 +135,7 @@ class Sequence(ABC):
         """
         return self._load(handle)
 
-    def _handle(self, item: Any) -> Any:
+    def _handle(self, item: Any, frame: SequenceFrame) -> Any:
         """Return what ``load`` needs; overridden where an item holds the frame's data."""
         return item
 

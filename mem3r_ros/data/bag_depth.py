@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""True depth in bags: which image has which depth message, and whether both show the same view."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mem3r_ros.data.encodings import decode_compressed_depth, decode_depth
+from mem3r_ros.data.sequence import MATCH_TOLERANCE_NS
+from mem3r_ros.errors import UserError
+from mem3r_ros.trajectory import NANOSECONDS
+
+# An image waits so long, in time of the recording, for depth that was recorded after it; both
+# bounds keep memory constant where depth stops or lags.
+PATIENCE_NS = NANOSECONDS // 2
+MAX_WAITING = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """Something of the bag, when it was recorded, and the stamp in its header."""
+
+    content: Any
+    recorded_ns: int
+    stamp_ns: int
+
+
+class DepthPairing:
+    """Gives each image of a stream the depth that is nearest in time, if any is near enough."""
+
+    def __init__(self) -> None:
+        self._images: deque[Stamped] = deque()
+        self._depths: deque[Stamped] = deque(maxlen=MAX_WAITING)
+
+    def add_image(self, image: Stamped) -> Iterator[tuple[Any, Any]]:
+        """Take an image; yield the contents of the pairs that are complete by now, in order."""
+        self._images.append(image)
+        yield from self._settled(image.recorded_ns)
+
+    def add_depth(self, depth: Stamped) -> Iterator[tuple[Any, Any]]:
+        """Take depth; yield the contents of the pairs that are complete by now, in order."""
+        self._depths.append(depth)
+        yield from self._settled(depth.recorded_ns)
+
+    def rest(self) -> Iterator[tuple[Any, Any]]:
+        """Yield what still waits: nothing more will come."""
+        while self._images:
+            yield self._pair(self._images.popleft())
+
+    def _settled(self, now_ns: int) -> Iterator[tuple[Any, Any]]:
+        newest_ns = max((depth.stamp_ns for depth in self._depths), default=None)
+        while self._images:
+            first = self._images[0]
+            is_decided = newest_ns is not None and newest_ns >= first.stamp_ns
+            is_late = now_ns - first.recorded_ns > PATIENCE_NS
+            if not (is_decided or is_late or len(self._images) > MAX_WAITING):
+                return
+            yield self._pair(self._images.popleft())
+
+    def _pair(self, image: Stamped) -> tuple[Any, Any]:
+        nearest = min(
+            self._depths, key=lambda depth: abs(depth.stamp_ns - image.stamp_ns), default=None
+        )
+        if nearest is None or abs(nearest.stamp_ns - image.stamp_ns) > MATCH_TOLERANCE_NS:
+            return image.content, None
+        return image.content, nearest.content
+
+
+def depth_from_message(message: Any) -> np.ndarray:
+    """
+    Decode depth of a sensor_msgs Image or CompressedImage, of rclpy or of rosbags.
+
+    :return: depth [H, W] float32 m along z, NaN where there is no measurement.
+    :raises UnknownEncoding: the message holds no depth, or packs it in an unknown way.
+    :raises BadFrame: the data are damaged.
+    """
+    if hasattr(message, 'format'):
+        return decode_compressed_depth(message.data, message.format)
+    return decode_depth(
+        message.data,
+        message.height,
+        message.width,
+        message.encoding,
+        message.step,
+        bool(message.is_bigendian),
+    )
+
+
+def check_registered(depth_m: np.ndarray, depth_frame: str, image: np.ndarray, frame: str) -> None:
+    """
+    Refuse depth that another camera saw than the image's.
+
+    :param depth_frame: frame_id of the depth message; ``frame`` is that of the image.
+    :raises UserError: sizes or frames differ.
+    """
+    if depth_m.shape != image.shape[:2]:
+        raise UserError(
+            f'it is {depth_m.shape[1]}x{depth_m.shape[0]} px, '
+            f'the image {image.shape[1]}x{image.shape[0]} px'
+        )
+    names = depth_frame.lstrip('/'), frame.lstrip('/')
+    if all(names) and names[0] != names[1]:
+        raise UserError(f'it is in frame {names[0]!r}, the image in {names[1]!r}')
