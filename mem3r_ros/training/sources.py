@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from mem3r_ros.camera import rectifier
+from mem3r_ros.data.registration import at_size
 from mem3r_ros.errors import UserError
 from mem3r_ros.training.batch import Clip
 from mem3r_ros.training.config import SourceConfig
 
 HELD_OUT_WORLDS = 10**9  # first index of the worlds that no training ever sees
+
+LOGGER = logging.getLogger(__name__)
 
 
 class ClipSource(Protocol):
@@ -54,30 +58,42 @@ class WorldSource:
 
 
 class SequenceSource:
-    """Clips at random places of one posed sequence, which is read once and kept small."""
+    """
+    Clips at random places of one posed sequence.
+
+    The sequence is gone through once to find the frames that have a pose. Only where they lie is
+    kept; a clip decodes its frames anew, so that memory does not grow with the sequence.
+    """
 
     def __init__(self, config: SourceConfig) -> None:
         from mem3r_ros.data import open_sequence
 
         self._strides = config.strides
-        frames = [
-            frame for frame in open_sequence(config.path) if frame.T_world_camera is not None
-        ]
-        if len(frames) < 2:
+        self._sequence = open_sequence(config.path)
+        self._handles = []
+        has_depth = False
+        for handle, frame in self._sequence.indexed():
+            if frame.T_world_camera is None:
+                continue
+            if frame.camera is None:
+                raise UserError(f'{config.path} has no camera intrinsics; add them to train on it')
+            self._handles.append(handle)
+            has_depth = has_depth or frame.depth_m is not None
+        if len(self._handles) < 2:
             raise UserError(
-                f'{config.path} has {len(frames)} images with a pose; training needs at least 2'
+                f'{config.path} has {len(self._handles)} images with a pose; '
+                f'training needs at least 2'
             )
-        if frames[0].camera is None:
-            raise UserError(f'{config.path} has no camera intrinsics; add them to train on it')
-        self._frames = frames
+        if not has_depth:
+            LOGGER.warning('%s has no depth: only motion is learned from it', config.path)
 
     def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
         """Cut a clip at a random place with a random stride, forwards or backwards."""
         generator = np.random.default_rng([index, 2])
-        fitting = [s for s in self._strides if (num_frames - 1) * s < len(self._frames)]
+        fitting = [s for s in self._strides if (num_frames - 1) * s < len(self._handles)]
         stride = int(generator.choice(fitting or [1]))
-        span = min((num_frames - 1) * stride, len(self._frames) - 1)
-        start = int(generator.integers(len(self._frames) - span))
+        span = min((num_frames - 1) * stride, len(self._handles) - 1)
+        start = int(generator.integers(len(self._handles) - span))
         # A sequence that is shorter than the clip is walked to and fro.
         steps = np.arange(num_frames) * stride
         chosen = start + np.where(steps // max(span, 1) % 2, span - steps % span, steps % span)
@@ -85,12 +101,16 @@ class SequenceSource:
             chosen = start + steps
         if generator.random() < 0.5:
             chosen = chosen[::-1]
-        fitted = [fit_frame(self._frames[i], size) for i in chosen]
+        frames, poses = [], []
+        for position in chosen:
+            frame = self._sequence.load(self._handles[position])
+            frames.append(fit_frame(frame, size))
+            poses.append(frame.T_world_camera)
         return Clip(
-            image=np.stack([frame[0] for frame in fitted]),
-            depth_m=np.stack([frame[1] for frame in fitted]),
-            T_world_camera=np.stack([self._frames[i].T_world_camera for i in chosen]),
-            intrinsics=fitted[0][2],
+            image=np.stack([frame[0] for frame in frames]),
+            depth_m=np.stack([frame[1] for frame in frames]),
+            T_world_camera=np.stack(poses),
+            intrinsics=frames[0][2],
             moving=np.zeros((num_frames, size[1], size[0]), bool),
         )
 
@@ -99,10 +119,12 @@ def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndar
     """
     Rectify a frame, cut the largest centred window of the wanted aspect and shrink it.
 
-    :param frame: a SequenceFrame (image, depth_m or None, camera).
+    :param frame: a SequenceFrame (image, depth_m or None, camera); depth of another resolution is
+        brought to the image's.
     :param size: (width, height), px.
     :return: image [H, W, 3] uint8, depth [H, W] float32 with NaN or 0 where unknown,
         intrinsics [4] fx fy cx cy of the result, px.
+    :raises UserError: depth has another shape than the image.
     """
     width, height = size
     lens = rectifier(frame.camera)
@@ -128,6 +150,7 @@ def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndar
         depth = np.full((height, width), np.nan, np.float32)
     else:
         # Where the lens saw nothing this gives 0, which no loss takes for depth.
-        whole = lens.mask(frame.depth_m)
-        depth = cv2.resize(whole[window], size, interpolation=cv2.INTER_NEAREST)
+        whole = lens.mask(at_size(frame.depth_m, columns, rows))
+        # INTER_NEAREST takes the upper left of the pixels that become one, 0.4 px off.
+        depth = cv2.resize(whole[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     return image, depth.astype(np.float32), intrinsics
