@@ -71,6 +71,15 @@ def test_a_sequence_can_be_read_twice(sequence_folder):
     assert len(list(sequence)) == len(list(sequence)) == 3
 
 
+def test_frames_are_found_again_in_any_order(sequence_folder):
+    sequence = open_sequence(sequence_folder, stride=2)
+
+    for handle, frame in reversed(list(sequence.indexed())):
+        again = sequence.load(handle)
+        assert again.stamp_ns == frame.stamp_ns
+        np.testing.assert_array_equal(again.image, frame.image)
+
+
 def test_depth_is_not_read_when_nobody_wants_it(sequence_folder):
     assert all(frame.depth_m is None for frame in open_sequence(sequence_folder, with_depth=False))
 
@@ -198,6 +207,10 @@ def test_a_video_is_read_with_stamps_from_its_rate(tmp_path):
     assert [frame.stamp_ns for frame in frames] == [0, 100_000_000]
     assert frames[1].image[12, 16, 0] == pytest.approx(160, abs=6)
     assert frames[1].image[12, 16, 2] == pytest.approx(0, abs=6)
+    with pytest.raises(
+        UserError, match='is a video, whose frames can only be read in their order'
+    ):
+        sequence.load(0)
 
 
 def junk(path):

@@ -132,6 +132,7 @@ class Sequence(ABC):
 
         :param handle: what ``indexed`` gave with the frame.
         :raises BadFrame: it can no longer be decoded.
+        :raises UserError: the recording can only be read in its order.
         """
         return self._load(handle)
 

@@ -63,3 +63,7 @@ class VideoFile(Sequence):
             raise BadFrame(f'video frame {item} cannot be decoded')
         stamp_ns = round(item * NANOSECONDS / self._fps)
         return SequenceFrame(stamp_ns, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+    def load(self, handle: int) -> SequenceFrame:
+        """Refuse: seeking in a video is exact with some codecs only."""
+        raise UserError(f'{self.path} is a video, whose frames can only be read in their order')
