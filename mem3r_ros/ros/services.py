@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import os
 from pathlib import Path
+import traceback
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -47,6 +48,9 @@ class Services:
             except (UserError, OSError) as error:
                 response.message = str(error)
                 self._logger.error(f'{name}: {response.message}')
+            except Exception as error:  # it would end the node, and who asked would wait for ever
+                response.message = f'{type(error).__name__}: {error}'
+                self._logger.error(f'{name}: {response.message}\n{traceback.format_exc()}')
             return response
 
         return answer
@@ -58,8 +62,14 @@ def output_path(directory: str, name: str) -> Path:
 
     :param directory: parameter ``output_directory``; empty: mem3r under ROS_HOME.
     :param name: file name.
+    :raises UserError: a home directory is asked for that cannot be found.
     """
-    if directory:
-        return Path(directory).expanduser() / name
-    home = os.environ.get('ROS_HOME') or '~/.ros'
-    return Path(home).expanduser() / 'mem3r' / name
+    folder = Path(directory or os.environ.get('ROS_HOME') or '~/.ros')
+    try:
+        folder = folder.expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f'{folder} has no home directory on this machine: set output_directory to an '
+            'absolute path, or the environment variable HOME or ROS_HOME'
+        ) from error
+    return folder / name if directory else folder / 'mem3r' / name

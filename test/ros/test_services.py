@@ -6,10 +6,13 @@ from nav_msgs.msg import Odometry
 from node_harness import call, values_of
 import numpy as np
 import pytest
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 
+from mem3r_ros.errors import UserError
 from mem3r_ros.ros.conversions import matrix_from_pose_message
+from mem3r_ros.ros.services import output_path
 from mem3r_ros.trajectory import read_tum
 
 
@@ -135,6 +138,41 @@ def test_a_state_that_is_not_there_is_told(stream):
 
     assert not answer.success
     assert 'state.safetensors' in answer.message
+
+
+def test_a_service_that_fails_in_an_unforeseen_way_answers_so_and_the_node_lives(stream):
+    running = stream()
+    running.send(1)
+    running.node.work.save = lambda path: {}['stamp']
+
+    answer = running.ask('save_state')
+
+    assert not answer.success
+    assert answer.message == "KeyError: 'stamp'"
+    assert running.ask('save_trajectory').success
+
+
+def test_a_home_that_is_not_there_is_told_with_what_to_set(stream):
+    running = stream()
+    running.send(1)
+    (changed,) = running.node.set_parameters(
+        [Parameter('output_directory', value='~nosuchuser/maps')]
+    )
+    assert changed.successful
+
+    answer = running.ask('save_trajectory')
+
+    assert not answer.success
+    assert '~nosuchuser/maps' in answer.message
+    assert 'set output_directory' in answer.message
+
+
+def test_without_a_home_the_default_directory_asks_for_one(monkeypatch):
+    monkeypatch.delenv('ROS_HOME', raising=False)
+    monkeypatch.setattr('os.path.expanduser', lambda path: path)  # as without HOME and passwd
+
+    with pytest.raises(UserError, match='HOME'):
+        output_path('', 'map.ply')
 
 
 def test_saved_trajectory_is_the_published_odometry(stream, tmp_path):
