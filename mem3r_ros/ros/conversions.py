@@ -20,7 +20,6 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.geometry import matrix_from_pose, pose_from_matrix
 
@@ -64,27 +63,6 @@ def mask_from_message(message: Image) -> np.ndarray:
             f'{rows * max(step, message.width)}'
         )
     return pixels[: rows * step].reshape(rows, step)[:, : message.width]
-
-
-def intrinsics_from_message(message: CameraInfo, image_topic: str = '') -> Intrinsics | None:
-    """
-    Read a calibration, with its binning and region of interest applied.
-
-    :param message: camera_info as published beside the image.
-    :param image_topic: full name; images of ``*rect*`` are rectified, so P is their matrix.
-    :return: camera of the image as it arrives, or None where the message says "uncalibrated".
-    :raises BadFrame: numbers that no camera has, or an unknown distortion model.
-    """
-    camera = camera_from_info(message, image_topic)
-    if camera is None:
-        return None
-    roi = message.roi
-    if roi.width and roi.height:
-        camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
-    across, down = max(message.binning_x, 1), max(message.binning_y, 1)
-    if across > 1 or down > 1:
-        camera = camera.resized(camera.width // across, camera.height // down)
-    return camera
 
 
 def camera_info_message(header: Header, camera: Intrinsics) -> CameraInfo:

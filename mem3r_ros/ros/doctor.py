@@ -21,6 +21,7 @@ from tf2_ros import Buffer, TransformException, TransformListener
 import torch
 
 from mem3r_ros.data.bag import image_from_message
+from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import load_model
 from mem3r_ros.ros.checks import (
@@ -32,7 +33,7 @@ from mem3r_ros.ros.checks import (
     check_stamp,
     topics_of,
 )
-from mem3r_ros.ros.conversions import intrinsics_from_message, stamp_ns
+from mem3r_ros.ros.conversions import stamp_ns
 from mem3r_ros.ros.qos import qos_profile
 
 _TYPES = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
@@ -205,7 +206,7 @@ def _calibration(
         )
         return Finding(Level.WARN, topic, message)
     try:
-        camera = intrinsics_from_message(infos[-1][1], image_topic)
+        camera = camera_from_info(infos[-1][1], image_topic)
     except UserError as error:
         return Finding(Level.ERROR, topic, str(error))
     if camera is None:

@@ -18,8 +18,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.errors import UserError
-from mem3r_ros.ros.conversions import intrinsics_from_message, mask_from_message, stamp_ns
+from mem3r_ros.ros.conversions import mask_from_message, stamp_ns
 from mem3r_ros.ros.mailbox import Mailbox
 from mem3r_ros.ros.qos import qos_profile
 from mem3r_ros.ros.result import InputFrame
@@ -142,7 +143,7 @@ class Inputs:
     def _on_camera_info(self, message: CameraInfo) -> None:
         """Keep the newest calibration; one that says "uncalibrated" counts as none."""
         try:
-            self.camera = intrinsics_from_message(message, self.image_topic)
+            self.camera = camera_from_info(message, self.image_topic)
             self.warning = ''
         except UserError as error:
             self.camera = None

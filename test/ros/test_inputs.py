@@ -13,10 +13,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 
 from mem3r_ros.data.bag import image_from_message
+from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.ros.conversions import (
     header_at,
-    intrinsics_from_message,
     mask_from_message,
     matrix_from_pose_message,
     pose_message,
@@ -256,7 +256,7 @@ def test_binning_and_region_of_interest_move_the_calibration():
     message.k = [400.0, 0.0, 319.5, 0.0, 400.0, 239.5, 0.0, 0.0, 1.0]
     message.roi = RegionOfInterest(x_offset=100, y_offset=50, width=400, height=300)
 
-    camera = intrinsics_from_message(message)
+    camera = camera_from_info(message)
 
     assert (camera.width, camera.height) == (200, 150)
     assert camera.fx == 200.0
