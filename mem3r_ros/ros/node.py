@@ -243,12 +243,13 @@ class Mem3rNode(LifecycleNode):
 
     def _on_time_jump(self, jump: TimeJump) -> None:
         """Start a new session when simulated time goes back, as a bag does when it loops."""
-        if self.work is None or jump.delta.nanoseconds >= 0:
+        back_s = -jump.delta.nanoseconds * 1e-9
+        # Less is jitter, as of two publishers of /clock: no stamp goes back for it.
+        if self.work is None or back_s <= self.config.input.time_jump:
             return
         now_ns = self.get_clock().now().nanoseconds
         if not self.work.session.clock_jumped_back(now_ns, time.monotonic()):
             return
-        back_s = -jump.delta.nanoseconds * 1e-9
         self.reporter.tell(f'time went back by {back_s:.1f} s: new session')
         self._forget_time()
         if self._worker is not None:

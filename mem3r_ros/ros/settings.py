@@ -44,7 +44,7 @@ class InputSettings:
     )
     time_jump: float = setting(
         1.0,
-        'stamps that go back by more start a new session; by less, the image is late',
+        'stamps or a clock that go back by more start a new session; by less, the image is late',
         low=0.0,
         unit='s',
     )

@@ -85,7 +85,7 @@ def test_two_loops_are_two_new_sessions():
 def played(start_node, camera, listener, spin_until, make_node):
     """Return a node under simulated time, a function that plays a bag's part, and what came."""
     node = start_node(use_sim_time=True)
-    clock = make_node('bag').create_publisher(Clock, '/clock', 10)
+    clock = node.test_clock = make_node('bag').create_publisher(Clock, '/clock', 10)
     odom = listener.hear(Odometry, 'odom')
     statuses = listener.hear_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
@@ -143,6 +143,20 @@ def test_a_paused_bag_is_not_lost(played, spin_until):
     assert len(odom) == 5
     assert not [s for s in statuses if values_of(s)['state'] == 'LOST']
     assert values_of(statuses[-1])['session'] == '1'
+
+
+@pytest.mark.parametrize('back_s', [0.001, 0.9])
+def test_a_clock_that_steps_back_a_little_starts_no_new_session(played, spin_until, back_s):
+    node, play, _, statuses = played
+    play(range(3))
+
+    stamp = START_NS + 2 * STEP_NS - int(back_s * SECOND)
+    node.test_clock.publish(Clock(clock=stamp_message(stamp)))
+    assert spin_until(lambda: node.get_clock().now().nanoseconds == stamp)
+    play(range(3, 5))
+
+    assert [values_of(status)['session'] for status in statuses] == ['1'] * 5
+    assert len(node.output.trajectory) == 5
 
 
 def test_a_jump_back_forgets_moving_transforms_and_keeps_static_ones(start_node, camera):
