@@ -134,6 +134,8 @@ class Output:
         :param T_odom_base: where the base is.
         :return: what was done with it.
         """
+        if not np.isfinite(T_odom_base).all():
+            return 'refused: its position or orientation is no number; give finite ones'
         if self.odometry.T_odom_base is None:
             self._hint = T_odom_base
             return 'odometry will start there'

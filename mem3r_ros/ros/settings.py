@@ -9,6 +9,7 @@ The ROS parameters, ``config/default.yaml`` and the table in the documentation c
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 
 from mem3r_ros.config import section, setting, validate
 from mem3r_ros.errors import UserError
@@ -222,6 +223,10 @@ class NodeConfig(BackendConfig):
             raise UserError(
                 f'initial_base_pose has {len(self.initial_base_pose)} numbers; it takes six: '
                 'x y z roll pitch yaw'
+            )
+        if not all(map(math.isfinite, self.initial_base_pose)):
+            raise UserError(
+                f'initial_base_pose is {self.initial_base_pose}; give six finite numbers'
             )
         if len(self.warm_up_size) != 2:
             raise UserError(

@@ -3,6 +3,7 @@
 """Calibration that comes late or changes, masks, wheels, hints, rates, policies, encodings."""
 
 from array import array
+import math
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
@@ -175,6 +176,30 @@ def test_a_pose_hint_before_the_first_image_is_where_odometry_starts(
     send()
     assert spin_until(lambda: len(odom) > before)
     assert odom[-1].pose.pose.position.x < 5.0  # tracking is good: no jump
+
+
+@pytest.mark.parametrize('field', ['position.x', 'orientation.w'])
+def test_a_pose_hint_that_is_no_number_is_refused_and_odometry_goes_on(
+    running, make_node, spin_until, listener, field
+):
+    node, send = running()
+    odom = listener.hear(Odometry, 'odom')
+    told = []
+    node.reporter.tell = lambda message, details='': told.append(message)
+    hints = make_node('operator').create_publisher(PoseWithCovarianceStamped, 'pose_hint', 10)
+    assert spin_until(lambda: hints.get_subscription_count() > 0)
+    message = PoseWithCovarianceStamped(header=header_at(START_NS, 'odom'))
+    message.pose.pose.orientation.w = 1.0
+    part, axis = field.split('.')
+    setattr(getattr(message.pose.pose, part), axis, math.nan)
+    hints.publish(message)
+    assert spin_until(lambda: told)
+
+    send(2)
+
+    assert 'pose_hint: refused' in told[0]
+    assert spin_until(lambda: len(odom) == 2)
+    np.testing.assert_allclose(matrix_from_pose_message(odom[0].pose.pose), np.eye(4), atol=1e-9)
 
 
 def test_a_rate_limit_drops_what_comes_too_soon(running, camera, spin_until):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters: defaults from the dataclasses, refusals with reasons, changes between frames."""
 
+import math
+
 from node_harness import values_of
 import pytest
 from rclpy.parameter import Parameter
@@ -95,6 +97,7 @@ def test_of_two_changes_one_refused_neither_is_made(start_node):
     [
         ({'input_policy': 'some'}, 'input_policy'),
         ({'initial_base_pose': [1.0, 2.0]}, 'initial_base_pose'),
+        ({'initial_base_pose': [math.nan] * 6}, 'initial_base_pose'),
         ({'odom_frame': 'base_link'}, 'odom_frame'),
         ({'num_threads': 'many'}, 'num_threads'),
         ({'map__voxel_size': 0.0}, 'voxel_size'),
