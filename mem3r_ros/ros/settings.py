@@ -180,7 +180,7 @@ class NodeConfig(BackendConfig):
     )
     wait_for_transform: float = setting(
         0.1,
-        'how long a frame waits for TF at its stamp',
+        'how long a frame waits for TF at its stamp; for a link that is not there, only once',
         low=0.0,
         high=10.0,
         unit='s',

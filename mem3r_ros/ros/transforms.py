@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.time import Time
 from tf2_ros import (
     Buffer,
+    ExtrapolationException,
     StaticTransformBroadcaster,
     TransformBroadcaster,
     TransformException,
@@ -46,6 +47,7 @@ class Transforms:
         self._broadcaster = TransformBroadcaster(node)
         self._static_broadcaster: StaticTransformBroadcaster | None = None
         self._standalone_frame = ''
+        self._missing_frame = ''
         self._buffer: Buffer | None = None
         self._listener: TransformListener | None = None
         if self._mount == 'tf':
@@ -58,7 +60,8 @@ class Transforms:
 
         :param camera_frame: optical frame of the image.
         :param stamp_ns: when the image was taken.
-        :param wait_s: how long to wait for a transform that is still on its way.
+        :param wait_s: how long to wait for a transform that is still on its way; for a link that
+            TF knows nothing of, only the first time.
         :return: ``T_base_camera``.
         :raises MissingTransform: TF has no such link at that time; there is no identity instead.
         """
@@ -74,12 +77,18 @@ class Transforms:
         while True:
             try:
                 found = self._buffer.lookup_transform(self._base_frame, camera_frame, stamp)
-                return matrix_from_transform(found.transform)
             except TransformException as error:
-                reason = str(error)
-            if time.monotonic() >= deadline:
-                raise MissingTransform(self._explain(camera_frame, reason))
-            time.sleep(_POLL_S)
+                # A link that is there and late comes soon. One that nobody has ever sent would
+                # hold up every image, and with it the depth and points that need no link.
+                is_there = isinstance(error, ExtrapolationException)
+                may_come = is_there or camera_frame != self._missing_frame
+                if may_come and time.monotonic() < deadline:
+                    time.sleep(_POLL_S)
+                    continue
+                self._missing_frame = '' if is_there else camera_frame
+                raise MissingTransform(self._explain(camera_frame, str(error))) from error
+            self._missing_frame = ''
+            return matrix_from_transform(found.transform)
 
     def broadcast(self, T_odom_base: np.ndarray, stamp_ns: int) -> None:
         """
@@ -95,6 +104,7 @@ class Transforms:
         """Drop what belongs to a time that is over (the clock jumped back); static links stay."""
         if self._buffer is not None:
             self._buffer.clear()
+        self._missing_frame = ''
 
     def close(self) -> None:
         """Give the subscriptions and publishers back to the node."""

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the camera sits on the robot comes from TF at the image's stamp, never from a guess."""
 
+import time
+
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from node_harness import FRAME, START_NS, STEP_NS, values_of
@@ -19,6 +21,7 @@ from mem3r_ros.ros.conversions import (
     transform_message,
 )
 from mem3r_ros.ros.odometry import BaseOdometry, matrix_from_xyz_rpy
+from mem3r_ros.ros.transforms import MissingTransform
 
 T_BASE_CAMERA = matrix_from_xyz_rpy((0.2, -0.1, 0.6, 0.0, 0.3, 0.5)) @ T_FLU_OPTICAL
 
@@ -95,6 +98,27 @@ def test_odometry_begins_when_the_link_appears(run, camera, spin_until):
     camera.send()
 
     assert spin_until(lambda: heard['odom'])
+
+
+def test_a_link_that_is_missing_is_waited_for_once_until_it_has_been_there(run):
+    node, heard = run(1, publish_mount=lambda node: None, wait_for_transform=0.3)
+    transforms = node._transforms
+
+    def waited(stamp=START_NS):
+        start = time.monotonic()
+        with pytest.raises(MissingTransform, match=FRAME):
+            transforms.T_base_camera(FRAME, stamp, 0.3)
+        return time.monotonic() - start
+
+    assert not heard['odom']
+    assert max(waited() for _ in range(3)) < 0.2  # the image has waited for all that follow
+    link = transform_message(header_at(START_NS, 'base_link'), FRAME, T_BASE_CAMERA)
+    transforms._buffer.set_transform(link, 'test')
+    transforms.T_base_camera(FRAME, START_NS, 0.3)
+    # The link is there and its next one on the way: each image waits for it.
+    assert min(waited(START_NS + STEP_NS) for _ in range(2)) >= 0.3
+    transforms.forget()  # as a bag that loops: the link will be sent again
+    assert waited() >= 0.3
 
 
 def test_a_moving_mount_is_looked_up_at_the_stamp_of_the_image(run, camera):
