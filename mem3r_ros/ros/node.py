@@ -130,6 +130,7 @@ class Mem3rNode(LifecycleNode):
             lambda: self._topics.wanted(self.config),
             self.reporter.tell,
             self._forget_time,
+            lambda: self.get_clock().now().nanoseconds,
         )
         self.configure_error = ''
         self.get_logger().info(f'ready: {self.config.model} on {self.device}')

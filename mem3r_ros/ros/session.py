@@ -5,6 +5,9 @@ Decides from stamps what a frame is: the next one, late, or the first of a new s
 
 Time goes back in two ways: ``/clock`` jumps (a bag loops), and stamps of images jump. One loop
 usually shows both, in either order; it must reset the node once.
+
+A stamp far ahead is believed when the next one confirms it: after a single wrong one, all that
+follow would seem to have gone back.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from enum import Enum
 _NANOSECONDS = 1_000_000_000
 # Two signs of the same loop come within this wall time of each other.
 _SAME_JUMP_S = 3.0
+# A recording of slow images that is played fast is not odd: so many steps are let pass.
+_USUAL_STEPS = 4
 
 
 class Verdict(Enum):
@@ -23,6 +28,7 @@ class Verdict(Enum):
     REPEATED = 'repeated stamp'
     LATE = 'stamp before the last one'
     ZERO = 'stamp is zero'
+    AHEAD = 'stamp far ahead of the last one'
     STALE = 'stamp of the time before the clock jumped back'
     NEW_SESSION = 'time went back'
 
@@ -38,6 +44,9 @@ class Session:
         """
         self._time_jump_ns = int(time_jump_s * _NANOSECONDS)
         self._last_ns: int | None = None
+        self._last_at = 0.0, 0  # wall time and ROS clock then
+        self._step_ns: int | None = None  # from the good frame before the last one to the last
+        self._doubted_ns: int | None = None
         self._clock_jump: tuple[float, int] | None = None  # wall time, clock after the jump
         self._restarted_at_s = -float('inf')
         self.number = 1
@@ -47,12 +56,13 @@ class Session:
         """Stamp of the last good frame of this session."""
         return self._last_ns
 
-    def judge(self, stamp_ns: int, now_s: float) -> Verdict:
+    def judge(self, stamp_ns: int, now_s: float, clock_ns: int = 0) -> Verdict:
         """
         Judge a frame by its stamp.
 
         :param stamp_ns: from the image's header.
         :param now_s: a monotonic clock.
+        :param clock_ns: the ROS clock; it may run faster than the other, or leap with a bag.
         :return: NEXT and NEW_SESSION are to be tracked, the others not.
         """
         if stamp_ns == 0:
@@ -66,9 +76,12 @@ class Session:
             if last - stamp_ns <= self._time_jump_ns:
                 return Verdict.LATE
             self._restart(now_s)
-            self._last_ns = stamp_ns
+            self._take(stamp_ns, now_s, clock_ns)
             return Verdict.NEW_SESSION
-        self._last_ns = stamp_ns
+        if self._is_leap(stamp_ns, now_s, clock_ns):
+            self._doubted_ns = stamp_ns
+            return Verdict.AHEAD
+        self._take(stamp_ns, now_s, clock_ns)
         return Verdict.NEXT
 
     def clock_jumped_back(self, clock_ns: int, now_s: float) -> bool:
@@ -85,12 +98,29 @@ class Session:
             return False
         self._clock_jump = (now_s, clock_ns)
         self._restart(now_s)
-        self._last_ns = None
         return True
 
     def _restart(self, now_s: float) -> None:
         self.number += 1
         self._restarted_at_s = now_s
+        self._last_ns = self._step_ns = self._doubted_ns = None
+
+    def _take(self, stamp_ns: int, now_s: float, clock_ns: int) -> None:
+        self._step_ns = None if self._last_ns is None else stamp_ns - self._last_ns
+        self._last_ns, self._doubted_ns = stamp_ns, None
+        self._last_at = now_s, clock_ns
+
+    def _is_leap(self, stamp_ns: int, now_s: float, clock_ns: int) -> bool:
+        """Whether a stamp is ahead of all clocks and the usual step, and not yet confirmed."""
+        if self._last_ns is None or self._step_ns is None:
+            return False
+        if self._doubted_ns is not None and stamp_ns > self._doubted_ns:
+            return False
+        step_ns = stamp_ns - self._last_ns
+        last_at_s, last_clock_ns = self._last_at
+        passed_ns = max(int((now_s - last_at_s) * _NANOSECONDS), clock_ns - last_clock_ns)
+        is_unusual = step_ns > _USUAL_STEPS * self._step_ns
+        return is_unusual and step_ns - passed_ns > self._time_jump_ns
 
     def _is_stale(self, stamp_ns: int, now_s: float) -> bool:
         """Whether an image was still on its way when the clock jumped back."""

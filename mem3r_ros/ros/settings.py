@@ -45,7 +45,8 @@ class InputSettings:
     )
     time_jump: float = setting(
         1.0,
-        'stamps or a clock that go back by more start a new session; by less, the image is late',
+        'stamps or a clock that go back by more start a new session; by less, the image is late; '
+        'a stamp that is further ahead than the time that has passed waits for the next image',
         low=0.0,
         unit='s',
     )

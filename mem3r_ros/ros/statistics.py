@@ -19,7 +19,7 @@ class FrameCounts:
 
     received: int = 0  # images that came in
     tracked: int = 0  # gave a pose
-    failed: int = 0  # could not be used: corrupt, wrong size, zero stamp
+    failed: int = 0  # could not be used: corrupt, wrong size, stamp zero or far ahead
     late: int = 0  # repeated or older than the one before
     dropped: int = 0  # a newer one came first, beyond max_rate, or the node was paused
     without_transform: int = 0  # tracked, but TF had no link to the base: no odometry

@@ -36,6 +36,7 @@ class Work:
         wanted: Callable[[], frozenset[str]],
         tell: Callable[..., None],
         forget: Callable[[], None],
+        clock_ns: Callable[[], int],
     ) -> None:
         """
         Wrap a tracker.
@@ -47,6 +48,7 @@ class Work:
         :param wanted: which outputs of the tracker somebody listens to.
         :param tell: says something to the user, at most every few seconds for the same text.
         :param forget: drops what others know of a time that is over (TF, masks, wheels).
+        :param clock_ns: tells the time of the ROS clock.
         """
         self.tracker = tracker
         self.session = session
@@ -55,6 +57,7 @@ class Work:
         self._wanted = wanted
         self._tell = tell
         self._forget = forget
+        self._clock_ns = clock_ns
         self._start = Start.SESSION
         self._bit_depth = BitDepth()
         self._is_restored = False  # and no image has followed yet
@@ -62,7 +65,7 @@ class Work:
 
     def handle(self, frame: InputFrame) -> None:
         """Answer one image."""
-        verdict = self.session.judge(frame.stamp_ns, time.monotonic())
+        verdict = self.session.judge(frame.stamp_ns, time.monotonic(), self._clock_ns())
         if verdict is Verdict.NEW_SESSION:
             self._tell(f'stamps went back to {frame.stamp_ns * 1e-9:.3f} s: new session')
             self._forget()
@@ -149,6 +152,14 @@ class Work:
     def _skip(self, frame: InputFrame, verdict: Verdict) -> None:
         if verdict is Verdict.ZERO:
             self._fail(frame, 'stamp is zero; have the driver stamp images as they are taken')
+            return
+        if verdict is Verdict.AHEAD:
+            ahead_s = (frame.stamp_ns - self.session.last_stamp_ns) * 1e-9
+            self._fail(
+                frame,
+                f'stamp is {ahead_s:.1f} s ahead of the last one: not used unless the next image '
+                'confirms it; look for gaps in the recording or at the clock of the driver',
+            )
             return
         self._counts.late += 1
         self._answer(frame, None, verdict.value, {})

@@ -81,6 +81,56 @@ def test_two_loops_are_two_new_sessions():
     assert session.number == 3
 
 
+def judge_at(session, stamps_and_times):
+    return [session.judge(int(stamp_s * SECOND), now_s) for stamp_s, now_s in stamps_and_times]
+
+
+def test_a_single_stamp_far_ahead_is_skipped_and_the_session_goes_on():
+    session = Session(1.0)
+
+    verdicts = judge_at(session, [(10, 0.0), (10.1, 0.1), (3610, 0.2), (10.2, 0.2), (10.3, 0.3)])
+
+    assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.AHEAD, Verdict.NEXT, Verdict.NEXT]
+    assert session.number == 1
+
+
+def test_stamps_that_stay_far_ahead_are_believed_from_the_second_one_on():
+    session = Session(1.0)
+
+    verdicts = judge_at(session, [(10, 0.0), (10.1, 0.1), (3610, 0.2), (3610.1, 0.3)])
+
+    assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.AHEAD, Verdict.NEXT]
+
+
+def test_a_camera_that_was_silent_as_long_as_its_stamps_say_is_believed_at_once():
+    session = Session(1.0)
+
+    assert judge_at(session, [(10, 0.0), (10.1, 0.1), (70, 60.0)]) == [Verdict.NEXT] * 3
+
+
+def test_stamps_that_leap_with_the_clock_are_believed_at_once():
+    session = Session(1.0)
+
+    verdicts = [session.judge(t * SECOND, 0.1 * i, t * SECOND) for i, t in enumerate((5, 6, 90))]
+
+    assert verdicts == [Verdict.NEXT] * 3
+
+
+def test_slow_images_that_are_played_fast_lose_none():
+    session = Session(1.0)
+
+    stamps = [(10 + 5 * i, 0.01 * i) for i in range(1, 8)]
+
+    assert judge_at(session, stamps) == [Verdict.NEXT] * 7
+
+
+def test_a_loop_after_a_leap_that_was_real_is_a_new_session():
+    session = Session(1.0)
+    judge_at(session, [(10, 0.0), (10.1, 0.1), (70, 0.2), (70.1, 0.3)])
+
+    assert judge_at(session, [(10, 0.4)]) == [Verdict.NEW_SESSION]
+
+
 @pytest.fixture
 def played(start_node, camera, listener, spin_until, make_node):
     """Return a node under simulated time, a function that plays a bag's part, and what came."""
@@ -174,6 +224,26 @@ def test_a_jump_back_forgets_moving_transforms_and_keeps_static_ones(start_node,
     )
     with pytest.raises(Exception, match='arm'):
         node._transforms.T_base_camera('arm', START_NS, 0.0)
+
+
+def test_one_image_from_the_future_leaves_no_trace_in_odometry(
+    start_node, camera, listener, spin_until
+):
+    node = start_node()
+    odom = listener.hear(Odometry, 'odom')
+    statuses = listener.hear_status()
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+
+    for count, index in enumerate((0, 1, 2, 36_000, 3, 4)):
+        camera.send(START_NS + index * STEP_NS)
+        assert spin_until(lambda count=count: len(statuses) > count)
+
+    assert [values_of(status)['session'] for status in statuses] == ['1'] * 6
+    assert 'ahead of the last one' in values_of(statuses[3])['reason']
+    assert spin_until(lambda: len(odom) == 5)
+    assert len(node.output.trajectory) == 5
+    positions = [matrix_from_pose_message(message.pose.pose)[:3, 3] for message in odom]
+    assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 0.3
 
 
 def test_stamps_that_go_back_without_a_clock_forget_the_old_time_too(
