@@ -30,17 +30,26 @@ def lifecycle_status(state: str, error: str) -> DiagnosticStatus:
     return diagnostic(OK, 'mem3r: lifecycle', state, {'state': state})
 
 
-def input_status(inputs: Inputs, counts: FrameCounts, findings: list[Finding]) -> DiagnosticStatus:
-    """Tell whether images come in, how many, and why not."""
+def input_status(
+    inputs: Inputs, counts: FrameCounts, findings: list[Finding], warnings: list[str]
+) -> DiagnosticStatus:
+    """
+    Tell whether images come in, how many, and why not.
+
+    :param inputs: the subscriptions.
+    :param counts: where the images went.
+    :param findings: why none comes, or what is odd about their stamps.
+    :param warnings: what came beside the images and is not used.
+    """
     rate_hz = inputs.rate.rate_hz()
     level, message = OK, f'{rate_hz:.1f} images/s'
     if inputs.is_paused:
         message = 'paused by service'
-    elif findings:
-        level = max((_LEVELS[finding.level] for finding in findings), key=_rank)
-        message = '; '.join(f'{finding.topic}: {finding.message}' for finding in findings)
-    elif inputs.warning:
-        level, message = WARN, inputs.warning
+    elif findings or warnings:
+        levels = [_LEVELS[finding.level] for finding in findings] + [WARN] * len(warnings)
+        level = max(levels, key=_rank)
+        found = [f'{finding.topic}: {finding.message}' for finding in findings]
+        message = '; '.join(found + warnings)
     values = {
         'rate_hz': rate_hz,
         'topic': inputs.image_topic,

@@ -63,7 +63,8 @@ class Inputs:
         self.last_frame_id = ''
         self.last_stamp_ns: int | None = None
         self.camera: Intrinsics | None = None
-        self.warning = ''
+        self.camera_warning = ''
+        self.mask_warning = ''
         self._node = node
         self._mailbox = mailbox
         self._counts = counts
@@ -114,6 +115,7 @@ class Inputs:
         self._wheel.clear()
         self._wheel_position = None
         self._mask = None
+        self.mask_warning = ''
         self._accepted_ns = 0
 
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -144,16 +146,17 @@ class Inputs:
         """Keep the newest calibration; one that says "uncalibrated" counts as none."""
         try:
             self.camera = camera_from_info(message, self.image_topic)
-            self.warning = ''
+            self.camera_warning = ''
         except UserError as error:
             self.camera = None
-            self.warning = f'camera_info not used: {error}'
+            self.camera_warning = f'camera_info not used: {error}'
 
     def _on_mask(self, message: Image) -> None:
         try:
             self._mask = stamp_ns(message.header.stamp), mask_from_message(message)
+            self.mask_warning = ''
         except UserError as error:
-            self.warning = f'mask not used: {error}'
+            self.mask_warning = f'mask not used: {error}'
 
     def _on_wheel_odom(self, message: Odometry) -> None:
         """Add up the way that the wheels have gone; only its length is used."""
@@ -185,7 +188,7 @@ class Inputs:
         wait_s = self.config.input.camera_info_wait
         if self._waits_until_s is None:
             self._waits_until_s = time.monotonic() + wait_s
-        while self.camera is None and not self.warning:
+        while self.camera is None and not self.camera_warning:
             if time.monotonic() >= self._waits_until_s:
                 return True
             if not self._node.count_publishers(self.camera_info_topic):

@@ -23,6 +23,7 @@ from mem3r_ros.ros.checks import (
 if TYPE_CHECKING:
     from mem3r_ros.ros.inputs import Inputs
     from mem3r_ros.ros.node import Mem3rNode
+    from mem3r_ros.ros.work import Work
 
 _REPEAT_S = 10.0
 _MAX_REMEMBERED = 200
@@ -40,7 +41,7 @@ class Reporter:
         self._node = node
         self._told_s: dict[str, float] = {}
         self._last_clock_ns = 0
-        self._silent_since: str = ''
+        self._warnings: list[str] = []
         self._transport = check_dds_profile()
         for finding in self._transport:
             node.get_logger().warning(finding.message)
@@ -80,7 +81,8 @@ class Reporter:
             findings = self._findings(inputs)
             for finding in findings:
                 self.tell(f'{finding.topic}: {finding.message}')
-            statuses.append(diagnostics.input_status(inputs, node.counts, findings))
+            warnings = self._input_warnings(inputs)
+            statuses.append(diagnostics.input_status(inputs, node.counts, findings, warnings))
         if output is not None:
             if output.problem:
                 self.tell(output.problem)
@@ -96,6 +98,18 @@ class Reporter:
         message = DiagnosticArray(status=statuses)
         message.header.stamp = node.get_clock().now().to_msg()
         self._publisher.publish(message)
+
+    def _input_warnings(self, inputs: Inputs) -> list[str]:
+        """Return what is not used of what comes beside the images; log each when it begins."""
+        work = self._node.work
+        places: list[Inputs | Work] = [inputs] if work is None else [inputs, work]
+        told, self._warnings = self._warnings, []
+        for place in places:
+            self._warnings += filter(None, (place.camera_warning, place.mask_warning))
+        for warning in self._warnings:
+            if warning not in told:
+                self.tell(warning)
+        return self._warnings
 
     def _findings(self, inputs: Inputs) -> list[Finding]:
         """Return why no image comes in, or what is odd about those that do."""

@@ -61,7 +61,8 @@ class Work:
         self._start = Start.SESSION
         self._bit_depth = BitDepth()
         self._is_restored = False  # and no image has followed yet
-        self.warning = ''
+        self.camera_warning = ''
+        self.mask_warning = ''
 
     def handle(self, frame: InputFrame) -> None:
         """Answer one image."""
@@ -190,23 +191,23 @@ class Work:
     def _matching_camera(self, camera: Intrinsics | None, image: np.ndarray) -> Intrinsics | None:
         """Return the calibration at the image's size, or None if it is of another picture."""
         height, width = image.shape[:2]
+        self.camera_warning = ''
         if camera is None or (camera.width, camera.height) == (width, height):
-            self.warning = ''
             return camera
         ratio = (width / height) / (camera.width / camera.height)
         if abs(ratio - 1.0) <= _ASPECT_TOLERANCE:
             return camera.resized(width, height)
-        self.warning = (
+        self.camera_warning = (
             f'camera_info is for {camera.width}x{camera.height}, the image is {width}x{height}: '
             'calibration not used; remap camera_info to the topic beside the image'
         )
-        self._tell(self.warning)
         return None
 
     def _matching_mask(self, mask: np.ndarray | None, image: np.ndarray) -> np.ndarray | None:
+        self.mask_warning = ''
         if mask is None or mask.shape == image.shape[:2]:
             return mask
-        self._tell(
+        self.mask_warning = (
             f'mask of {mask.shape[1]}x{mask.shape[0]} not used: the image is '
             f'{image.shape[1]}x{image.shape[0]}'
         )

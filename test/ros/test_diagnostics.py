@@ -94,6 +94,27 @@ def test_old_stamps_are_told(start_node, camera, spin_until, input_says):
     assert input_says('s old', 'use_sim_time')
 
 
+def test_what_is_not_used_beside_the_images_is_told_with_all_else_and_logged_once(
+    start_node, camera, make_node, spin_until, input_says
+):
+    node = start_node(**(FAST | {'diagnostics__silence': 30.0}))
+    told = []
+    node.reporter.tell = lambda message, details='': told.append(message)
+    masks = make_node('masker').create_publisher(Image, 'mask', 10)
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+    assert spin_until(lambda: masks.get_subscription_count() > 0)
+    masks.publish(Image(encoding='rgb8'))
+    camera.send_info(width=640, height=100)
+    assert spin_until(lambda: node.inputs.camera is not None and node.inputs.mask_warning)
+
+    camera.send(START_NS)
+
+    assert input_says('s old', 'camera_info is for 640x100', 'mask not used')
+    assert input_says('camera_info is for 640x100')
+    assert sum('camera_info is for 640x100' in message for message in told) == 1
+    assert sum('mask not used' in message for message in told) == 1
+
+
 def test_simulated_time_without_a_clock_is_told(start_node, input_says):
     start_node(use_sim_time=True, **FAST)
 

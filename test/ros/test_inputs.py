@@ -89,6 +89,53 @@ def test_the_first_image_waits_for_a_calibration_that_somebody_publishes(
     assert frames[0].camera is not None
 
 
+def test_a_bad_mask_does_not_end_the_wait_for_a_calibration(
+    running, camera, make_node, spin_until
+):
+    node, _ = running(input__camera_info_wait=10.0)
+    frames = frames_of(node)
+    masks = make_node('masker').create_publisher(Image, 'mask', 10)
+    assert spin_until(lambda: masks.get_subscription_count() > 0)
+    masks.publish(Image(encoding='rgb8'))
+    assert spin_until(lambda: node.inputs.mask_warning)
+
+    camera.send()
+    spin_until(lambda: False, 0.3)
+    waiting = not frames
+    camera.send_info()
+
+    assert spin_until(lambda: frames)
+    assert waiting
+    assert frames[0].camera is not None
+
+
+def test_warnings_of_mask_and_calibration_come_and_go_each_by_itself(
+    running, camera, make_node, spin_until
+):
+    node, send = running()
+    masks = make_node('masker').create_publisher(Image, 'mask', 10)
+    assert spin_until(lambda: masks.get_subscription_count() > 0)
+    inputs = node.inputs
+
+    masks.publish(Image(encoding='rgb8'))
+    assert spin_until(lambda: inputs.mask_warning)
+    camera.send_info()
+    assert spin_until(lambda: inputs.camera is not None)
+    assert inputs.mask_warning  # a good calibration makes no good mask
+
+    good = Image(header=camera.header(), height=2, width=2, step=2, encoding='mono8')
+    good.data = array('B', bytes(4))
+    masks.publish(good)
+    assert spin_until(lambda: not inputs.mask_warning)
+    camera.info.publish(CameraInfo(width=WIDTH, height=HEIGHT, k=[-1.0] * 9))
+    assert spin_until(lambda: inputs.camera_warning)
+    send()
+    assert 'mask of 2x2 not used' in node.work.mask_warning
+
+    camera.send_info()
+    assert spin_until(lambda: not inputs.camera_warning)
+
+
 def test_an_uncalibrated_camera_info_counts_as_none(running, camera, spin_until):
     node, send = running()
     frames = frames_of(node)
@@ -113,7 +160,7 @@ def test_a_calibration_of_another_size_is_scaled_and_of_another_shape_refused(
 
     assert frames[0].camera.fx == pytest.approx(60.0)
     assert frames[1].camera is None
-    assert 'calibration not used' in node.work.warning
+    assert 'calibration not used' in node.work.camera_warning
 
 
 def test_a_fresh_mask_goes_with_its_image_and_an_old_one_does_not(running, make_node, spin_until):
