@@ -284,7 +284,7 @@ class Output:
         if tracked.status is not Status.LOST:
             points_odom = transform_points(motion.T_odom_camera, tracked.points)
             self.map.add(points_odom, tracked.colours, tracked.weights)
-        if not has_listener(publisher):
+        if not config.publish_points or not has_listener(publisher):
             return
         if not self._is_due('map/points', result.stamp_ns, config.map.rate):
             return

@@ -197,7 +197,11 @@ class NodeConfig(BackendConfig):
     publish_depth: bool = setting(
         True, 'publish depth/image, depth/camera_info, confidence/image', dynamic=True
     )
-    publish_points: bool = setting(True, 'publish points and map/points', dynamic=True)
+    publish_points: bool = setting(
+        True,
+        'publish points and map/points; map.accumulate always still fills the map for ~/save_map',
+        dynamic=True,
+    )
     image_qos: str = setting(
         'AUTO', 'AUTO: SENSOR_DATA under latest, KEEP_ALL under all', choices=QOS_NAMES
     )

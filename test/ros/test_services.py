@@ -198,6 +198,17 @@ def test_saved_map_is_a_cloud_in_odom(stream, tmp_path):
     assert f'element vertex {len(running.node.output.map)}'.encode() in head
 
 
+def test_without_publish_points_a_map_is_gathered_for_saving_and_not_sent(stream, spin_until):
+    running = stream(publish_points=False, map__accumulate='always', map__rate=0.0)
+    running.send(3)
+
+    answer = running.ask('save_map')
+
+    assert answer.success, answer.message
+    assert 'map/points' not in ' '.join(values_of(s)['published'] for s in running.statuses)
+    assert not running.points
+
+
 def test_an_empty_map_says_how_to_fill_it(stream):
     running = stream(map__accumulate='never')
     running.send(1)
