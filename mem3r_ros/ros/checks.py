@@ -96,12 +96,26 @@ def check_publishers(
 def _nobody(node: Node, kind: str, role: str) -> str:
     """Say that a topic has no publisher, and which topics of its kind there are instead."""
     message = f'nobody publishes {kind} here: start the driver'
-    if others := topics_of(node, kind):
-        return f'{message}, or remap {role} to one of {", ".join(others[:6])}'
+    if others := _remedies(node, kind):
+        return f'{message}, or remap {role} to one of {others}'
     other_kind, transport = _OTHER_TRANSPORT.get(kind, ('', ''))
-    if others := topics_of(node, other_kind):
-        return f'{message}, or set image_transport to {transport} ({", ".join(others[:6])})'
+    if others := _remedies(node, other_kind):
+        return (
+            f'{message}, or set image_transport to {transport} and remap {role} to one of {others}'
+        )
     return message
+
+
+def _remedies(node: Node, kind: str) -> str:
+    """
+    List topics as the launch files take them.
+
+    Compressed images come on ``<image>/compressed``, and what is given is ``<image>``.
+    """
+    names = topics_of(node, kind)
+    if kind == 'sensor_msgs/msg/CompressedImage':
+        names = [n.removesuffix('/compressed') for n in names if n.endswith('/compressed')]
+    return ', '.join(names[:6])
 
 
 def topics_of(node: Node, kind: str) -> list[str]:

@@ -29,14 +29,15 @@ FAST = {'diagnostics__rate': 10.0, 'diagnostics__silence': 0.2}
 
 @pytest.fixture
 def input_says(listener, spin_until):
-    """Return a function that waits until the input's diagnosis contains a text."""
+    """Return a function that waits until the input's diagnosis contains a text; $ is its end."""
     heard = listener.hear(DiagnosticArray, '/diagnostics')
 
     def wait(*texts):
         def found():
             for message in heard[-3:]:
                 for status in message.status:
-                    if all(text in f'{status.name} {status.message}' for text in texts):
+                    said = f'{status.name} {status.message}$'
+                    if all(text in said for text in texts):
                         return True
             return False
 
@@ -59,7 +60,19 @@ def test_only_compressed_pictures_are_told_with_the_remedy(start_node, make_node
 
     start_node(**FAST)
 
-    assert input_says('set image_transport to compressed', '/cam/image/compressed')
+    assert input_says('set image_transport to compressed and remap image to one of /cam/image')
+
+
+def test_under_compressed_transport_the_base_topic_is_named_as_the_launch_file_takes_it(
+    start_node, make_node, input_says
+):
+    driver = make_node('driver')
+    driver.create_publisher(CompressedImage, '/cam/image/compressed', 10)
+    driver.create_publisher(CompressedImage, '/depth/image/compressedDepth', 10)
+
+    start_node(image_transport='compressed', **FAST)
+
+    assert input_says('remap image to one of /cam/image$')
 
 
 def test_a_clash_of_qos_is_told_with_the_name_of_the_publisher(start_node, make_node, input_says):

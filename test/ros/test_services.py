@@ -198,7 +198,7 @@ def test_saved_map_is_a_cloud_in_odom(stream, tmp_path):
     assert f'element vertex {len(running.node.output.map)}'.encode() in head
 
 
-def test_without_publish_points_a_map_is_gathered_for_saving_and_not_sent(stream, spin_until):
+def test_without_publish_points_a_map_is_gathered_for_saving_and_not_sent(stream):
     running = stream(publish_points=False, map__accumulate='always', map__rate=0.0)
     running.send(3)
 
