@@ -108,15 +108,16 @@ class Mem3rNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network, run it once, open the topics; a failure leaves it unconfigured."""
         try:
-            self.tracker, self.device = make_tracker(self.config)
+            self.tracker, self.device = make_tracker(self.config, self.context.ok)
             self._topics = Publishers(self, self.config)
             self._transforms = Transforms(self, self.config)
         except UserError as error:
             self._configure_failed(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would drop it without a word
-            self.get_logger().error(traceback.format_exc())
-            self._configure_failed(f'{type(error).__name__}: {error}')
+            if self.context.ok():  # else it was told to end meanwhile, and nothing is wrong
+                self.get_logger().error(traceback.format_exc())
+                self._configure_failed(f'{type(error).__name__}: {error}')
             return TransitionCallbackReturn.FAILURE
         self.counts, self.stage_times = FrameCounts(), StageTimes()
         self.output = Output(
@@ -368,6 +369,10 @@ def main(args: list[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # SIGTERM ends the context at once, and whatever of the start is still to come fails by it.
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.close()

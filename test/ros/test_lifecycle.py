@@ -2,11 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each transition does, over the services that a lifecycle manager uses."""
 
+import subprocess
+import sys
+
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 from node_harness import call, values_of
 import pytest
+
+# The node as a process that is told to end between loading its network and running it once.
+TOLD_TO_END = """
+import os, signal, sys, time
+from mem3r_ros.ros import backend, node
+
+load_backend = backend.load_backend
+
+def load_and_be_told(config):
+    loaded = load_backend(config)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.5)
+    return loaded
+
+backend.load_backend = load_and_be_told
+backend.Tracker.warm_up = lambda *size: print('warmed up')
+sys.exit(node.main(sys.argv))
+"""
 
 
 @pytest.fixture
@@ -73,6 +94,17 @@ def test_autostart_with_a_missing_model_lives_on_and_says_so(start_node, listene
     (lifecycle,) = [s for s in heard[-1].status if s.name == 'mem3r: lifecycle']
     assert lifecycle.level == b'\x02'
     assert '/nowhere/weights.safetensors' in lifecycle.message
+
+
+def test_a_sigterm_while_the_network_loads_ends_it_quietly(ros_domain, model_file):
+    command = [sys.executable, '-c', TOLD_TO_END, '--ros-args', '-p', f'model:={model_file}']
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    assert 'Traceback' not in done.stderr
+    assert 'ERROR' not in done.stderr
+    assert 'warmed up' not in done.stdout
 
 
 def test_deactivation_keeps_the_stream_and_odometry_goes_on(
