@@ -9,7 +9,6 @@ known, ``groundtruth.txt`` (TUM), ``depth/*.png``, ``camera.json`` and ``meta.js
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import json
 from pathlib import Path
 import re
@@ -19,14 +18,14 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_depth, read_image
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame, pose_at
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame, pose_at
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory, read_tum, seconds_to_ns, text_rows
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
 
-class ImageFolder(Sequence):
+class ImageFolder(ListedSequence):
     """Pictures of one folder in the order of their names, numbers counted as numbers."""
 
     def __init__(
@@ -39,18 +38,12 @@ class ImageFolder(Sequence):
         camera: Intrinsics | None = None,
     ) -> None:
         super().__init__(path, selection)
-        self.images = images
+        self._images = images
         self.camera = camera
         self.stamps_ns = stamps_ns or [round(i * NANOSECONDS / fps) for i in range(len(images))]
 
-    def _num_items(self) -> int:
-        return len(self.images)
-
-    def _items(self) -> Iterator[int]:
-        yield from range(len(self.images))
-
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self.images[item], self.bit_depth)
+        image = read_image(self._images[item], self.bit_depth)
         return SequenceFrame(self.stamps_ns[item], image, self.camera)
 
 
@@ -85,10 +78,10 @@ class SequenceFolder(ImageFolder):
         stamp_ns = self.stamps_ns[item]
         return SequenceFrame(
             stamp_ns,
-            read_image(self.images[item], self.bit_depth),
+            read_image(self._images[item], self.bit_depth),
             self.camera,
             pose_at(self._truth, stamp_ns),
-            self._depth(self.images[item].stem),
+            self._depth(self._images[item].stem),
         )
 
     def _depth(self, name: str) -> Any:

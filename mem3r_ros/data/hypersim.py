@@ -10,7 +10,6 @@ artist's units with camera axes x right, y up, z backward. HDF5 files need the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import csv
 import importlib
 import logging
@@ -22,7 +21,7 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_image
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory
 
@@ -34,7 +33,7 @@ CAMERA_TABLE = 'metadata_camera_parameters.csv'
 LOGGER = logging.getLogger(__name__)
 
 
-class HypersimSequence(Sequence):
+class HypersimSequence(ListedSequence):
     """One camera trajectory of a scene."""
 
     def __init__(self, path: Path, selection: Selection, fps: float) -> None:
@@ -71,12 +70,6 @@ class HypersimSequence(Sequence):
 
     def _pose(self, index: int) -> np.ndarray | None:
         return self._poses.get(self._number(index))
-
-    def _num_items(self) -> int:
-        return len(self._images)
-
-    def _items(self) -> Iterator[int]:
-        yield from range(len(self._images))
 
     def _load(self, item: int) -> SequenceFrame:
         image = read_image(self._images[item], self.bit_depth)

@@ -9,7 +9,6 @@ A sequence of the KITTI odometry benchmark as it is downloaded (Geiger et al., C
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_image
 from mem3r_ros.data.folder import list_images, read_stamps
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
 from mem3r_ros.errors import UserError
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory, text_rows
 
@@ -25,7 +24,7 @@ CAMERAS = ('image_2', 'image_0', 'image_3', 'image_1')
 NOMINAL_FPS = 10.0
 
 
-class KittiSequence(Sequence):
+class KittiSequence(ListedSequence):
     """One numbered sequence of the benchmark, seen by one of its cameras."""
 
     def __init__(self, path: Path, selection: Selection) -> None:
@@ -55,12 +54,6 @@ class KittiSequence(Sequence):
             T_cam0_camera[:3, 3] = -np.linalg.solve(projection[:, :3], projection[:, 3])
         count = min(len(poses), len(self._stamps_ns))
         return Trajectory(np.array(self._stamps_ns[:count]), poses[:count] @ T_cam0_camera)
-
-    def _num_items(self) -> int:
-        return len(self._images)
-
-    def _items(self) -> Iterator[int]:
-        yield from range(len(self._images))
 
     def _load(self, item: int) -> SequenceFrame:
         image = read_image(self._images[item], self.bit_depth)

@@ -22,7 +22,7 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.folder import list_images
 from mem3r_ros.data.oxts import read_imu_poses
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.geometry import invert, matrix
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory
@@ -36,7 +36,7 @@ NOMINAL_FPS = 10.0
 LOGGER = logging.getLogger(__name__)
 
 
-class KittiRawSequence(Sequence):
+class KittiRawSequence(ListedSequence):
     """One drive, seen by one of its cameras."""
 
     def __init__(self, path: Path, selection: Selection) -> None:
@@ -88,12 +88,6 @@ class KittiRawSequence(Sequence):
         # P = K [I | t] with p_camera = p_rectified + t.
         T_camera_rect = matrix(np.eye(3), np.linalg.solve(P[:, :3], P[:, 3]))
         return T_camera_rect @ matrix(R_rect, np.zeros(3)) @ T_cam0_velo @ T_velo_imu
-
-    def _num_items(self) -> int:
-        return len(self._images)
-
-    def _items(self) -> Iterator[int]:
-        yield from range(len(self._images))
 
     def _load(self, item: int) -> SequenceFrame:
         image = read_image(self._images[item], self.bit_depth)

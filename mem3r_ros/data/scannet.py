@@ -10,7 +10,6 @@ and has a camera matrix of its own; it is looked up at the pixels of the colour 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 import logging
 from pathlib import Path
@@ -21,7 +20,7 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.folder import list_images, read_matrix, read_pose_matrix
 from mem3r_ros.data.registration import seen_by
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory
 
@@ -30,7 +29,7 @@ DEPTH_FACTOR = 1000.0
 LOGGER = logging.getLogger(__name__)
 
 
-class ScanNetSequence(Sequence):
+class ScanNetSequence(ListedSequence):
     """One exported scan."""
 
     def __init__(self, path: Path, selection: Selection, fps: float) -> None:
@@ -67,12 +66,6 @@ class ScanNetSequence(Sequence):
 
     def _pose(self, index: int) -> np.ndarray | None:
         return read_pose_matrix(self.path / 'pose' / f'{self._images[index].stem}.txt')
-
-    def _num_items(self) -> int:
-        return len(self._images)
-
-    def _items(self) -> Iterator[int]:
-        yield from range(len(self._images))
 
     def _load(self, item: int) -> SequenceFrame:
         image = read_image(self._images[item], self.bit_depth)

@@ -153,6 +153,18 @@ class Sequence(ABC):
         """Return how many handles there are, None if unknown."""
 
 
+class ListedSequence(Sequence):
+    """A recording whose pictures are files; a frame's handle is its place in the list."""
+
+    _images: list[Path]
+
+    def _num_items(self) -> int:
+        return len(self._images)
+
+    def _items(self) -> Iterator[int]:
+        yield from range(len(self._images))
+
+
 def pose_at(truth: Trajectory | None, stamp_ns: int) -> np.ndarray | None:
     """Return the true pose at a stamp [4, 4], None without truth near enough in time."""
     if truth is None:

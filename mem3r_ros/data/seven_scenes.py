@@ -11,7 +11,6 @@ the colour camera's pixels by the focal lengths alone, good to a few pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.folder import read_camera, read_pose_matrix
 from mem3r_ros.data.registration import seen_by
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory
 
@@ -29,7 +28,7 @@ COLOUR = Intrinsics(525.0, 525.0, 320.0, 240.0, 640, 480)
 DEPTH = Intrinsics(585.0, 585.0, 320.0, 240.0, 640, 480)
 
 
-class SevenScenesSequence(Sequence):
+class SevenScenesSequence(ListedSequence):
     """One ``seq-NN`` folder."""
 
     def __init__(self, path: Path, selection: Selection, fps: float) -> None:
@@ -51,12 +50,6 @@ class SevenScenesSequence(Sequence):
 
     def _stamp_ns(self, index: int) -> int:
         return round(index * NANOSECONDS / self._fps)
-
-    def _num_items(self) -> int:
-        return len(self._images)
-
-    def _items(self) -> Iterator[int]:
-        yield from range(len(self._images))
 
     def _load(self, item: int) -> SequenceFrame:
         path = self._images[item]

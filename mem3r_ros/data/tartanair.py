@@ -10,7 +10,6 @@ camera looking along its x axis with y to the right. No stamps: 30 frames a seco
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_image
 from mem3r_ros.data.folder import list_images, read_camera
-from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
 from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import matrix, rotation_from_quaternion
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory, text_rows
@@ -29,7 +28,7 @@ T_FRD_OPTICAL = matrix(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]), np.zeros(3
 SKY_M = 1000.0  # what is rendered farther than this is the sky
 
 
-class TartanAirSequence(Sequence):
+class TartanAirSequence(ListedSequence):
     """The left camera of one trajectory ``PNNN``."""
 
     def __init__(self, path: Path, selection: Selection, fps: float) -> None:
@@ -52,12 +51,6 @@ class TartanAirSequence(Sequence):
     def truth(self) -> Trajectory | None:
         """Return the poses of pose_left.txt, in optical axes."""
         return self._truth
-
-    def _num_items(self) -> int:
-        return len(self._images)
-
-    def _items(self) -> Iterator[int]:
-        yield from range(len(self._images))
 
     def _load(self, item: int) -> SequenceFrame:
         path = self._images[item]

@@ -48,6 +48,7 @@ class InputSettings:
         'stamps or a clock that go back by more start a new session; by less, the image is late; '
         'a stamp that is further ahead than the time that has passed waits for the next image',
         low=0.0,
+        high=86_400.0,
         unit='s',
     )
 
