@@ -14,10 +14,11 @@ import torch
 
 from mem3r_ros.config import from_dict
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import ModelConfig
+from mem3r_ros.model import ModelConfig, build_model
 from mem3r_ros.training import loader, trainer
-from mem3r_ros.training.batch import Clip
+from mem3r_ros.training.batch import Clip, collate
 from mem3r_ros.training.config import TrainConfig
+from mem3r_ros.training.validation import figures_line, validate_model
 
 SIZE = (48, 32)
 SMALL = {
@@ -284,3 +285,14 @@ def test_a_recipe_may_change_fields_of_its_preset(tmp_path):
     assert run.model.state_gate is None
     with pytest.raises(UserError, match='no_such_field'):
         trainer.Trainer(recipe(model={'no_such_field': 1}), tmp_path / 'bad')
+
+
+def test_a_network_that_tells_poses_alone_is_validated_by_their_steps():
+    batch = collate([PlaneSource().clip(1, 3, SIZE)], None, [True])
+    model = build_model(MEM3R).eval()
+
+    figures = validate_model(model, [batch], 'cut3r').figures
+
+    assert figures['rotation_none_deg'] == pytest.approx(0, abs=0.1)
+    assert figures['rotation_deg'] > 0
+    assert 'nan' not in figures_line(figures)

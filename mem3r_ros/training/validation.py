@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mem3r_ros.model import Prediction, update_rule
-from mem3r_ros.training.batch import Batch, Clip, collate, relative_poses
+from mem3r_ros.training.batch import Batch, Clip, collate, invert_rigid, relative_poses
 from mem3r_ros.training.chunk import frame_input
 from mem3r_ros.training.config import SourceConfig, TrainConfig, parse_size
 from mem3r_ros.training.loader import clip_flow
@@ -81,10 +81,15 @@ def validate_model(model: nn.Module, batches: Iterable[Batch], rule_name: str) -
         state = model.initial_state(batch.batch_size)
         true = relative_poses(batch.T_world_camera)
         frames: list[list[dict[str, float]]] = [[] for _ in range(batch.batch_size)]
+        before = None
         for index in range(batch.num_frames):
             prediction, state = model.step(frame_input(batch, index), state, rule)
+            motion = prediction.T_previous_camera
+            if motion is None and before is not None:  # of a network that tells poses alone
+                motion = invert_rigid(before) @ prediction.T_world_camera
+            before = prediction.T_world_camera
             for clip, found in enumerate(frames):
-                found.append(_frame_figures(prediction, batch, true, index, clip))
+                found.append(_frame_figures(prediction, motion, batch, true, index, clip))
         clips += [
             mean_figures(found) | world_figures(prediction.T_world_camera, batch, clip)
             for clip, found in enumerate(frames)
@@ -104,13 +109,18 @@ def mean_figures(figures: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _frame_figures(
-    prediction: Prediction, batch: Batch, true: Tensor, index: int, clip: int
+    prediction: Prediction,
+    motion: Tensor | None,
+    batch: Batch,
+    true: Tensor,
+    index: int,
+    clip: int,
 ) -> dict[str, float]:
     """Return the figures of one frame of one clip."""
     one = slice(clip, clip + 1)
     figures = depth_figures(prediction.points_camera[one, ..., 2], batch.depth_m[index, one])
-    if index and prediction.T_previous_camera is not None:
-        figures |= motion_figures(prediction.T_previous_camera[one], true[index, one])
+    if index and motion is not None:
+        figures |= motion_figures(motion[one], true[index, one])
     if prediction.focal_px is not None and not batch.is_focal_known:
         focal = batch.intrinsics[clip, :2].mean()
         figures['focal_error'] = float((prediction.focal_px[clip] / focal - 1).abs())
@@ -186,11 +196,12 @@ def _picture(batch: Batch, depth: Tensor, clip: int) -> Picture:
 def figures_line(figures: dict[str, float]) -> str:
     """Return the figures on one line, each beside its trivial answer."""
     get = lambda name: figures.get(name, math.nan)  # noqa: E731
+    focal = f'focal {get("focal_error"):.1%}, ' if 'focal_error' in figures else ''
     return (
         f'rotation {get("rotation_deg"):.2f}/{get("rotation_none_deg"):.2f} deg, '
         f'translation {get("translation_m"):.3f}/{get("translation_none_m"):.3f} m '
         f'(cos {get("direction_cos"):.2f}), '
         f'AbsRel {get("absrel"):.3f}/{get("absrel_constant"):.3f} '
-        f'(unscaled {get("absrel_unscaled"):.3f}), focal {get("focal_error"):.1%}, '
+        f'(unscaled {get("absrel_unscaled"):.3f}), {focal}'
         f'end of clip {get("end_error_m"):.2f}/{get("end_error_none_m"):.2f} m'
     )
