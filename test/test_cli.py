@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 
@@ -222,6 +223,44 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert code == 2 and out == ''
     assert len(errors) == 1 and sentence in errors[0]
     assert 'Traceback' not in err
+
+
+@pytest.mark.parametrize('command', ['run', 'evaluate'])
+def test_the_true_depth_of_a_data_set_survives_an_output_into_it(
+    capsys, tmp_path, images, model, command
+):
+    data = tmp_path / 'wall'
+    shutil.copytree(images, data)
+    before = sorted(path.name for path in data.rglob('*'))
+    output = data if command == 'run' else tmp_path
+
+    code, _, err = run_tool(capsys, command, data, '--model', model, '--output', output)
+
+    assert code == 2 and 'holds something else (depth)' in err
+    assert sorted(path.name for path in data.rglob('*')) == before
+
+
+def test_results_are_not_mixed_into_the_recording(capsys, tmp_path, images, model):
+    data = tmp_path / 'wall'
+    shutil.copytree(images / 'rgb', data / 'rgb')
+
+    code, _, err = run_tool(capsys, 'run', data, '--model', model, '--output', data)
+
+    assert code == 2 and 'is the recording; choose another folder' in err
+    assert [path.name for path in data.iterdir()] == ['rgb']
+
+
+def test_nothing_is_cleared_before_the_arguments_are_checked(
+    capsys, tmp_path, images, model, monkeypatch
+):
+    output = tmp_path / 'out'
+    run_tool(capsys, 'run', images, '--model', model, '--output', output)
+    monkeypatch.setitem(sys.modules, 'rerun', None)
+
+    code, _, err = run_tool(capsys, 'run', images, '--model', model, '--output', output, '--rerun')
+
+    assert code == 2 and 'rerun-sdk' in err
+    assert (output / 'summary.json').exists()
 
 
 def test_an_unwritable_output_is_told(capsys, tmp_path, images, model):

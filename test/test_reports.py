@@ -84,7 +84,7 @@ def test_a_run_leaves_all_its_files(tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         'trajectory.txt', 'depth', 'depth.txt', 'map.ply', 'index.html', 'config.yaml',
-        'summary.json',
+        'summary.json', '.mem3r_run',
     }  # fmt: skip
     np.testing.assert_allclose(
         read_tum(tmp_path / 'trajectory.txt').positions, truth().positions, atol=1e-6
@@ -190,6 +190,37 @@ def test_an_old_run_in_the_folder_is_replaced(tmp_path):
 
     assert len(list((tmp_path / 'depth').iterdir())) == 3
     assert len((tmp_path / 'depth.txt').read_text().splitlines()) == 3
+
+
+def test_an_interrupted_run_in_the_folder_is_replaced(tmp_path):
+    record(tmp_path, num_frames=5)
+    record(tmp_path, num_frames=3).finish()
+
+    assert len(list((tmp_path / 'depth').iterdir())) == 3
+
+
+def test_a_run_of_a_version_without_a_mark_is_replaced(tmp_path):
+    record(tmp_path, num_frames=5).finish()
+    (tmp_path / '.mem3r_run').unlink()
+
+    record(tmp_path, num_frames=3).finish()
+
+    assert len(list((tmp_path / 'depth').iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['depth/000000.png', 'depth.txt', 'config.yaml', 'index.html', 'summary.json', 'run.rrd'],
+)
+def test_what_no_run_has_left_is_never_removed(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('[]')
+
+    with pytest.raises(UserError, match=r'something else .* choose another folder for --output'):
+        RunRecorder(tmp_path, title='x')
+
+    assert (tmp_path / name).read_text() == '[]'
+    assert not (tmp_path / '.mem3r_run').exists()
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import json
 
-    from mem3r_ros.cli.run import run_sequence
+    from mem3r_ros.cli.run import check_place, run_sequence
     from mem3r_ros.cli.tracking import config_from
     from mem3r_ros.data import open_sequence
     from mem3r_ros.evaluation.tables import print_table
@@ -65,14 +65,15 @@ def run(args: argparse.Namespace) -> int:
         for given in args.paths
         for path in sequences_in(Path(given))
     ]
+    output_dir = Path(args.output)
+    folders = [output_dir / folder for folder in _folders(sequences)]
+    for sequence, folder in zip(sequences, folders, strict=True):
+        check_place(sequence, folder)
     config = config_from(args)
     network, device = load_backend(config)
-    output_dir = Path(args.output)
     results = []
-    for sequence, folder in zip(sequences, _folders(sequences), strict=True):
-        results.append(
-            run_sequence(sequence, network, device, config, output_dir / folder, depth_every=0)
-        )
+    for sequence, folder in zip(sequences, folders, strict=True):
+        results.append(run_sequence(sequence, network, device, config, folder, depth_every=0))
     title = f'{Path(config.model).name}, {config.tracking.update_rule}'
     print_table(f'{title}: paths', PATH_COLUMNS, map(path_row, results))
     print('ATE, RPE: scale fitted (Sim3); RPE, deg: per frame; at rest: a camera that stands.')

@@ -57,12 +57,15 @@ def run(args: argparse.Namespace) -> int:
     """
     from mem3r_ros.cli.tracking import config_from
     from mem3r_ros.data import open_sequence
+    from mem3r_ros.data.rerun import require_rerun
     from mem3r_ros.errors import UserError
     from mem3r_ros.reports.summary import print_summary
     from mem3r_ros.tracker.backend import load_backend
 
     if args.depth_every < 0:
         raise UserError(f'--depth-every is {args.depth_every}; it must be 0 or more')
+    if args.rerun:
+        require_rerun()
     sequence = open_sequence(
         args.path,
         args.image_topic,
@@ -70,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         max_frames=args.max_frames,
         fps=args.fps,
     )
+    check_place(sequence, Path(args.output))
     config = config_from(args)
     network, device = load_backend(config)
     result = run_sequence(
@@ -83,6 +87,21 @@ def run(args: argparse.Namespace) -> int:
     )
     print_summary(result, Path(args.output))
     return 0
+
+
+def check_place(sequence: Sequence, output_dir: Path) -> None:
+    """
+    Refuse a folder that results of this recording must not be written to.
+
+    :raises UserError: it holds something else than a run, or the recording itself.
+    """
+    from mem3r_ros.errors import UserError
+    from mem3r_ros.reports.output_folder import check_output
+
+    check_output(output_dir)
+    if output_dir.resolve() == sequence.path.resolve():
+        # The next run would take the predicted depth in it for the recording's own.
+        raise UserError(f'{output_dir} is the recording; choose another folder for --output')
 
 
 def run_sequence(

@@ -32,13 +32,7 @@ class RerunLog:
         :param path: ``.rrd`` file to write.
         :raises UserError: the package is not installed.
         """
-        try:
-            import rerun
-        except ImportError as error:
-            raise UserError(
-                'writing .rrd needs the package rerun-sdk; install it with: pip install rerun-sdk'
-            ) from error
-        self._rerun = rerun
+        self._rerun = rerun = require_rerun()
         self._recording = rerun.RecordingStream('mem3r_ros')
         path.parent.mkdir(parents=True, exist_ok=True)
         self._recording.save(str(path))
@@ -79,6 +73,21 @@ class RerunLog:
         """Write what is still in memory."""
         self._recording.flush()
         self._recording.disconnect()
+
+
+def require_rerun() -> Any:
+    """
+    Return the package.
+
+    :raises UserError: it is not installed.
+    """
+    try:
+        import rerun
+    except ImportError as error:
+        raise UserError(
+            'writing .rrd needs the package rerun-sdk; install it with: pip install rerun-sdk'
+        ) from error
+    return rerun
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-import shutil
 import time
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.depth_error import DepthMeter, true_depth_at
 from mem3r_ros.evaluation.trajectory_error import TrajectoryError, trajectory_error
 from mem3r_ros.geometry import transform_points
+from mem3r_ros.reports.output_folder import DEPTH_FOLDER, clear_output
 from mem3r_ros.reports.page import write_report
 from mem3r_ros.reports.result import RunResult, StatusSpan, StripFrame
 from mem3r_ros.reports.summary import write_summary
@@ -41,7 +41,6 @@ _STRIP_WIDTH_PX = 320
 _MAP_RESERVE = 4
 _CLOUDS_A_CHECK = 8
 _FARTHEST = 65535  # millimetres that a 16 bit picture holds
-OUTPUTS = ('trajectory.txt', 'depth.txt', 'map.ply', 'index.html', 'config.yaml', 'summary.json')
 
 Value = TypeVar('Value')
 
@@ -76,14 +75,14 @@ class RunRecorder:
         :param strip_length: moments that the report shows.
         :param voxel_size_m: distance of the map's points to begin with.
         :param max_points: most points of the map; when it is full it gets coarser.
-        :raises UserError: the folder cannot be written.
+        :raises UserError: the folder cannot be written, or holds something else than a run.
         """
         self.output_dir = Path(output_dir)
         self._about = {'title': title, 'source': source, 'model': model, 'device': device}
         self._config = dict(config or {})
         self._depth_every = depth_every
         self._strip_length = strip_length
-        self._clear()
+        clear_output(self.output_dir)
         self._stamps, self._poses = array('q'), array('d')
         self._recent_poses: OrderedDict[int, np.ndarray] = OrderedDict()
         self._recent_images: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -277,15 +276,6 @@ class RunRecorder:
         poses[:, :3] = np.array(self._poses).reshape(-1, 3, 4)
         return Trajectory(np.array(self._stamps, dtype=np.int64), poses)
 
-    def _clear(self) -> None:
-        try:
-            shutil.rmtree(self.output_dir / 'depth', ignore_errors=True)
-            for name in OUTPUTS:
-                (self.output_dir / name).unlink(missing_ok=True)
-            (self.output_dir / 'depth').mkdir(parents=True)
-        except OSError as error:
-            raise UserError(f'cannot write to {self.output_dir}: {error.strerror}') from error
-
     def _write(self, result: RunResult) -> None:
         write_tum(self.output_dir / 'trajectory.txt', result.trajectory)
         write_ply(self.output_dir / 'map.ply', result.points, result.colours)
@@ -298,7 +288,7 @@ class RunRecorder:
         write_report(self.output_dir, result)
 
     def _write_depth(self, index: int, stamp_ns: int, depth_m: np.ndarray) -> None:
-        name = f'depth/{index:06d}.png'
+        name = f'{DEPTH_FOLDER}/{index:06d}.png'
         # Compression 1 is four times as fast as the default for a tenth more bytes.
         cv2.imwrite(
             str(self.output_dir / name), millimetres(depth_m), [cv2.IMWRITE_PNG_COMPRESSION, 1]

@@ -71,6 +71,10 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     topics = find_topics(options.path, options.image_topic, base_frame)
     truth = open_sequence(options.path, topics.image).truth
     parameters = _parameters(options, topics) | parameters
+    if options.params_file is not None and not options.params_file.is_file():
+        raise UserError(f'no parameter file {options.params_file}; check --params-file')
+    enter_domain(claim_domain() if options.domain is None else options.domain)
+    # Only now: it removes what an earlier run has left.
     recorder = RunRecorder(
         options.output_dir,
         title=options.title or f'Replay of {options.path.name}',
@@ -78,7 +82,6 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
         model=str(parameters.get('model', NodeConfig().model)),
         config=parameters,
     )
-    enter_domain(claim_domain() if options.domain is None else options.domain)
     rclpy.init(args=[])
     node = Node('mem3r_replay', use_global_arguments=False)
     executor = SingleThreadedExecutor()

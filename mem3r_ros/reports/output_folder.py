@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+The folder that a run writes to: only what an earlier run has left is ever removed.
+
+Data sets use the same names for what they hold (``depth/``, ``depth.txt``), so a name proves
+nothing. A run leaves a mark before it writes anything else; a folder without it is not touched.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mem3r_ros.errors import UserError
+
+MARK = '.mem3r_run'
+OUTPUTS = (
+    'trajectory.txt',
+    'depth.txt',
+    'map.ply',
+    'index.html',
+    'config.yaml',
+    'summary.json',
+    'run.rrd',
+)
+DEPTH_FOLDER = 'depth'
+_DEPTH_PICTURES = '[0-9]' * 6 + '*.png'
+_MARK_TEXT = 'Results of mem3r; the next run into this folder replaces them.\n'
+
+
+def check_output(folder: Path) -> None:
+    """
+    Refuse a folder that holds something else than an earlier run under the names of a run.
+
+    :raises UserError: it does.
+    """
+    try:
+        foreign = [name for name in (*OUTPUTS, DEPTH_FOLDER) if (folder / name).exists()]
+        if foreign and not _is_run(folder):
+            raise UserError(
+                f'{folder} holds something else ({foreign[0]}); choose another folder for --output'
+            )
+    except OSError as error:
+        raise UserError(f'cannot write to {folder}: {error.strerror}') from error
+
+
+def clear_output(folder: Path) -> None:
+    """
+    Make a folder ready for a run; what an earlier run has left in it is removed.
+
+    :raises UserError: it holds something else, or cannot be written.
+    """
+    check_output(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # First of all, so that an interrupted run counts as one.
+        (folder / MARK).write_text(_MARK_TEXT, encoding='ascii')
+        for path in (folder / DEPTH_FOLDER).glob(_DEPTH_PICTURES):
+            path.unlink()
+        for name in OUTPUTS:
+            (folder / name).unlink(missing_ok=True)
+        (folder / DEPTH_FOLDER).mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f'cannot write to {folder}: {error.strerror}') from error
+
+
+def _is_run(folder: Path) -> bool:
+    """Say whether an earlier run has left its mark, or the numbers of a version without one."""
+    if (folder / MARK).exists():
+        return True
+    try:
+        numbers = json.loads((folder / 'summary.json').read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(numbers, dict) and {'version', 'num_map_points', 'status'} <= set(numbers)
