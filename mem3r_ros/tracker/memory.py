@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mem3r_ros.errors import UserError
 
-VERSION = 2
+VERSION = 3
 _FORMAT = 'mem3r_ros stream'
 
 

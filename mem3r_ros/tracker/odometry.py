@@ -5,7 +5,8 @@ The published pose: increments one after the other, so that it never jumps (REP 
 
 Without sight the last velocity goes on for a bounded time, then the pose is held. When sight
 returns within the same segment, what really happened meanwhile is known; the difference to the
-pose already published is worked off over half a second or so instead of jumping.
+pose already published is worked off over half a second or so instead of jumping. What the blind
+stretch added to the covariance goes then: the measured path knows nothing of it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from mem3r_ros.tracker.uncertainty import coasting_covariance, limited
 _TWIST_WINDOW_NS = 150_000_000
 _TWIST_FRAMES = 5
 _CORRECTION_S = 0.5  # time constant
+_COASTING_TWIST = np.diag([1.0] * 3 + [1.0] * 3)  # covariance, m^2/s^2 and rad^2/s^2
+_UNKNOWN_TWIST = np.diag([100.0] * 3 + [10.0] * 3)
+_HELD_TWIST = np.eye(6) * 1e-4
 
 
 @dataclass(slots=True)
@@ -36,12 +40,13 @@ class OdometryMemory:
 
     T_odom_camera: np.ndarray = field(default_factory=lambda: np.array(T_FLU_OPTICAL))
     T_odom_measured: np.ndarray = field(default_factory=lambda: np.array(T_FLU_OPTICAL))
-    covariance: np.ndarray = field(default_factory=lambda: np.eye(6) * 1e-12)
-    increment_covariance: np.ndarray = field(default_factory=lambda: np.zeros((6, 6)))
+    covariance: np.ndarray = field(default_factory=lambda: np.eye(6) * 1e-12)  # measured path
+    blind_covariance: np.ndarray = field(default_factory=lambda: np.zeros((6, 6)))  # coasting adds
     scale_drift: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m per sigma of scale
     correction: np.ndarray = field(default_factory=lambda: np.zeros(6))  # still to be worked off
     twist: np.ndarray = field(default_factory=lambda: np.zeros(6))  # newest measured
     published_twist: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    twist_covariance: np.ndarray = field(default_factory=_UNKNOWN_TWIST.copy)
     window_stamps: list[int] = field(default_factory=list)
     window_poses: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))
     stamp_ns: int | None = None
@@ -58,9 +63,14 @@ class Odometry:
     def start(self, stamp_ns: int) -> None:
         """Begin at the first frame, or go on from where the camera is taken to be."""
         memory = self.memory
+        # Nothing will be measured against the path before: its doubt is that of the published.
+        memory.covariance = self._published_covariance()
+        memory.blind_covariance = np.zeros((6, 6))
         memory.T_odom_measured = memory.T_odom_camera
         memory.correction = np.zeros(6)
         memory.coasted_s = 0.0
+        memory.twist = memory.published_twist = np.zeros(6)
+        memory.twist_covariance = _UNKNOWN_TWIST.copy()
         self._restart_window(stamp_ns)
 
     def advance(
@@ -79,7 +89,7 @@ class Odometry:
         memory.covariance = compose_covariance(
             memory.covariance, memory.T_odom_measured, T_last_camera, covariance
         )
-        memory.increment_covariance = covariance
+        memory.blind_covariance = np.zeros((6, 6))
         memory.scale_drift = memory.scale_drift + spread * step_odom
         T_odom_measured = orthonormalise(memory.T_odom_measured @ T_last_camera)
         blind_s = memory.coasted_s
@@ -91,11 +101,15 @@ class Odometry:
             memory.T_odom_camera = T_odom_measured
         memory.T_odom_measured = T_odom_measured
         if blind_s > 0.0:
-            memory.twist = se3_log(T_last_camera) / (blind_s + duration_s)
+            elapsed_s = blind_s + duration_s
+            memory.twist = se3_log(T_last_camera) / elapsed_s
             memory.published_twist = memory.twist
+            # The mean over the stretch; how fast it is now is as doubtful as when coasting.
+            changed = coasting_covariance(*_speeds(memory.twist), 0.0, 1.0)
+            memory.twist_covariance = covariance / elapsed_s**2 + changed
             self._restart_window(stamp_ns)
         else:
-            self._measure_twist(stamp_ns)
+            self._measure_twist(stamp_ns, covariance)
 
     def hold(self, stamp_ns: int) -> None:
         """Stand: the pose stays what it is to the bit, the twist is zero."""
@@ -106,8 +120,9 @@ class Odometry:
             left = invert(memory.T_odom_camera) @ memory.T_odom_measured
             memory.correction = se3_log(orthonormalise(left))
             memory.coasted_s = 0.0
-        memory.increment_covariance = np.zeros((6, 6))
+        memory.blind_covariance = np.zeros((6, 6))
         memory.twist = memory.published_twist = np.zeros(6)
+        memory.twist_covariance = _HELD_TWIST.copy()
         self._restart_window(stamp_ns)
 
     def coast(self, stamp_ns: int, coast_s: float) -> None:
@@ -120,18 +135,15 @@ class Odometry:
         after_s = before_s + (stamp_ns - memory.stamp_ns) * 1e-9
         moving_s = max(0.0, min(after_s, coast_s) - before_s)
         step = se3_exp(memory.twist * moving_s)
-        doubt = coasting_covariance(
-            float(np.linalg.norm(memory.twist[:3])),
-            float(np.linalg.norm(memory.twist[3:])),
-            before_s,
-            after_s,
+        doubt = coasting_covariance(*_speeds(memory.twist), before_s, after_s)
+        published = compose_covariance(
+            memory.covariance + memory.blind_covariance, memory.T_odom_camera, step, doubt
         )
-        memory.covariance = compose_covariance(
-            memory.covariance, memory.T_odom_camera, step, doubt
-        )
-        memory.increment_covariance = doubt
+        memory.blind_covariance = published - memory.covariance
         memory.T_odom_camera = orthonormalise(memory.T_odom_camera @ step)
-        memory.published_twist = memory.twist if moving_s > 0.0 else np.zeros(6)
+        is_going = after_s <= coast_s
+        memory.published_twist = memory.twist if is_going else np.zeros(6)
+        memory.twist_covariance = (_COASTING_TWIST if is_going else _UNKNOWN_TWIST).copy()
         memory.coasted_s, memory.stamp_ns = after_s, stamp_ns
 
     @property
@@ -143,14 +155,9 @@ class Odometry:
     def covariance(self) -> np.ndarray:
         """Covariance of the published pose about odom's axes, [6, 6]."""
         memory = self.memory
-        total = memory.covariance.copy()
+        total = self._published_covariance()
         # A wrong scale moves the whole path along: fully correlated from first frame to last.
         total[:3, :3] += np.outer(memory.scale_drift, memory.scale_drift)
-        if memory.correction.any():
-            left = memory.correction
-            R = memory.T_odom_camera[:3, :3]
-            total[:3, :3] += np.outer(R @ left[:3], R @ left[:3])
-            total[3:, 3:] += np.outer(R @ left[3:], R @ left[3:])
         return limited(total)
 
     @property
@@ -161,12 +168,18 @@ class Odometry:
     @property
     def twist_covariance(self) -> np.ndarray:
         """Covariance of the twist in the camera frame, [6, 6]."""
+        return self.memory.twist_covariance.copy()
+
+    def _published_covariance(self) -> np.ndarray:
+        """Return the covariance of the published pose but for the scale, [6, 6]."""
         memory = self.memory
-        stamps = memory.window_stamps
-        if len(stamps) < 2 or memory.coasted_s > 0.0:
-            return np.diag([1.0] * 3 + [1.0] * 3) if memory.coasted_s > 0.0 else np.eye(6) * 1e-4
-        duration_s = (stamps[-1] - stamps[0]) * 1e-9
-        return memory.increment_covariance * (len(stamps) - 1) / duration_s**2
+        total = memory.covariance + memory.blind_covariance
+        if memory.correction.any():
+            left = memory.correction
+            R = memory.T_odom_camera[:3, :3]
+            total[:3, :3] += np.outer(R @ left[:3], R @ left[:3])
+            total[3:, 3:] += np.outer(R @ left[3:], R @ left[3:])
+        return total
 
     def _resume(self, T_odom_measured: np.ndarray, duration_s: float) -> None:
         """Meet the measured path again after a stretch without sight, without a jump."""
@@ -195,7 +208,7 @@ class Odometry:
         memory.window_stamps = [stamp_ns]
         memory.window_poses = memory.T_odom_camera[None].copy()
 
-    def _measure_twist(self, stamp_ns: int) -> None:
+    def _measure_twist(self, stamp_ns: int, covariance: np.ndarray) -> None:
         memory = self.memory
         memory.stamp_ns = stamp_ns
         memory.window_stamps.append(stamp_ns)
@@ -214,3 +227,9 @@ class Odometry:
         duration_s = (stamp_ns - memory.window_stamps[0]) * 1e-9
         memory.twist = se3_log(orthonormalise(motion)) / duration_s
         memory.published_twist = memory.twist
+        memory.twist_covariance = covariance * (len(memory.window_stamps) - 1) / duration_s**2
+
+
+def _speeds(twist: np.ndarray) -> tuple[float, float]:
+    """Return the speed in m/s and the turn rate in rad/s."""
+    return float(np.linalg.norm(twist[:3])), float(np.linalg.norm(twist[3:]))
