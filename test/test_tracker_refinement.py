@@ -13,7 +13,7 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, rotation_angle, se3_exp
 from mem3r_ros.tracker import Tracker, TrackerConfig
 from mem3r_ros.tracker.bundle import Bundle, _System, adjust
-from mem3r_ros.tracker.config import RefinementConfig, StillnessConfig
+from mem3r_ros.tracker.config import RefinementConfig, ScaleConfig, StillnessConfig
 
 STILL = StillnessConfig(enabled=False)
 ON = TrackerConfig(stillness=STILL)
@@ -204,6 +204,24 @@ def test_the_window_does_not_grow():
         assert len(window.rays) <= 600
 
     assert np.isfinite(tracked.T_odom_camera).all()
+
+
+def test_another_factor_acts_at_once_on_motion_and_window():
+    scene = rendered_scene(*SCENE)
+    oracle = OracleNetwork(scene, shrink=2)
+
+    def steps(factor):
+        tracker = Tracker(oracle, ON)
+        tracked = run(tracker, oracle, range(12))[-1:]
+        scale = ScaleConfig(source='fixed', factor=factor)
+        tracker.configure(replace(ON, scale=scale))
+        tracked += run(tracker, oracle, range(12, 24))
+        motions = [invert(a.T_odom_camera) @ b.T_odom_camera for a, b in pairwise(tracked)]
+        return np.array([np.linalg.norm(T[:3, 3]) for T in motions])
+
+    usual = steps(1.0)
+    for factor in (2.5, 0.5):
+        assert np.allclose(steps(factor) / usual, factor, rtol=0.15)
 
 
 def test_an_adjustment_far_from_the_network_is_not_believed(monkeypatch):

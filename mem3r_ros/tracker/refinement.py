@@ -6,7 +6,7 @@ Pose refinement: corners are followed over a few keyframes, poses and depths fit
 Sparse flow (Lucas and Kanade 1981, pyramids by Bouguet) at up to 640 px, where the network sees
 far less, and bundle adjustment over a sliding window with the network's motions and depths as
 priors. New corners take their depth from the network in the scale of the window, which follows
-the network's own scale slowly.
+the network's own scale slowly; another factor to metres is no news of the scene and acts at once.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class RefinementMemory:
     """The window: M frames (keyframes, and at the end perhaps the newest frame), N corners."""
 
     grey: np.ndarray | None = None  # [H, W] uint8, the last image; None: no window
+    factor: float = 1.0  # metres per unit of the first segment; poses and depths are in these m
     is_key: bool = True  # whether the last frame of the window is a keyframe
     poses: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))
     motions: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))  # network's priors
@@ -91,6 +92,7 @@ class Refinement:
         camera: Intrinsics,
         T_last_camera: np.ndarray | None,
         view: DepthView | None,
+        factor: float,
         config: RefinementConfig,
     ) -> np.ndarray | None:
         """
@@ -99,13 +101,16 @@ class Refinement:
         :param image: the camera's image, [H, W, 3] uint8, rectified.
         :param camera: its camera.
         :param T_last_camera: the motion by the network, m; None in a first frame.
-        :param view: predicted depth; None if it was not computed.
+        :param view: predicted depth, m; None if it was not computed.
+        :param factor: metres per unit of the first segment, in both of these.
         :return: the fused motion, or the network's own where corners are too few.
         """
         grey, camera = _working_image(image, camera)
         memory = self.memory
         if T_last_camera is None or (memory.grey is not None and memory.grey.shape != grey.shape):
             memory.grey = None
+        if factor != memory.factor:
+            _rescale(memory, factor)
         if memory.grey is not None:
             T_last_camera = self._refined(grey, camera, T_last_camera, config)
         if view is not None and self.wants_keyframe():
@@ -241,7 +246,7 @@ class Refinement:
     ) -> None:
         """Make the newest frame a keyframe: old corners go, new ones come."""
         if self.memory.grey is None:
-            self.memory = _empty_window()
+            self.memory = _empty_window(self.memory.factor)
         memory = self.memory
         memory.grey, memory.is_key = grey, True
         if len(memory.poses) > _NUM_KEYFRAMES:
@@ -287,8 +292,22 @@ def _departure(refined: np.ndarray, T_last_camera: np.ndarray, config: Refinemen
     return float(np.linalg.norm(refined[:3, 3] - T_last_camera[:3, 3]) / sigma)
 
 
-def _empty_window() -> RefinementMemory:
+def _rescale(memory: RefinementMemory, factor: float) -> None:
+    """Bring the window to another number of metres per unit."""
+    ratio = factor / memory.factor
+    memory.factor = factor
+    for name in ('poses', 'motions'):
+        changed = getattr(memory, name).copy()
+        changed[:, :3, 3] *= ratio
+        setattr(memory, name, changed)
+    memory.variances = memory.variances * ([ratio**2] * 3 + [1.0] * 3)
+    memory.log_depth = memory.log_depth + np.log(ratio)
+    memory.prior_depth = memory.prior_depth + np.log(ratio)
+
+
+def _empty_window(factor: float) -> RefinementMemory:
     return RefinementMemory(
+        factor=factor,
         poses=np.eye(4)[None],
         motions=np.eye(4)[None],
         variances=np.ones((1, 6)),

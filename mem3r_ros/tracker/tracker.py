@@ -274,12 +274,11 @@ class Tracker:
             camera = work.prepared.camera
             if camera is None:
                 camera = work.prepared.pixels.source_camera(network_camera)
-            view = None
+            factor, view = self._stream.factor(self.config), None
             if look.view is not None:
-                scale = self._stream.factor(self.config) * look.unit
-                view = DepthView(look.view.depth * scale, network_camera)
+                view = DepthView(look.view.depth * (factor * look.unit), network_camera)
             return self._stream.refinement.process(
-                work.prepared.image, camera, look.increment, view, self.config.refinement
+                work.prepared.image, camera, look.increment, view, factor, self.config.refinement
             )
 
     def _status(self, work: Work, look: Look) -> tuple[Status, str]:
