@@ -5,14 +5,23 @@
 from dataclasses import replace
 
 import numpy as np
-from oracle import OracleNetwork, Scene, moving_scene, position_error, run
+from oracle import (
+    FRAME_NS,
+    OracleNetwork,
+    Scene,
+    moving_scene,
+    position_error,
+    rendered_scene,
+    run,
+)
 import pytest
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import invert, se3_exp
 from mem3r_ros.tracker import Tracker, TrackerConfig
-from mem3r_ros.tracker.config import ScaleConfig
+from mem3r_ros.tracker.config import ScaleConfig, StillnessConfig
+from mem3r_ros.tracker.scale import Scale
 from mem3r_ros.tracker.scale_sources import ground_height
 
 UNIT = 2.5  # true metres per unit of the oracle
@@ -165,3 +174,91 @@ def test_a_tilting_camera_does_not_lose_its_ground():
     roll = se3_exp(np.array([0, 0, 0, 0, 0, 0.2]))[:3, :3]
     rolled = (points[::2, ::2].reshape(-1, 3) @ roll.T).astype(float)
     assert abs(ground_height(rolled) - 0.8) < 0.01
+
+
+def with_breaks(source, num_breaks, unit=lambda start: UNIT):
+    """Track 40 frames before and after each silence; return all results."""
+    scene = moving_scene(200)
+    oracle = OracleNetwork(scene, unit=unit)
+    tracker, tracked, path = Tracker(oracle, config(source=source)), [], 0.0
+    for index in range(40 * (num_breaks + 1)):
+        if index:
+            step = invert(scene.T_world_camera[index - 1]) @ scene.T_world_camera[index]
+            path += float(np.linalg.norm(step[:3, 3]))
+        oracle.now = index
+        stamp_ns = (index + 1) * FRAME_NS + (index // 40) * 5 * 10**9
+        tracked.append(tracker.track(scene.frame(index, stamp_ns, wheel_path_m=path), ()))
+    return tracked
+
+
+@pytest.mark.parametrize('source', ['model', 'fixed'])
+def test_a_break_is_one_guess_of_the_unit_however_many_there_were(source):
+    tracked = with_breaks(source, 3)
+
+    assert tracked[-1].segment == 3
+    spread = TrackerConfig().covariance.model_scale_spread
+    assert [tracked[at].health.scale_spread for at in (45, 85, 159)] == [spread] * 3
+
+
+def test_wheels_that_measure_anew_end_the_doubt_of_a_break():
+    tracked = with_breaks('wheel', 2, unit=lambda start: 2.0 + start / 80)
+
+    assert [tracked[at].health.scale_spread > 0.5 for at in (40, 80)] == [True] * 2
+    assert tracked[41].scale == pytest.approx(2.0, rel=0.02)  # a guess, but none better is known
+    assert [tracked[at].health.scale_spread < 0.11 for at in (39, 79, 119)] == [True] * 3
+    assert tracked[119].scale == pytest.approx(3.0, rel=0.02)
+
+
+def test_a_boundary_without_common_depth_leaves_the_unit_uncertain(monkeypatch):
+    scene = moving_scene()
+    oracle = OracleNetwork(scene)
+    monkeypatch.setattr('mem3r_ros.tracker.tracker.depth_ratio', lambda *_: None)
+    tracker = Tracker(oracle, replace(config(source='fixed'), reset_interval=5))
+
+    tracked = run(tracker, oracle, range(10))
+
+    assert tracked[0].health.scale_spread == 0.0
+    assert tracked[-1].health.scale_spread > 0.5
+
+
+def test_a_distance_measured_once_keeps_the_doubt_of_later_boundaries():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, depth_noise=0.3)
+    settings = replace(config(source='distance', distance_m=2.5), reset_interval=5)
+
+    tracked = run(Tracker(oracle, settings), oracle, range(30))
+
+    assert tracked[-1].health.scale_spread > tracked[1].health.scale_spread
+
+
+def test_votes_that_follow_each_other_do_not_count_as_independent():
+    random, wheel = np.random.default_rng(0), ScaleConfig(source='wheel')
+    claimed, wrong = [], []
+    for _ in range(200):
+        errors = np.zeros(40)
+        for index in range(1, 40):  # what the network gets wrong lasts for a while
+            errors[index] = 0.9 * errors[index - 1] + random.normal(0, 0.05)
+        scale, path = Scale(), 0.0
+        for error in errors:
+            path += 0.4
+            scale.observe_wheel(path, 0.4 * np.exp(error), wheel)
+        claimed.append(scale.spread(wheel, 0.58))
+        wrong.append(np.log(scale.factor(wheel)))
+
+    # In claimed standard deviations; 40 votes that count as independent give more than 4.
+    assert 0.6 < np.sqrt(np.mean(np.square(wrong) / np.square(claimed))) < 2.0
+
+
+def test_the_wheels_vote_on_the_motion_that_is_published():
+    scene = rendered_scene(6, 24, (320, 240))
+    oracle = OracleNetwork(scene, shrink=2, pose_noise=0.02)
+    still = StillnessConfig(enabled=False)
+    tracker = Tracker(oracle, replace(config(source='wheel'), stillness=still))
+    published = []
+    for index in range(6):
+        oracle.now = index
+        frame = scene.frame(index, wheel_path_m=0.01 * index)
+        published.append(tracker.track(frame, ()).T_odom_camera[:3, 3])
+
+    way_m = np.linalg.norm(np.diff(published, axis=0), axis=1).sum()
+    assert tracker._stream.scale.memory.visual_path == pytest.approx(way_m)

@@ -21,21 +21,22 @@ def observe_scale(work: Work, look: Look, stream: Stream, config: TrackerConfig)
     """Let a measured frame vote for the scale, if its source is asked for."""
     source, scale, unit = config.scale.source, stream.scale, stream.segments.memory.scale
     wheel_path_m = work.accepted.frame.wheel_path_m
+    is_measured = False
     if source == 'wheel' and wheel_path_m is not None:
         step = 0.0 if look.increment is None else float(np.linalg.norm(look.increment[:3, 3]))
-        scale.observe_wheel(wheel_path_m, step / stream.factor(config), config.scale)
-    if look.view is None:
-        return
-    if source == 'distance' and not scale.memory.log_votes:
+        is_measured = scale.observe_wheel(wheel_path_m, step / stream.factor(config), config.scale)
+    if source == 'distance' and look.view is not None and scale.is_distance_wanted:
         depth = look.view.depth_at_centre() * unit
-        scale.observe_distance(config.scale.distance_m, depth, config.scale)
-    if source == 'camera_height':
+        is_measured = scale.observe_distance(config.scale.distance_m, depth, config.scale)
+    if source == 'camera_height' and look.view is not None:
         camera = stream.products.network_camera(work.prepared, look.view)
         rays = stream.products.rays(camera)[::2, ::2]
         points = rays * (look.view.depth[::2, ::2, None] * unit)
         height = ground_height(points.reshape(-1, 3))
         if height is not None:
-            scale.observe_height(height, config.scale)
+            is_measured = scale.observe_height(height, config.scale)
+    if is_measured:
+        stream.segments.trust_scale()
 
 
 def ground_height(points: np.ndarray) -> float | None:

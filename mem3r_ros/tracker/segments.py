@@ -27,7 +27,7 @@ class SegmentMemory:
     index: int = 0
     age: int = 0  # frames taken into the memory since the segment began
     scale: float = 1.0  # units of the first segment per unit of this one
-    log_scale_variance: float = 0.0  # summed over all boundaries
+    log_scale_variance: float = 0.0  # of ``scale``: summed over the boundaries it is made of
     T_world_camera: np.ndarray | None = None  # of the last frame, in this segment's units
     is_reset_requested: bool = False
 
@@ -71,18 +71,24 @@ class Segments:
         :param T_world_camera: pose of the boundary frame in the new world; None if no frame is
             shared with the old segment.
         :param scale_ratio: units of the old segment per unit of the new one and the standard
-            deviation of its logarithm, from :func:`depth_ratio`; None if unknown: the old scale
-            is kept.
+            deviation of its logarithm, from :func:`depth_ratio`; None if nothing links the two:
+            the old scale goes on as a guess, and how good that is the scale has to say.
         """
         memory = self.memory
-        ratio, deviation = scale_ratio or (1.0, 0.0)
+        ratio, variance = 1.0, 0.0
+        if scale_ratio is not None:
+            ratio, variance = scale_ratio[0], memory.log_scale_variance + scale_ratio[1] ** 2
         self.memory = SegmentMemory(
             index=memory.index + 1,
             age=0 if T_world_camera is None else 1,
             scale=memory.scale * ratio,
-            log_scale_variance=memory.log_scale_variance + deviation**2,
+            log_scale_variance=variance,
             T_world_camera=T_world_camera,
         )
+
+    def trust_scale(self) -> None:
+        """Forget the doubt of boundaries: metres have been measured in this segment."""
+        self.memory.log_scale_variance = 0.0
 
 
 def depth_ratio(

@@ -64,12 +64,18 @@ class Stream:
         coast_s = 0.0 if self.is_restored else config.health.coast_s
         self.odometry.coast(stamp_ns, coast_s)
         self.odometry.start(stamp_ns)
-        # Nothing tells how the new segment's unit compares with the old one's.
-        self.segments.begin(None, (1.0, config.covariance.model_scale_spread))
-        self.scale.forget_unit()
+        self.begin_segment(None, None)
         self.health.forget_usual()
         self.pace, self.recovery = Pace(), Recovery()
         self.state = model.initial_state(1)
+
+    def begin_segment(
+        self, T_world_camera: np.ndarray | None, scale_ratio: tuple[float, float] | None
+    ) -> None:
+        """Begin a segment; without a ratio nothing tells how its unit compares with the old."""
+        self.segments.begin(T_world_camera, scale_ratio)
+        if scale_ratio is None:
+            self.scale.forget_unit()
 
     def _stages(self) -> dict[str, Any]:
         return {

@@ -157,7 +157,7 @@ class Tracker:
         if look.problem.is_unusable and not work.is_still:
             return self._unseen(work, look.problem.reason)
         with work.clock('odometry'):
-            self._move(work, look)
+            look = self._move(work, look)
             status, reason = self._status(work, look)
         is_remembered = work.update and not look.problem.reason
         self._remember(work, look, is_remembered)
@@ -238,7 +238,8 @@ class Tracker:
                 return again
         return look
 
-    def _move(self, work: Work, look: Look) -> None:
+    def _move(self, work: Work, look: Look) -> Look:
+        """Publish the motion; return the look with the motion that was."""
         stamp_ns = work.accepted.frame.stamp_ns
         self._stream.pace.note(
             np.eye(4) if work.is_still else look.increment,
@@ -247,7 +248,7 @@ class Tracker:
         )
         if work.is_still:
             self._stream.odometry.hold(stamp_ns)
-            return
+            return look
         increment = self._refined(work, look)
         if increment is not None:
             is_doubtful = bool(look.problem.reason or work.flaw.reason)
@@ -258,6 +259,7 @@ class Tracker:
             self._stream.odometry.advance(increment, covariance, spread, stamp_ns)
         elif self._stream.odometry.memory.stamp_ns is None or work.reason:
             self._stream.odometry.start(stamp_ns)
+        return replace(look, increment=increment)
 
     def _is_refined(self, prepared: Prepared) -> bool:
         """Say whether the camera sees enough more than the network for corners to help."""
@@ -319,7 +321,7 @@ class Tracker:
         weights = np.minimum(look.view.confidence, view.confidence)
         ratio = depth_ratio(look.view.depth, view.depth, weights)
         T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
-        self._stream.segments.begin(T_world_camera, ratio)
+        self._stream.begin_segment(T_world_camera, ratio)
         self._stream.health.forget_usual()
         self._stream.recovery = Recovery()
         self._stream.state = state
@@ -382,7 +384,8 @@ class Tracker:
         depth = view.depth_at_centre() if pixel is None else view.depth_at(*pixel)
         if not np.isfinite(depth):
             raise UserError(f'there is no depth at pixel {pixel}; choose another point')
-        self._stream.scale.observe_distance(distance_m, depth * unit, self.config.scale)
+        if self._stream.scale.observe_distance(distance_m, depth * unit, self.config.scale):
+            self._stream.segments.trust_scale()
 
     @torch.inference_mode()
     def warm_up(self, width: int, height: int) -> None:
