@@ -18,6 +18,7 @@ from oracle import (
 )
 import pytest
 
+from mem3r_ros.errors import BadFrame
 from mem3r_ros.geometry import invert
 from mem3r_ros.tracker import Status, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import HealthConfig, ScaleConfig
@@ -280,6 +281,46 @@ def test_a_silent_camera_is_stale_input_and_starts_a_new_segment():
     assert np.trace(after.covariance) > 10 * np.trace(before.covariance)
     coasted = np.linalg.norm(after.T_odom_camera[:3, 3] - before.T_odom_camera[:3, 3])
     assert coasted == pytest.approx(0.5 * np.linalg.norm(before.twist[:3]), rel=0.1)
+
+
+@pytest.mark.parametrize('lost_after_s', [1.0, 1000.0])
+def test_a_silence_that_ends_in_the_dark_still_starts_a_new_segment(lost_after_s):
+    scene = darkened(moving_scene(), [10])
+    oracle = OracleNetwork(scene, origin=adversarial_origin)
+    tracker = Tracker(oracle, TrackerConfig(health=HealthConfig(lost_after_s=lost_after_s)))
+    run(tracker, oracle, range(10))
+
+    tracked = []
+    for index in (10, 30, 31):
+        oracle.now = index
+        tracked.append(tracker.track(scene.frame(index, (index + 1) * FRAME_NS + 5 * 10**9)))
+
+    assert [t.segment for t in tracked] == [0, 1, 1]
+    assert tracked[0].reason.startswith('dark')
+    assert tracked[1].reason.startswith('stale input (5.1 s')
+    assert tracked[2].status is Status.TRACKING
+
+
+def test_a_new_image_size_that_begins_in_the_dark_starts_a_new_segment():
+    scene = moving_scene()
+    oracle = OracleNetwork(scene, origin=adversarial_origin)
+    tracker = Tracker(oracle)
+    before = run(tracker, oracle, range(10))[-1]
+
+    tracked = []
+    for index in range(10, 22):
+        oracle.now = index
+        image = np.ascontiguousarray(np.rot90(scene.images[index]))
+        if index == 19:  # the tenth of the new size, with which the stream goes on
+            image = np.zeros_like(image)
+        frame = replace(scene.frame(index), image_rgb_uint8=image)
+        try:
+            tracked.append(tracker.track(frame, ()))
+        except BadFrame:
+            continue
+
+    assert [t.segment - before.segment for t in tracked] == [0, 1, 1]
+    assert tracked[1].reason == 'new segment: the image size has changed'
 
 
 def test_a_slow_camera_is_not_stale_for_its_slowness():

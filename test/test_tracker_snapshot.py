@@ -78,6 +78,30 @@ def test_an_old_state_keeps_its_pose_and_scale_and_begins_a_new_memory():
     assert 0.05 < np.linalg.norm(moved[:3, 3]) / saved.scale < 0.15
 
 
+def test_an_old_state_does_not_move_when_the_first_image_is_dark():
+    oracle = OracleNetwork(moving_scene(), origin=adversarial_origin)
+    tracker = Tracker(oracle, CONFIG)
+    saved = run(tracker, oracle, range(20))[-1]
+    snapshot = tracker.snapshot()
+    restored, hour_ns = Tracker(oracle, CONFIG), 3600 * 10**9
+    restored.restore(snapshot)
+
+    tracked = []
+    for index in (30, 31, 32, 33):
+        oracle.now = index
+        frame = oracle.scene.frame(index, (index + 1) * FRAME_NS + hour_ns)
+        if index < 32:
+            frame = replace(frame, image_rgb_uint8=np.zeros_like(frame.image_rgb_uint8))
+        tracked.append(restored.track(frame))
+
+    for dark in tracked[:3]:
+        assert np.allclose(dark.T_odom_camera, saved.T_odom_camera, atol=1e-12)
+        assert (dark.twist == 0).all()
+    assert [t.segment - saved.segment for t in tracked] == [0, 0, 1, 1]
+    assert tracked[2].reason == 'new segment: the loaded state is 3601.1 s old'
+    assert tracked[3].status is Status.TRACKING
+
+
 def test_a_young_state_keeps_its_memory_and_measures_what_was_missed():
     oracle = OracleNetwork(moving_scene())
     tracker = Tracker(oracle)

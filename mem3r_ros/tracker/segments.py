@@ -30,6 +30,7 @@ class SegmentMemory:
     log_scale_variance: float = 0.0  # of ``scale``: summed over the boundaries it is made of
     T_world_camera: np.ndarray | None = None  # of the last frame, in this segment's units
     is_reset_requested: bool = False
+    break_reason: str = ''  # why the next frame that shows something cannot be connected
 
 
 class Segments:

@@ -15,7 +15,7 @@ from mem3r_ros.config import to_dict
 from mem3r_ros.errors import UserError
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.health import HealthMonitor
-from mem3r_ros.tracker.intake import Intake
+from mem3r_ros.tracker.intake import Accepted, Intake
 from mem3r_ros.tracker.memory import Snapshot, pack, unpack
 from mem3r_ros.tracker.odometry import Odometry
 from mem3r_ros.tracker.pace import Pace
@@ -26,6 +26,9 @@ from mem3r_ros.tracker.refinement import Refinement
 from mem3r_ros.tracker.scale import Scale
 from mem3r_ros.tracker.segments import Segments
 from mem3r_ros.tracker.stillness import Stillness
+
+# A camera that always takes its time is not stale for it: so many usual gaps are let pass.
+_STALE_GAPS = 4
 
 
 class Stream:
@@ -57,6 +60,31 @@ class Stream:
         """Return the relative standard deviation of the scale, boundaries included."""
         spread = self.scale.spread(config.scale, config.covariance.model_scale_spread)
         return float(np.hypot(spread, np.sqrt(self.segments.memory.log_scale_variance)))
+
+    def break_reason(self, accepted: Accepted, config: TrackerConfig) -> str:
+        """Say why this frame cannot be connected to the ones before; empty if it can."""
+        if self.segments.memory.T_world_camera is None:
+            return ''
+        if self.segments.memory.break_reason:
+            return self.segments.memory.break_reason
+        if accepted.is_new_size:
+            return 'new segment: the image size has changed'
+        limit_s = max(config.health.max_gap_s, _STALE_GAPS * accepted.usual_gap_s)
+        if accepted.gap_s > limit_s:
+            if self.is_restored:
+                return f'new segment: the loaded state is {accepted.gap_s:.1f} s old'
+            return f'stale input ({accepted.gap_s:.1f} s without an image)'
+        if self.health.is_lost(accepted.frame.stamp_ns, config.health):
+            return 'new segment after being lost'
+        return ''
+
+    def postpone_break(self, reason: str, stamp_ns: int) -> None:
+        """Hold the break until a frame shows something: a blind one begins no segment."""
+        self.segments.memory.break_reason = reason
+        if self.is_restored:
+            # Expected where it was saved, it must not set off in the dark.
+            self.odometry.coast(stamp_ns, 0.0)
+            self.odometry.start(stamp_ns)
 
     def begin_unconnected(self, stamp_ns: int, config: TrackerConfig, model: Any) -> None:
         """Begin a segment that shares no frame with the old one; it hangs on the last pose."""

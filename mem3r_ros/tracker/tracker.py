@@ -41,8 +41,6 @@ from mem3r_ros.tracker.uncertainty import increment_covariance
 
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
-# A camera that always takes its time is not stale for it: so many usual gaps are let pass.
-_STALE_GAPS = 4
 # Corners are followed where the camera's image is so many times as wide as the network's.
 _FINER = 1.5
 _DENSE_SCALES = ('camera_height', 'distance')
@@ -120,11 +118,13 @@ class Tracker:
             is_still = not flaw.reason and self._stream.stillness.judge(
                 prepared.grey, self.config.stillness
             )
-        reason = self._break_reason(accepted)
-        if reason and not flaw.is_blind:
+        if accepted.is_new_size:
+            self._stream.quality = ImageQuality()
+        reason = self._stream.break_reason(accepted, self.config)
+        if reason and flaw.is_blind:
+            self._stream.postpone_break(reason, frame.stamp_ns)
+        elif reason:
             self._stream.begin_unconnected(frame.stamp_ns, self.config, self.model)
-            if accepted.is_new_size:
-                self._stream.quality = ImageQuality()
             is_still = False
         self._stream.is_restored = False
         is_first = self._stream.segments.memory.T_world_camera is None
@@ -189,21 +189,6 @@ class Tracker:
         update = None if work.update else torch.zeros(1, dtype=torch.bool, device=self._device)
         image = network_tensor(work.prepared.small, self._device)
         return FrameInput(image=image, update=update, intrinsics=intrinsics)
-
-    def _break_reason(self, accepted: Any) -> str:
-        """Say why this frame cannot be connected to the ones before; empty if it can."""
-        if self._stream.segments.memory.T_world_camera is None:
-            return ''
-        if accepted.is_new_size:
-            return 'new segment: the image size has changed'
-        limit_s = max(self.config.health.max_gap_s, _STALE_GAPS * accepted.usual_gap_s)
-        if accepted.gap_s > limit_s:
-            if self._stream.is_restored:
-                return f'new segment: the loaded state is {accepted.gap_s:.1f} s old'
-            return f'stale input ({accepted.gap_s:.1f} s without an image)'
-        if self._stream.health.is_lost(accepted.frame.stamp_ns, self.config.health):
-            return 'new segment after being lost'
-        return ''
 
     # After the network.
 
