@@ -139,6 +139,27 @@ def test_evaluate_prints_one_row_a_sequence(capsys, tmp_path, images, model):
     assert (output / 'wall' / 'index.html').exists() and (output / 'wall_2').is_dir()
 
 
+def test_a_sequence_that_fails_does_not_lose_the_others(capsys, tmp_path, images, model):
+    junk, tiny, output = tmp_path / 'junk', tmp_path / 'tiny', tmp_path / 'evaluation'
+    for folder in (junk, tiny):
+        folder.mkdir()
+    (junk / '0.jpg').write_bytes(b'junk')
+    for index in range(2):
+        cv2.imwrite(str(tiny / f'{index}.png'), np.full((4, 400, 3), 90 * index, np.uint8))
+
+    code, out, err = run_tool(
+        capsys, 'evaluate', junk, images, tiny, '--model', model, '--output', output
+    )
+
+    lines = err.splitlines()
+    assert code == 2 and 'Traceback' not in err
+    assert any(line.startswith('junk: nothing to do with') for line in lines)
+    assert any(line.startswith('tiny: the run gave no pose at all (2 images') for line in lines)
+    assert out.count('wall') == 2
+    (numbers,) = json.loads((output / 'results.json').read_text())
+    assert numbers['title'] == 'wall'
+
+
 def test_a_folder_of_sequences_is_evaluated_one_by_one(tmp_path):
     for name in ('b', 'a'):
         (tmp_path / name / 'rgb').mkdir(parents=True)

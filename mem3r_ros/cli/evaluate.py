@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mem3r_ros.data import Sequence
     from mem3r_ros.reports import RunResult
 
 HELP = 'run several sequences and tabulate the errors'
@@ -39,18 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """
-    Run every sequence and print the table.
+    Run every sequence and print the table; one that fails is told and left out.
 
-    :return: 0.
+    :return: 0; 2 where a sequence failed.
     :raises UserError: a recording, the model or a setting is of no use.
     """
-    import json
-
-    from mem3r_ros.cli.run import check_place, run_sequence
+    from mem3r_ros.cli.main import EXIT_USER_ERROR
+    from mem3r_ros.cli.run import check_place
     from mem3r_ros.cli.tracking import config_from
     from mem3r_ros.data import open_sequence
-    from mem3r_ros.evaluation.tables import print_table
-    from mem3r_ros.reports.summary import summary
     from mem3r_ros.tracker.backend import load_backend
 
     # All are opened first: a wrong path is told before an hour of work, not after it.
@@ -71,10 +69,38 @@ def run(args: argparse.Namespace) -> int:
         check_place(sequence, folder)
     config = config_from(args)
     network, device = load_backend(config)
+    results = _results(sequences, folders, network, device, config)
+    if results:
+        _report(f'{Path(config.model).name}, {config.tracking.update_rule}', results, output_dir)
+    return 0 if len(results) == len(sequences) else EXIT_USER_ERROR
+
+
+def _results(
+    sequences: list[Sequence], folders: list[Path], network: Any, device: str, config: Any
+) -> list[RunResult]:
+    """Run one sequence after the other; say which could not be."""
+    import sys
+
+    from mem3r_ros.cli.run import run_sequence
+
     results = []
     for sequence, folder in zip(sequences, folders, strict=True):
-        results.append(run_sequence(sequence, network, device, config, folder, depth_every=0))
-    title = f'{Path(config.model).name}, {config.tracking.update_rule}'
+        try:
+            result = run_sequence(sequence, network, device, config, folder, depth_every=0)
+        except (ValueError, OSError) as error:  # UserError is a ValueError
+            print(f'{sequence.name}: {" ".join(str(error).split())}', file=sys.stderr)
+        else:
+            results.append(result)
+    return results
+
+
+def _report(title: str, results: list[RunResult], output_dir: Path) -> None:
+    """Print the tables and write the numbers."""
+    import json
+
+    from mem3r_ros.evaluation.tables import print_table
+    from mem3r_ros.reports.summary import summary
+
     print_table(f'{title}: paths', PATH_COLUMNS, map(path_row, results))
     print('ATE, RPE: scale fitted (Sim3); RPE, deg: per frame; at rest: a camera that stands.')
     print_table(f'{title}: depth and health', OTHER_COLUMNS, map(other_row, results))
@@ -82,7 +108,6 @@ def run(args: argparse.Namespace) -> int:
     path = output_dir / 'results.json'
     path.write_text(json.dumps([summary(result) for result in results], indent=2) + '\n')
     print(f'reports: {output_dir}/*/index.html, numbers: {path}')
-    return 0
 
 
 def sequences_in(path: Path) -> list[Path]:

@@ -247,7 +247,8 @@ class RunRecorder:
             wall_time_s = time.monotonic() - self._started_s
         trajectory = self.trajectory()
         if not len(trajectory):
-            raise UserError('the run gave no pose at all; there is nothing to report')
+            why = f' ({notes[0].rstrip(".")})' if notes else ''
+            raise UserError(f'the run gave no pose at all{why}; there is nothing to report')
         self._coarsen()
         error, doubts = _error(trajectory, truth)
         result = RunResult(
