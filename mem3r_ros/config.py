@@ -65,6 +65,12 @@ def validate(config: Any) -> None:
     for item in fields(config):
         if is_dataclass(getattr(config, item.name)):
             continue
+        if isinstance(item.default_factory, type) and is_dataclass(item.default_factory):
+            inner = fields(item.default_factory)[0].name
+            raise UserError(
+                f'{type(config).__name__}.{item.name} is {getattr(config, item.name)!r}; it is a '
+                f'group of settings: give its names values, such as {item.name}.{inner}'
+            )
         value = _normalise(item, getattr(config, item.name))
         object.__setattr__(config, item.name, value)
         _check(type(config).__name__, item, value)

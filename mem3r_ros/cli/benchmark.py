@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'--frames is {args.frames}; it must be at least 2')
     width, height = _size(args.size)
     outputs = {word for word in args.outputs.split(',') if word}
+    if args.output:
+        # Before the work: a path that cannot be a folder is told at once.
+        Path(args.output).mkdir(parents=True, exist_ok=True)
     config = config_from(args)
     network, device = load_backend(config)
     tracker = Tracker(network, config.tracking)
@@ -171,7 +174,6 @@ def _write(folder: Path, result: dict[str, Any], total_ms: Any, memory_mib: Any)
 
     from mem3r_ros.reports.plots import series_svg
 
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=2) + '\n'
     (folder / 'benchmark.json').write_text(text, encoding='utf-8')
     plot = series_svg(

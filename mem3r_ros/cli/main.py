@@ -59,16 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
-    # A user's mistakes arrive as these: UserError is a ValueError. MEM3R_TRACEBACK=1 tells where.
-    except (ValueError, FileNotFoundError, PermissionError) as error:
-        if os.environ.get('MEM3R_TRACEBACK'):
-            raise
-        print(f'error: {_one_line(error)}', file=sys.stderr)
-        return EXIT_USER_ERROR
     except BrokenPipeError:
         # Whoever read our output, such as head, has had enough.
         sys.stderr.close()
         return 0
+    # A user's mistakes arrive as these: UserError is a ValueError. MEM3R_TRACEBACK=1 tells where.
+    except (ValueError, OSError) as error:
+        if os.environ.get('MEM3R_TRACEBACK'):
+            raise
+        print(f'error: {_one_line(error)}', file=sys.stderr)
+        return EXIT_USER_ERROR
 
 
 class _StderrHandler(logging.Handler):
@@ -119,7 +119,10 @@ def _sentence(text: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f'cannot use {error.filename}: {error.strerror}'
+    return ' '.join(text.split()) or type(error).__name__
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 import time
 from typing import Any
@@ -17,6 +17,8 @@ from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker, TrackerConfig
 from mem3r_ros.tracker.backend import BackendConfig
+
+NODE_NAME = 'mem3r'  # in launch and parameter files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +54,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
 
     :param args: parsed arguments of ``add_tracking_arguments``.
     :return: the settings in force.
-    :raises UserError: a name is unknown or a value is refused.
+    :raises UserError: a name is unknown or a value is refused, or what it asks for is not there.
     """
     config = from_dict(RunConfig, _read_settings(args.config)) if args.config else RunConfig()
     for name in ('model', 'device'):
@@ -63,6 +65,11 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         if not equals:
             raise UserError(f'--set {assignment!r} has no value; write NAME=VALUE')
         config = replace_path(config, name, _yaml_value(text))
+    if config.tracking.scale.source == 'wheel':
+        raise UserError(
+            "tracking.scale.source is 'wheel', but only the node has wheel odometry; choose "
+            'another source here, such as --set tracking.scale.source=model'
+        )
     return config
 
 
@@ -79,11 +86,47 @@ def _read_settings(path: str) -> dict[str, Any]:
         raise UserError(f'{path} is not YAML: {str(error).splitlines()[0]}') from error
     if not isinstance(values, Mapping):
         raise UserError(f'{path} holds no settings; expected names and values')
-    node = next(iter(values.values()), None)
-    if isinstance(node, Mapping) and 'ros__parameters' in node:
-        nested = _nested(node['ros__parameters'])
-        return {name: nested[name] for name in to_dict(RunConfig()) if name in nested}
-    return _nested(values)
+    nodes = dict(_nodes(values))
+    return _chosen(path, nodes) if nodes else _nested(values)
+
+
+def _nodes(values: Mapping[str, Any], namespace: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and settings, those that we know, of each node of a ROS parameter file."""
+    for name, inner in values.items():
+        full_name = f'{namespace}/{name}'.replace('//', '/')
+        if not isinstance(inner, Mapping):
+            continue
+        if 'ros__parameters' not in inner:
+            yield from _nodes(inner, full_name)
+            continue
+        given = inner['ros__parameters']
+        nested = _nested(given) if isinstance(given, Mapping) else {}
+        known = to_dict(RunConfig())
+        yield full_name, {name: value for name, value in nested.items() if name in known}
+
+
+def _chosen(path: str, nodes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what a parameter file has for us: of all nodes, then of ours."""
+    for_all = [name for name in nodes if name.rpartition('/')[2] in ('*', '**')]
+    named = [name for name in nodes if name.rpartition('/')[2] == NODE_NAME]
+    others = [name for name in nodes if name not in for_all and nodes[name]]
+    # A camera's node may have a 'device' too; what tracks has 'tracking'.
+    ours = named or [name for name in others if 'tracking' in nodes[name]]
+    if not ours and not any(nodes[name] for name in for_all):
+        ours = others
+    if len(ours) > 1:
+        raise UserError(
+            f'{path} holds settings of several nodes, {", ".join(ours)}; '
+            f'leave one of them, or name it {NODE_NAME}'
+        )
+    if not ours and not any(nodes[name] for name in for_all):
+        raise UserError(
+            f'{path} holds no settings of a node {NODE_NAME}; its nodes are {", ".join(nodes)}'
+        )
+    settings: dict[str, Any] = {}
+    for name in (*for_all, *ours):
+        settings = _merged(settings, nodes[name])
+    return settings
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,11 +135,20 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         head, _, rest = str(name).partition('.')
         if rest or isinstance(value, Mapping):
-            inner = _nested({rest: value} if rest else value)
-            nested[head] = nested.get(head, {}) | inner
-        else:
-            nested[head] = value
+            value = _nested({rest: value} if rest else value)
+        nested = _merged(nested, {head: value})
     return nested
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, group by group; where both have a value, the second wins."""
+    merged = dict(first)
+    for name, value in second.items():
+        before = merged.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = _merged(before, value)
+        merged[name] = value
+    return merged
 
 
 def _yaml_value(text: str) -> Any:
