@@ -22,6 +22,7 @@ from mem3r_ros.cli.evaluate import sequences_in
 from mem3r_ros.cli.tracking import RunConfig, add_tracking_arguments, config_from
 from mem3r_ros.data import open_sequence
 from mem3r_ros.errors import UserError
+from mem3r_ros.evaluation.depth_error import true_depth_at
 from mem3r_ros.model import save_checkpoint
 from mem3r_ros.trajectory import read_tum
 
@@ -78,6 +79,22 @@ def test_run_leaves_results_and_says_where(capsys, tmp_path, images, model):
         assert word in out
     assert str(output / 'index.html') in out
     assert (output / 'index.html').stat().st_size > 10_000
+
+
+def test_without_calibration_true_depth_is_compared_where_the_network_looked(
+    capsys, tmp_path, images, model, monkeypatch
+):
+    cameras = []
+
+    def looked_up(true_m, camera, predicted_camera):
+        cameras.append(camera)
+        return true_depth_at(true_m, camera, predicted_camera)
+
+    monkeypatch.setattr('mem3r_ros.reports.recorder.true_depth_at', looked_up)
+
+    run_tool(capsys, 'run', images, '--model', model, '--output', tmp_path / 'out')
+
+    assert [(camera.width, camera.height) for camera in cameras] == [(64, 48)] * NUM_FRAMES
 
 
 def test_the_written_settings_give_the_same_run_again(capsys, tmp_path, images, model):

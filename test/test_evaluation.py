@@ -16,6 +16,9 @@ from mem3r_ros.evaluation import (
 )
 from mem3r_ros.evaluation.depth_error import true_depth_at
 from mem3r_ros.evaluation.tables import depth_rows, length, trajectory_rows
+from mem3r_ros.model import ModelConfig
+from mem3r_ros.tracker.config import InputConfig
+from mem3r_ros.tracker.prepare import Preparation
 from mem3r_ros.trajectory import Trajectory
 
 
@@ -109,6 +112,13 @@ def test_an_estimate_that_never_moves_is_as_bad_as_standing_still():
     error = trajectory_error(frozen, helix())
 
     assert error.ate_sim3_rmse_m == pytest.approx(error.stand_still.ate_rmse_m)
+    assert trajectory_rows(error)[-1][:2] == ('scale error', 'unknown')
+
+
+def test_a_truth_that_never_moves_tells_nothing_about_the_scale():
+    still = Trajectory(helix().stamps_ns, np.tile(np.eye(4), (40, 1, 1)))
+
+    assert np.isnan(trajectory_error(helix(), still).scale_error_percent)
 
 
 def test_paths_of_different_times_cannot_be_compared():
@@ -173,13 +183,19 @@ def test_true_depth_is_looked_up_where_the_cropped_and_resized_camera_looks():
     assert np.isnan(true_depth_at(true_m, camera, camera.cropped(-5, 0, 60, 40))[:, :5]).all()
 
 
-def test_true_depth_without_calibration_is_that_of_the_centre():
-    true_m = np.tile(np.arange(60, dtype=np.float32), (40, 1))
+@pytest.mark.parametrize('size', [(1280, 720), (1241, 376), (480, 640), (640, 480)])
+@pytest.mark.parametrize('preset', ['mem3r-tiny', 'cut3r-512-dpt'])
+def test_without_calibration_true_depth_is_that_of_the_pixels_that_the_network_saw(preset, size):
+    pixels = Preparation(ModelConfig.preset(preset)).plan(*size, InputConfig())
+    middle = (pixels.width - 1) / 2, (pixels.height - 1) / 2
+    estimated = Intrinsics(300.0, 300.0, *middle, pixels.width, pixels.height)
+    columns = np.tile(np.arange(size[0], dtype=np.float32), (size[1], 1))
 
-    looked_up = true_depth_at(true_m, None, Intrinsics(9.0, 9.0, 9.5, 9.5, 20, 20))
+    looked_up = true_depth_at(columns, pixels.source_camera(estimated), estimated)
 
-    assert looked_up[:, 0].mean() == pytest.approx(10.5, abs=1.0)
-    assert looked_up[:, -1].mean() == pytest.approx(48.5, abs=1.0)
+    zoom = size[0] / pixels.resized_width
+    seen = (np.arange(pixels.width) + 0.5 + pixels.left) * zoom - 0.5
+    assert np.abs(looked_up - seen).max() <= 0.5 + 1e-6
 
 
 def test_timing_is_told_by_percentiles():

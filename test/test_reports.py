@@ -148,6 +148,19 @@ def test_a_page_can_be_made_of_a_single_pose(tmp_path):
     assert 'No trajectory error: only 1 of 1 poses' in (tmp_path / 'index.html').read_text()
 
 
+@pytest.mark.parametrize('step_m', [0.0, 1e-4])
+def test_a_camera_that_stood_is_drawn_without_a_word_in_the_log(tmp_path, caplog, step_m):
+    recorder = RunRecorder(tmp_path, title='still')
+    for index in range(5):
+        T = np.eye(4)
+        T[:3, 3] = step_m * (index % 2)
+        recorder.add(index * 100_000_000, T)
+
+    recorder.finish()
+
+    assert caplog.messages == []
+
+
 def test_a_run_without_any_pose_is_an_error(tmp_path):
     with pytest.raises(UserError, match='the run gave no pose at all'):
         RunRecorder(tmp_path, title='none').finish()

@@ -193,3 +193,17 @@ def test_every_update_rule_can_be_chosen(rule):
         tracked = tracker.track(SCENE.frame(index))
 
     assert np.isfinite(tracked.T_odom_camera).all()
+
+
+@pytest.mark.parametrize('is_calibrated', [True, False])
+def test_the_camera_of_the_image_is_told_calibrated_or_not(is_calibrated):
+    scene = moving_scene(3, (128, 96))
+    oracle = OracleNetwork(scene, shrink=2)
+    camera = scene.camera if is_calibrated else None
+
+    tracked = run(Tracker(oracle), oracle, range(3), camera=camera)[-1]
+
+    assert (tracked.source_camera.width, tracked.source_camera.height) == (128, 96)
+    assert tracked.source_camera.fx == pytest.approx(2 * tracked.intrinsics.fx)
+    if is_calibrated:
+        assert tracked.source_camera == scene.camera

@@ -132,7 +132,7 @@ def sequences_in(path: Path) -> list[Path]:
 
 def path_row(run: RunResult) -> list[str]:
     """Return one row of the table of paths, empty cells without truth."""
-    from mem3r_ros.evaluation.tables import length
+    from mem3r_ros.evaluation.tables import length, percent
 
     error = run.error
     if error is None:
@@ -145,7 +145,7 @@ def path_row(run: RunResult) -> list[str]:
         length(error.stand_still.rpe_translation_m),
         f'{error.rpe_rotation_deg:.2f}',
         f'{error.stand_still.rpe_rotation_deg:.2f}',
-        f'{error.scale_error_percent:+.0f} %',
+        percent(error.scale_error_percent),
     ]
 
 

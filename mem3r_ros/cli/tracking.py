@@ -233,5 +233,6 @@ def record_frame(
         reason=tracked.reason,
         timings_ms={**tracked.health.stage_ms, 'total': total_ms},
         true_depth_m=frame.depth_m,
-        camera=frame.camera,
+        # Uncalibrated: what the depth image shows of the camera's is known all the same.
+        camera=frame.camera or tracked.source_camera,
     )

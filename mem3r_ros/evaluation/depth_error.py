@@ -107,30 +107,25 @@ def depth_error(
 
 
 def true_depth_at(
-    true_m: np.ndarray, camera: Intrinsics | None, predicted_camera: Intrinsics
+    true_m: np.ndarray, camera: Intrinsics, predicted_camera: Intrinsics
 ) -> np.ndarray:
     """
     Look the true depth up at the pixels of a predicted depth image of another size.
 
     :param true_m: true depth [H, W] m, as large as the camera's image.
-    :param camera: calibration of the camera; None: the predicted image shows the centre of the
-        camera's image at full width or height.
+    :param camera: of the camera's image; where it is not calibrated, the one that the predicted
+        image's was made of (``TrackedFrame.source_camera``): only their ratios matter.
     :param predicted_camera: camera of the predicted depth image.
     :return: true depth [h, w] at the nearest pixel, NaN outside the image.
     """
     height, width = true_m.shape
     small = predicted_camera
     columns, rows = np.arange(small.width, dtype=float), np.arange(small.height, dtype=float)
-    if camera is None:
-        zoom = min(width / small.width, height / small.height)
-        columns = (columns - (small.width - 1) / 2) * zoom + (width - 1) / 2
-        rows = (rows - (small.height - 1) / 2) * zoom + (height - 1) / 2
-    else:
-        if camera.is_distorted:
-            # Where the lens saw nothing this gives 0, which no meter takes for depth.
-            true_m = rectifier(camera).mask(true_m)
-        columns = (columns - small.cx) / small.fx * camera.fx + camera.cx
-        rows = (rows - small.cy) / small.fy * camera.fy + camera.cy
+    if camera.is_distorted:
+        # Where the lens saw nothing this gives 0, which no meter takes for depth.
+        true_m = rectifier(camera).mask(true_m)
+    columns = (columns - small.cx) / small.fx * camera.fx + camera.cx
+    rows = (rows - small.cy) / small.fy * camera.fy + camera.cy
     columns, rows = np.rint(columns).astype(int), np.rint(rows).astype(int)
     inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
     found = true_m[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))]

@@ -20,6 +20,11 @@ def length(metres: float) -> str:
     return f'{100 * metres:.1f} cm' if abs(metres) < 1.0 else f'{metres:.2f} m'
 
 
+def percent(value: float, decimals: int = 0) -> str:
+    """Return a deviation in percent with its sign."""
+    return 'unknown' if value != value else f'{value:+.{decimals}f} %'
+
+
 def trajectory_rows(error: TrajectoryError) -> list[tuple[str, str, str, str]]:
     """Return rows of label, estimate, stand-still and constant-velocity baseline."""
     still, line = error.stand_still, error.constant_velocity
@@ -43,7 +48,7 @@ def trajectory_rows(error: TrajectoryError) -> list[tuple[str, str, str, str]]:
             f'{still.rpe_rotation_deg:.2f} deg',
             f'{line.rpe_rotation_deg:.2f} deg',
         ),
-        ('scale error', f'{error.scale_error_percent:+.1f} %', '', ''),
+        ('scale error', percent(error.scale_error_percent, 1), '', ''),
     ]
 
 

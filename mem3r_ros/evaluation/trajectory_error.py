@@ -20,6 +20,7 @@ from mem3r_ros.trajectory import Trajectory
 
 # Poses are compared at the estimate's stamps; truth farther away in time than this says nothing.
 MAX_GAP_NS = 50_000_000
+_MIN_SPREAD_M = 1e-6  # of the positions of a path that moved at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class TrajectoryError:
     rpe_translation_metric_m: float  # metres as they were published
     rpe_rotation_deg: float
     scale: float  # factor that makes the estimate as large as the truth
-    scale_error_percent: float  # how much too large the estimate is
+    scale_error_percent: float  # how much too large the estimate is; NaN if one never moved
     stand_still: PathError
     constant_velocity: PathError
 
@@ -93,7 +94,7 @@ def trajectory_error(
         rpe_translation_metric_m=_rpe(estimate.poses, truth)[0],
         rpe_rotation_deg=rpe_rotation_deg,
         scale=sim3.scale,
-        scale_error_percent=100.0 * (1.0 / sim3.scale - 1.0) if sim3.scale > 0 else float('inf'),
+        scale_error_percent=_scale_error_percent(estimate, truth, sim3.scale),
         stand_still=_baseline(_stand_still(truth), truth),
         constant_velocity=_baseline(_constant_velocity(truth), truth),
     )
@@ -129,6 +130,13 @@ def align(estimate: Trajectory, truth: Trajectory, with_scale: bool) -> Alignmen
         estimate.positions, truth.positions, np.ones(len(truth)), with_scale
     )
     return Alignment(T, scale)
+
+
+def _scale_error_percent(estimate: Trajectory, truth: Trajectory, scale: float) -> float:
+    spreads_m = [path.positions.std(axis=0).max() for path in (estimate, truth)]
+    if min(spreads_m) < _MIN_SPREAD_M or scale <= 0:
+        return float('nan')
+    return 100.0 * (1.0 / scale - 1.0)
 
 
 def _ate(poses: np.ndarray, truth: Trajectory) -> float:

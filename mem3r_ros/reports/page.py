@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from mem3r_ros import __version__
-from mem3r_ros.evaluation.tables import depth_rows, length, trajectory_rows
+from mem3r_ros.evaluation.tables import depth_rows, length, percent, trajectory_rows
 from mem3r_ros.evaluation.timing import timing_summary
 from mem3r_ros.reports.cloud_view import cloud_view
 from mem3r_ros.reports.depth_pictures import (
@@ -95,7 +95,7 @@ def _cards(run: RunResult) -> list[dict[str, str]]:
                 f'standing still: {error.stand_still.rpe_rotation_deg:.2f} deg',
             ),
             _card(
-                f'{error.scale_error_percent:+.{abs(error.scale_error_percent) < 10:d}f} %',
+                percent(error.scale_error_percent, int(abs(error.scale_error_percent) < 10)),
                 'scale error',
                 f'true path: {length(error.path_length_m)}',
             ),

@@ -187,13 +187,10 @@ def _tidy(axes: Any) -> None:
 
 def _widen(axes: Any) -> None:
     """Give a camera that hardly moved a few centimetres of axis instead of its noise."""
-    for low, high, setter in (
-        (*axes.get_xlim(), axes.set_xlim),
-        (*axes.get_ylim(), axes.set_ylim),
-    ):
-        if high - low < 0.02:
-            middle = 0.5 * (low + high)
-            setter(middle - 0.01, middle + 0.01)
+    middle = axes.dataLim.get_points().mean(axis=0)
+    # As data and not as limits: fixed limits of both axes contradict the common scale.
+    axes.update_datalim([middle - 0.01, middle + 0.01])
+    axes.autoscale_view()
 
 
 def _thinned(values: np.ndarray) -> np.ndarray:

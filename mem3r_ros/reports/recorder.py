@@ -130,7 +130,7 @@ class RunRecorder:
         :param reason: why it is so.
         :param timings_ms: duration of each stage; 'total' is that of the frame.
         :param true_depth_m: true depth of the camera's image.
-        :param camera: calibration of the camera's image.
+        :param camera: of the camera's image; without it true depth is not compared.
         """
         if T_odom_camera is not None:
             self.add_pose(stamp_ns, T_odom_camera)
@@ -166,7 +166,7 @@ class RunRecorder:
     ) -> None:
         """Write a depth image [H, W] m, and measure it where the truth is known."""
         true_m = None
-        if true_depth_m is not None and intrinsics is not None:
+        if true_depth_m is not None and intrinsics is not None and camera is not None:
             true_m = true_depth_at(true_depth_m, camera, intrinsics)
             self._meter.add(depth_m, true_m)
         index = self._num_depths

@@ -66,6 +66,7 @@ class TrackedFrame:
     reason: str = ''
     depth: np.ndarray | None = None  # [H, W] float32, m; NaN unsure, +inf too far
     intrinsics: Intrinsics | None = None  # of the depth image
+    source_camera: Intrinsics | None = None  # of the image given, rectified; perhaps estimated
     points: np.ndarray | None = None  # [P, 3] float32, m, camera frame
     colours: np.ndarray | None = None  # [P, 3] uint8
     weights: np.ndarray | None = None  # [P] float32, confidence of each point

@@ -118,12 +118,13 @@ class Products:
                 depth[view.confidence < config.depth.min_confidence] = np.nan
             depth[depth > config.depth.max_range_m] = np.inf
         camera, confidence, image = network_camera, view.confidence, prepared.small
+        source_camera = prepared.camera or prepared.pixels.source_camera(network_camera)
         if config.depth.resolution == 'camera':
-            camera = prepared.camera or prepared.pixels.source_camera(network_camera)
+            camera = source_camera
             depth = prepared.pixels.to_source(depth)
             confidence = prepared.pixels.to_source(confidence)
             image = prepared.image
-        made: dict[str, Any] = {'intrinsics': camera}
+        made: dict[str, Any] = {'intrinsics': camera, 'source_camera': source_camera}
         if 'depth' in wanted:
             made['depth'] = depth
         if 'confidence' in wanted:
