@@ -19,9 +19,7 @@ from tiny_networks import network
 from mem3r_ros.cli import main as cli
 from mem3r_ros.cli.benchmark import moving_texture
 from mem3r_ros.cli.evaluate import sequences_in
-from mem3r_ros.cli.tracking import RunConfig, add_tracking_arguments, config_from
 from mem3r_ros.data import open_sequence
-from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.depth_error import true_depth_at
 from mem3r_ros.model import save_checkpoint
 from mem3r_ros.trajectory import read_tum
@@ -127,46 +125,6 @@ def test_a_ros_parameter_file_serves_as_settings(capsys, tmp_path, images, model
     assert code == 0, err
     text = (tmp_path / 'o' / 'config.yaml').read_text()
     assert 'update_rule: filt3r' in text and 'reset_interval: 3' in text
-
-
-def settings_of(tmp_path, text):
-    (tmp_path / 'robot.yaml').write_text(text)
-    words = ['--config', str(tmp_path / 'robot.yaml')]
-    parser = argparse.ArgumentParser()
-    add_tracking_arguments(parser)
-    return config_from(parser.parse_args(words)).tracking
-
-
-CAMERA_NODE = 'camera:\n  ros__parameters: {device: /dev/video0, fps: 30}\n'
-OUR_NODE = '  ros__parameters: {tracking.scale.factor: 2.5, tracking.scale.source: fixed}\n'
-
-
-@pytest.mark.parametrize(
-    'ours', ['mem3r:\n', '/front/mem3r:\n', '/front:\n mem3r:\n', 'my_tracker:\n']
-)
-def test_our_node_is_found_in_the_parameter_file_of_a_robot(tmp_path, ours):
-    for_all = '/**:\n  ros__parameters: {tracking: {scale: {factor: 9.0}, update_rule: memix}}\n'
-
-    tracking = settings_of(tmp_path, CAMERA_NODE + ours + OUR_NODE + for_all)
-
-    assert (tracking.scale.source, tracking.scale.factor) == ('fixed', 2.5)
-    assert tracking.update_rule == 'memix'
-
-
-def test_a_node_of_ours_without_settings_has_the_defaults(tmp_path):
-    assert settings_of(tmp_path, 'mem3r:\n  ros__parameters:\n') == RunConfig().tracking
-
-
-@pytest.mark.parametrize(
-    ('text', 'sentence'),
-    [
-        ('other:\n  ros__parameters: {rate: 3}\n', 'no settings of a node mem3r; its nodes are'),
-        ('a:\n' + OUR_NODE + 'b:\n' + OUR_NODE, 'settings of several nodes, /a, /b'),
-    ],
-)
-def test_a_parameter_file_that_leaves_our_node_open_is_refused(tmp_path, text, sentence):
-    with pytest.raises(UserError, match=sentence):
-        settings_of(tmp_path, text)
 
 
 @pytest.mark.parametrize('command', ['benchmark', 'train'])
