@@ -66,6 +66,7 @@ class RunningNode:
         from rclpy.parameter import Parameter
 
         from mem3r_ros.ros.node import Mem3rNode
+        from mem3r_ros.ros.thread import spin
 
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         arguments = ['--ros-args']
@@ -78,7 +79,7 @@ class RunningNode:
         )
         self._executor = MultiThreadedExecutor(4, context=context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = threading.Thread(target=spin, args=(self._executor,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

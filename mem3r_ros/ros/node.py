@@ -49,7 +49,7 @@ from mem3r_ros.ros.services import (
 from mem3r_ros.ros.session import Session
 from mem3r_ros.ros.settings import NodeConfig
 from mem3r_ros.ros.statistics import FrameCounts, StageTimes
-from mem3r_ros.ros.thread import MailThread
+from mem3r_ros.ros.thread import MailThread, spin
 from mem3r_ros.ros.transforms import Transforms
 from mem3r_ros.ros.work import Work
 from mem3r_ros.tracker import Tracker
@@ -363,7 +363,7 @@ def main(args: list[str] | None = None) -> int:
         executor.add_node(node)
         if node.config.autostart:
             node.start_by_itself()
-        executor.spin()
+        spin(executor)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

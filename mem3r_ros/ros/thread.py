@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that takes items out of a mailbox one by one, and commands in between."""
+"""Threads: one that takes items out of a mailbox, commands in between; and the executor's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,26 @@ from concurrent.futures import Future
 import threading
 from typing import Any
 
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import Executor
+
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.mailbox import Mailbox
 from mem3r_ros.ros.result import Command
+
+
+def spin(executor: Executor) -> None:
+    """
+    Spin until the executor is shut down.
+
+    A transition takes subscriptions and publishers away in one thread while another looks whether
+    their events are ready. rclpy lets that out of its loop, which would end the node.
+    """
+    while True:
+        try:
+            return executor.spin()
+        except InvalidHandle:
+            continue
 
 
 class MailThread:

@@ -6,10 +6,11 @@ import threading
 import time
 
 import pytest
+from rclpy.exceptions import InvalidHandle
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.mailbox import Mailbox
-from mem3r_ros.ros.thread import MailThread
+from mem3r_ros.ros.thread import MailThread, spin
 
 
 def test_latest_keeps_the_newest_and_counts_what_it_drops():
@@ -106,3 +107,19 @@ def test_a_call_after_the_end_says_so(thread):
 
     with pytest.raises(UserError, match='not active'):
         thread.call(lambda: None)
+
+
+def test_what_is_taken_away_while_it_is_looked_at_does_not_end_the_node():
+    class Executor:
+        spins = 0
+
+        def spin(self):
+            self.spins += 1
+            if self.spins < 3:
+                raise InvalidHandle('cannot use Destroyable because destruction was requested')
+
+    executor = Executor()
+
+    spin(executor)
+
+    assert executor.spins == 3
