@@ -139,11 +139,17 @@ def test_a_stranger_in_the_domain_hears_all_of_it(
     command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),
                '--output', str(tmp_path / 'output'), '--model', str(model_file),
                '-p', 'warm_up_size:=[0, 0]', '--domain', str(ros_domain)]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    assert spin_until(lambda: process.poll() is not None, 200.0)
-    assert process.returncode == 0, process.stderr.read()
-    spin_until(lambda: False, 0.5)
+    for _ in range(3):  # now and then DDS takes longer to find a stranger than this bag lasts
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert spin_until(lambda process=process: process.poll() is not None, 200.0)
+        assert process.returncode == 0, process.stderr.read()
+        spin_until(lambda: False, 0.5)
+        if all(len(messages) >= NUM_IMAGES // 2 for messages in heard.values()):
+            break
+        for messages in heard.values():
+            messages.clear()
 
     stamps = [START_NS + i * STEP_NS for i in range(NUM_IMAGES)]
     transforms = [t for message in heard.pop('/tf') for t in message.transforms]
