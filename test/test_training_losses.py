@@ -136,7 +136,7 @@ def test_nobody_is_paid_endlessly_for_being_sure_of_the_sky():
             for p in true_predictions(sliding_batch())
         ]
         terms = loss_terms(predictions, chunk_target(batch, 0, 2), LossConfig(confidence_alpha=10))
-        return float(terms['log_depth'])
+        return float(terms['confidence'])
 
     assert loss(1e3) < loss(10.0)
     assert loss(1e6) > loss(1e3)
@@ -190,6 +190,10 @@ def test_before_the_solver_depth_is_trained_and_after_it_the_confidence():
 
     assert float(terms['log_depth'].detach()) == pytest.approx(math.log(2), rel=1e-4)
     assert predictions[1].depth_prior.grad.abs().sum() > 0
+    assert predictions[1].confidence_camera.grad is None
+
+    terms['confidence'].backward()
+
     assert predictions[1].confidence_camera.grad.abs().sum() > 0
     assert predictions[1].points_camera.grad is None
 

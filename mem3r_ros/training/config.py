@@ -58,6 +58,9 @@ class LossConfig:
         'how well depth and motion know their own error before they are fitted to the flow',
         low=0.0,
     )
+    confidence: float = setting(
+        1.0, 'how well the confidence knows the error that comes out of a solver', low=0.0
+    )
     confidence_alpha: float = setting(0.2, 'reward of being confident (DUSt3R)', low=0.0)
 
     def __post_init__(self) -> None:
@@ -145,6 +148,9 @@ class TrainConfig:
         0.25, 'part of the batches without intrinsics', low=0.0, high=1.0
     )
     update_rule: str = setting('cut3r', 'rule of the mapping memory while training')
+    groups_abreast: int = setting(
+        8, 'groups of clips that take turns: batches that follow each other share no scene', low=1
+    )
     sources: tuple = setting(({},), 'mixture of clip sources')
     stages: tuple = setting(({},), 'curriculum, in order')
     losses: LossConfig = section(LossConfig)

@@ -174,22 +174,32 @@ def _depth_terms(
         weighted = _weigh(error, confidence, config.confidence_alpha)
         terms['log_depth'] = _masked_mean(weighted, valid | sky)
     elif config.log_depth:
-        weighted = error
-        if config.confidence_alpha:
-            # Divided by alpha: it sets how large confidences are, not how much they count. The
-            # scale of a frame as a whole would drown what differs between its pixels.
-            alpha = config.confidence_alpha
-            final, final_centred, _ = _log_depth_errors(depth.detach(), target)
-            final = torch.where(sky, final, final_centred.abs())
-            weighted = error + _weigh(final, confidence, alpha) / alpha
-            if confidence is not None:
-                weighted = weighted + CERTAIN_ERROR * (confidence - 1) / alpha
-        terms['log_depth'] = _masked_mean(weighted, valid | sky)
+        terms['log_depth'] = _masked_mean(error, valid | sky)
+    is_learned = guess is not None and confidence is not None
+    if is_learned and config.confidence and config.confidence_alpha:
+        terms['confidence'] = _confidence_term(depth.detach(), confidence, target, config)
     if config.scale_free_depth:
         terms['scale_free_depth'] = _masked_mean(centred.abs(), valid)
     if config.depth_gradient:
         terms['depth_gradient'] = _slope_term(residual, valid)
     return terms
+
+
+def _confidence_term(
+    depth: Tensor, confidence: Tensor, target: Target, config: LossConfig
+) -> Tensor:
+    """
+    How well the confidence knows the error of depth that nothing can be learned from any more.
+
+    Divided by alpha, which sets how large confidences are, not how much they count. The scale of a
+    frame as a whole is left out: it would drown what differs between the frame's pixels.
+    """
+    valid, sky = target.is_valid, torch.isposinf(target.depth_m)
+    error, centred, _ = _log_depth_errors(depth, target)
+    error = torch.where(sky, error, centred.abs())
+    weighted = _weigh(error, confidence, config.confidence_alpha)
+    weighted = weighted + CERTAIN_ERROR * (confidence - 1)
+    return _masked_mean(weighted, valid | sky) / config.confidence_alpha
 
 
 def _seen_depth_term(depth: Tensor, target: Target) -> Tensor:
