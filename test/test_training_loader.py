@@ -15,7 +15,7 @@ import torch
 from mem3r_ros.geometry import ray_map
 from mem3r_ros.training import loader
 from mem3r_ros.training.batch import Batch
-from mem3r_ros.training.loader import BatchLoader, ClipOrder, clip_flow, make_clip
+from mem3r_ros.training.loader import BatchLoader, ClipOrder, clip_flow, make_clip, steps_of
 
 
 @pytest.fixture(autouse=True)
@@ -54,18 +54,61 @@ def test_the_flow_of_a_stretch_is_that_of_its_frames_alone():
 
 
 def test_batches_of_a_group_share_their_clips_and_see_each_stretch_twice(made):
-    config = recipe()
+    config = recipe(groups_abreast=1)
 
     found = batches(config, 16)
 
     assert set(made.values()) == {1}
-    # Eight stretches of two frames and the same in a mirror; then the second stage begins anew.
-    assert len(made) == 2 * 2
-    assert torch.equal(found[8].image[0], found[0].image[1].flip(-1))
+    # Four stretches of two frames and the same in a mirror; from batch 11 on another stage.
+    assert len(made) == 2 * 4
+    assert torch.equal(found[4].image[0], found[0].image[1].flip(-1))
 
 
-def test_a_run_goes_on_in_the_middle_of_a_group():
-    config = recipe()
+def test_batches_that_follow_each_other_share_no_scene(made):
+    config = recipe(groups_abreast=4)
+    stage = dataclasses.replace(config.stages[0], batch_size=1)
+    source = BatchLoader(dataclasses.replace(config, stages=(stage,)), lambda number: stage)
+
+    depths = [float(source.next()[1].depth_m.max()) for _ in range(128)]
+
+    assert all(len(set(depths[i : i + 4])) == 4 for i in range(125))
+    # No clip is made twice, and each that was finished was seen as often as any other.
+    steps = steps_of(stage)
+    assert set(made.values()) == {1}
+    assert len(made) == len(set(depths)) <= 128 // steps + 4
+    assert max(Counter(depths).values()) == steps
+
+
+def test_new_groups_begin_at_even_intervals(made):
+    config = recipe(groups_abreast=4)
+    stage = dataclasses.replace(config.stages[0], batch_size=1)
+    source = BatchLoader(dataclasses.replace(config, stages=(stage,)), lambda number: stage)
+
+    made_after = []
+    for _ in range(68):
+        source.next()
+        made_after.append(len(made))
+
+    assert made_after[3] == 4
+    begun = np.flatnonzero(np.diff(made_after[3:]))
+    assert set(np.diff(begun)) <= set(range(steps_of(stage) - 3, steps_of(stage) + 4))
+
+
+def test_clips_are_let_go_when_their_last_batch_is_out():
+    config = recipe(groups_abreast=3)
+    source = BatchLoader(config, lambda number: config.stages[0 if number < 60 else 1])
+
+    held = []
+    for _ in range(120):
+        source.next()
+        held.append(len(source._groups))
+
+    assert max(held) <= 3
+
+
+@pytest.mark.parametrize('abreast', [1, 3])
+def test_a_run_goes_on_in_the_middle_of_a_group(abreast):
+    config = recipe(groups_abreast=abreast)
 
     whole, rest = batches(config, 20), batches(config, 13, first=7)
 
@@ -82,7 +125,7 @@ def test_each_process_of_several_has_clips_of_its_own(made):
         batches(config, 10, rank=rank, world_size=4)
 
     assert set(made.values()) == {1}
-    assert len(made) == 4 * 2
+    assert len(made) % 4 == 0
 
 
 def test_a_network_without_flow_gets_none():

@@ -9,6 +9,9 @@ what an uninterrupted one would have seen.
 Building a world costs as much as a dozen of its frames. So the batches of a group share their
 clips, which are longer: each batch has another stretch of all of them, and then each stretch once
 more, mirrored and backwards in time. Processes make long clips; batches are cut from them here.
+
+Batches that follow each other come from different groups: what they share, such as how large
+these few scenes are, would pull the weights to and fro.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 import multiprocessing
 import signal
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +30,7 @@ from mem3r_ros.training.batch import Batch, Clip, collate
 from mem3r_ros.training.config import SourceConfig, StageConfig, TrainConfig, parse_size
 from mem3r_ros.training.sources import HELD_OUT_WORLDS, ClipSource, build_source
 
-GROUP_FRAMES = 16  # frames of a long clip, where the stage's own clips are not longer
+GROUP_FRAMES = 8  # frames of a long clip, where the stage's own clips are not longer
 PASSES = 2  # times that each of them is seen
 STAGE_CLIPS = 10_000_000  # indices of clips that belong to one stage of one seed
 SEED_CLIPS = 79_190_000
@@ -78,6 +82,11 @@ def parts_of(stage: StageConfig) -> int:
     return max(1, GROUP_FRAMES // stage.num_frames)
 
 
+def steps_of(stage: StageConfig) -> int:
+    """Return how many batches share the long clips of a group."""
+    return PASSES * parts_of(stage)
+
+
 def clip_index(seed: int, stage_number: int, group: int, slot: int, batch_size: int) -> int:
     """Return the index of a clip: no two groups of one seed share one; all are training's."""
     base = seed * SEED_CLIPS + stage_number * STAGE_CLIPS + group * batch_size + slot
@@ -119,25 +128,31 @@ def _start_worker() -> None:
 
 @dataclass(slots=True)
 class _Group:
-    """Batches that share their clips, which may still be in the making."""
+    """Clips that batches share, which may still be in the making."""
 
     stage: StageConfig
-    first: int  # number of its first batch
-    stop: int  # and of the one after its last
     orders: list[ClipOrder]
     clips: list[LongClip] | list[Future]
 
-    def batch(self, number: int) -> Batch:
+    def batch(self, step: int) -> Batch:
         """Return one of its batches; waits for the clips."""
         if self.clips and isinstance(self.clips[0], Future):
             self.clips = [clip.result() for clip in self.clips]
-        is_mirrored, part = divmod(number % (PASSES * parts_of(self.stage)), parts_of(self.stage))
+        is_mirrored, part = divmod(step, parts_of(self.stage))
         start = part * self.stage.num_frames
         stop = start + self.stage.num_frames
         cut = [clip.stretch(start, stop, bool(is_mirrored)) for clip in self.clips]
         clips, flows = zip(*cut, strict=True)
         is_metric = [order.source.is_metric for order in self.orders]
         return collate(list(clips), None if flows[0] is None else list(flows), is_metric)
+
+
+class _Place(NamedTuple):
+    """Where a batch is cut from."""
+
+    stage: int  # number of the stage
+    group: int  # of that stage
+    step: int  # which of the group's batches it is
 
 
 class BatchLoader:
@@ -160,9 +175,10 @@ class BatchLoader:
         :param with_flow: whether the network takes optical flow.
         """
         self._config, self._stage_of, self._with_flow = config, stage_of, with_flow
-        self._number = self._ordered = first_batch
+        self._number = first_batch  # of the next batch that is handed out
+        self._ordered: deque[_Place] = deque()  # of the batches from that one on
         self._rank, self._world_size = rank, world_size
-        self._groups: deque[_Group] = deque()
+        self._groups: dict[tuple[int, int], _Group] = {}  # by stage and group
         self._pool = None
         if config.runtime.workers:
             self._pool = ProcessPoolExecutor(
@@ -178,13 +194,16 @@ class BatchLoader:
         :raises Exception: whatever went wrong while it was made.
         """
         ahead = self._config.runtime.prefetch if self._pool else 1
-        while self._ordered < self._number + ahead:
-            self._order_group()
-        group = self._groups[0]
-        batch = self._asked(group.batch(self._number), group.stage)
+        while len(self._ordered) < ahead:
+            self._order_batch(self._number + len(self._ordered))
+        place = self._ordered.popleft()
+        group = self._groups[place.stage, place.group]
+        batch = self._asked(group.batch(place.step), group.stage)
         self._number += 1
-        if self._number == group.stop:
-            self._groups.popleft()
+        if place.step == steps_of(group.stage) - 1:
+            del self._groups[place.stage, place.group]
+        for old in [key for key in self._groups if key[0] < place.stage]:
+            del self._groups[old]
         return group.stage, batch
 
     def close(self) -> None:
@@ -192,20 +211,32 @@ class BatchLoader:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _order_group(self) -> None:
-        """Order the clips of the batches up to the end of the group, or of the stage."""
-        first = self._ordered
-        stage = self._stage_of(first)
-        size = PASSES * parts_of(stage)
-        stop = first + 1
-        while stop % size and self._stage_of(stop) is stage:
-            stop += 1
-        orders = self._clip_orders(stage, first // size * self._world_size + self._rank)
+    def _order_batch(self, number: int) -> None:
+        """Have the clips of a batch made, unless an earlier one of its group did."""
+        stage = self._stage_of(number)
+        place = self._place(stage, number)
+        self._ordered.append(place)
+        if (place.stage, place.group) in self._groups:
+            return
+        orders = self._clip_orders(stage, place.group * self._world_size + self._rank)
         make = (
             make_clip if self._pool is None else lambda order: self._pool.submit(make_clip, order)
         )
-        self._groups.append(_Group(stage, first, stop, orders, [make(order) for order in orders]))
-        self._ordered = stop
+        self._groups[place.stage, place.group] = _Group(
+            stage, orders, [make(order) for order in orders]
+        )
+
+    def _place(self, stage: StageConfig, number: int) -> _Place:
+        """
+        Say which group a batch is cut from, and where.
+
+        Groups take turns. They are at different steps, so that one is finished and another begun
+        at even intervals.
+        """
+        abreast, steps = self._config.groups_abreast, steps_of(stage)
+        turn, lane = divmod(number, abreast)
+        finished, step = divmod(turn + lane * steps // abreast, steps)
+        return _Place(self._config.stages.index(stage), finished * abreast + lane, step)
 
     def _clip_orders(self, stage: StageConfig, group: int) -> list[ClipOrder]:
         config = self._config
