@@ -12,7 +12,7 @@ import torch
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import ModelConfig
 from mem3r_ros.model.epipolar import EPIPOLAR_CHANNELS, fit_epipolar, with_epipolar
-from mem3r_ros.model.motion import motion_input, no_depth_memory, pixel_rays
+from mem3r_ros.model.motion import motion_input, no_depth_memory, no_flow, pixel_rays
 from mem3r_ros.model.rotation import exp_se3
 from mem3r_ros.model.state import MotionState
 
@@ -176,6 +176,7 @@ def seen(flow: torch.Tensor, has_previous: bool = True):
     before = MotionState(
         T_world_camera=torch.eye(4, dtype=torch.float64)[None],
         previous_gray=gray,
+        previous_flow=no_flow(gray),
         has_previous=torch.tensor([has_previous]),
         **no_depth_memory(gray).state_fields(),
     )

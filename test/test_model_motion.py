@@ -152,6 +152,52 @@ def test_flow_is_found_however_fast_the_camera_turns(shift):
     assert np.median(np.abs(inner[..., 1])) < 0.3
 
 
+def zoomed(picture: np.ndarray, factor: float) -> np.ndarray:
+    """The middle 128x96 of a picture, enlarged around its centre."""
+    height, width = picture.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0, factor)
+    large = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC)
+    return large[(height - 96) // 2 :, (width - 128) // 2 :][:96, :128]
+
+
+def test_what_moved_fast_is_found_where_it_moves_on():
+    # As on a road: the picture grows by half from frame to frame.
+    picture = cv2.GaussianBlur(texture(3, 192, 256), (0, 0), 1.0)
+    frames = [zoomed(picture, factor) for factor in (1.5, 1.5**2)]
+    y, x = np.mgrid[:96, :128].astype(np.float32)
+    true = np.stack((63.5 - x, 47.5 - y), axis=-1) * (1 - 1 / 1.5)
+    rough = true * 0.9  # of the frame before
+    rim = (slice(8, -8), slice(8, -8))
+
+    def error(flow: np.ndarray) -> float:
+        return float(np.linalg.norm(flow - true, axis=-1)[rim].mean())
+
+    from_rest = optical_flow(*frames)
+    found = optical_flow(*frames, rough)
+
+    assert error(from_rest) > 2.0
+    assert error(found) < 0.5
+
+
+def test_a_camera_that_stopped_is_seen_to_rest():
+    picture = texture(0, 96, 128)
+    fast = np.full((96, 128, 2), 20.0, np.float32)
+
+    flow = optical_flow(picture, picture, fast)
+
+    assert np.abs(flow).max() < 0.2
+
+
+def test_the_network_goes_on_from_the_flow_that_its_stream_remembers():
+    model = tiny_networks.network('small')
+    _, state = tiny_networks.run(model, [tiny_networks.frame(1), tiny_networks.frame(2)])
+
+    assert state.motion.previous_flow.abs().max() > 0
+    start = dataclasses.replace(tiny_networks.frame(3), reset=torch.tensor([True]))
+    _, after = tiny_networks.run(model, [start], state)
+    assert not after.motion.previous_flow.any()
+
+
 def test_flow_to_what_was_not_there_before_misses_its_way_back():
     wide = texture(0, 96, 160)
     previous, frame = wide[:, 16 : 16 + 128], wide[:, 18 : 18 + 128].copy()

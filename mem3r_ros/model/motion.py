@@ -40,6 +40,12 @@ FAST_TURN_REACH = 0.3  # of the image, how far away that shift is looked for
 FAST_TURN_LIKENESS = 0.6  # correlation (-1 to 1) below which it is not believed
 FAST_TURN_GAIN = 0.1  # by which it must exceed that without a shift
 MIN_SEARCH_SIDE = 16  # px of an image below which there is too little to look for
+SMOOTHNESS = 40.0  # of the flow over its fit to the images: blank walls move as their rims do
+STRIDE_PX = 3  # between the patches that the flow is put together from
+# The way back is searched for in another way, or both would make the same mistakes.
+CHECK_SMOOTHNESS = 10.0
+CHECK_STRIDE_PX = 5
+LARGEST_DIFFERENCE = 30  # grey levels at which a pixel speaks no louder against a start
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -49,25 +55,42 @@ def gray_from_image(image: Tensor) -> Tensor:
     return ((image * weights).sum(1).float() * 127.5 + 127.5).round().clamp(0, 255).byte()
 
 
-def optical_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
+def optical_flow(
+    previous_gray: np.ndarray, gray: np.ndarray, before: np.ndarray | None = None
+) -> np.ndarray:
     """
     Say where each pixel of the frame was in the previous frame.
 
-    The search finds only what moved by less than its largest patch. When the camera turns fast
-    it starts from the shift of the whole image.
+    The search finds only what moved by less than its largest patch. Where the camera is fast it
+    starts from the shift of the whole image, or from the flow of the frame before.
 
     :param previous_gray: uint8 [H, W].
     :param gray: uint8 [H, W].
+    :param before: what was found for the previous frame, float32 [H, W, 2].
     :return: displacement from the frame to the previous one, px, float32 [H, W, 2] (x, y).
     """
+    return _search(previous_gray, gray, before, SMOOTHNESS, STRIDE_PX)
+
+
+def _search(
+    previous_gray: np.ndarray,
+    gray: np.ndarray,
+    before: np.ndarray | None,
+    smoothness: float,
+    stride_px: int,
+) -> np.ndarray:
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     # The images are small: the finest level is where the precision is.
     search.setFinestScale(0)
+    search.setVariationalRefinementAlpha(smoothness)
+    search.setPatchStride(stride_px)
     gray, previous_gray = np.ascontiguousarray(gray), np.ascontiguousarray(previous_gray)
-    return search.calc(gray, previous_gray, _whole_shift(previous_gray, gray))
+    return search.calc(gray, previous_gray, _start(previous_gray, gray, before))
 
 
-def checked_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
+def checked_flow(
+    previous_gray: np.ndarray, gray: np.ndarray, before: np.ndarray | None = None
+) -> np.ndarray:
     """
     Say where each pixel was in the previous frame, and whether the way back agrees.
 
@@ -76,16 +99,42 @@ def checked_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
 
     :param previous_gray: uint8 [H, W].
     :param gray: uint8 [H, W].
+    :param before: see :func:`optical_flow`.
     :return: displacement (x, y) and how far there and back end from the start, px, [H, W, 3].
     """
-    there = optical_flow(previous_gray, gray)
-    back = optical_flow(gray, previous_gray)
-    height, width = gray.shape
-    x = there[..., 0] + np.arange(width, dtype=np.float32)
-    y = there[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    back = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    missed = np.linalg.norm(there + back, axis=-1, keepdims=True)
+    there = optical_flow(previous_gray, gray, before)
+    back = _search(gray, previous_gray, None, CHECK_SMOOTHNESS, CHECK_STRIDE_PX)
+    missed = np.linalg.norm(there + _fetched(back, there), axis=-1, keepdims=True)
     return np.concatenate((there, missed), axis=-1)
+
+
+def _fetched(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Return what a picture has where the flow leads, [H, W, ...]."""
+    height, width = flow.shape[:2]
+    x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _start(
+    previous_gray: np.ndarray, gray: np.ndarray, before: np.ndarray | None
+) -> np.ndarray | None:
+    """
+    Return the flow that the search starts from; None is no flow.
+
+    What moved fast until now moves on, unless the images say that it does not.
+    """
+    shift = _whole_shift(previous_gray, gray)
+    if before is None or np.abs(before).max(initial=0) < FAST_TURN_PX:
+        return shift
+
+    def difference(flow: np.ndarray) -> float:
+        apart = cv2.absdiff(_fetched(previous_gray, flow), gray)
+        return float(np.minimum(apart, LARGEST_DIFFERENCE).mean())
+
+    before = np.ascontiguousarray(before, np.float32)
+    other = np.zeros_like(before) if shift is None else shift
+    return before.copy() if difference(before) < difference(other) else shift
 
 
 def _whole_shift(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray | None:
@@ -112,13 +161,19 @@ def _whole_shift(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray | No
     return np.full((height, width, 2), shift, np.float32)
 
 
-def flow_to_previous(previous_gray: Tensor, gray: Tensor) -> Tensor:
-    """Run :func:`checked_flow` on each stream; uint8 [B, H, W] twice to float32 [B, 3, H, W]."""
+def flow_to_previous(previous_gray: Tensor, gray: Tensor, before: Tensor) -> Tensor:
+    """
+    Run :func:`checked_flow` on each stream.
+
+    :param previous_gray: uint8 [B, H, W].
+    :param gray: uint8 [B, H, W].
+    :param before: flow of the previous frame, [B, 2, H, W].
+    :return: float32 [B, 3, H, W].
+    """
     device = gray.device
-    flows = [
-        checked_flow(before, now)
-        for before, now in zip(previous_gray.cpu().numpy(), gray.cpu().numpy(), strict=True)
-    ]
+    images = (previous_gray.cpu().numpy(), gray.cpu().numpy())
+    moves = before.permute(0, 2, 3, 1).float().cpu().numpy()
+    flows = [checked_flow(*stream) for stream in zip(*images, moves, strict=True)]
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(device)
 
 
@@ -220,12 +275,14 @@ def motion_input(
     batch_size, _, height, width = image.shape
     gray = gray_from_image(image)
     previous_gray, has_previous, depth = before.previous_gray, before.has_previous, before.depth
+    flow_before = before.previous_flow
     if previous_gray.shape != gray.shape:
         previous_gray, has_previous = gray, torch.zeros_like(has_previous)
         depth = no_depth_memory(gray) if depth is not None else None
+        flow_before = no_flow(gray)
     if flow is None:
         if bool(has_previous.any()):
-            flow = flow_to_previous(previous_gray, gray)
+            flow = flow_to_previous(previous_gray, gray, flow_before)
         else:
             flow = image.new_zeros((batch_size, 3, height, width), dtype=torch.float32)
     valid = has_previous.float()[:, None, None, None]
@@ -251,6 +308,12 @@ def motion_input(
     return MotionInput(
         gray, flow, missed, has_previous, camera, known, depth, torch.cat(channels, dim=1)
     )
+
+
+def no_flow(gray: Tensor) -> Tensor:
+    """Return the flow of streams that have not moved, of the shape of ``gray`` [B, H, W]."""
+    size = (gray.shape[0], 2, *gray.shape[1:])
+    return torch.zeros(size, dtype=torch.float32, device=gray.device)
 
 
 def no_depth_memory(gray: Tensor) -> DepthMemory:

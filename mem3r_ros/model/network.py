@@ -39,6 +39,7 @@ from mem3r_ros.model.motion import (
     MotionInput,
     motion_input,
     no_depth_memory,
+    no_flow,
 )
 from mem3r_ros.model.pose_memory import ReadOut, pose_memory
 from mem3r_ros.model.positions import PositionTables
@@ -110,6 +111,7 @@ class Mem3R(nn.Module):
                     batch_size, 1, 1
                 ),
                 previous_gray=gray,
+                previous_flow=no_flow(gray),
                 has_previous=torch.zeros(batch_size, dtype=torch.bool, device=self.device),
                 **self._no_depth(gray),
             )
@@ -310,9 +312,10 @@ class Mem3R(nn.Module):
         update = frame.update_mask(pose) & finite
         reset = frame.reset_mask(pose)
         previous, has_previous, depth = before.previous_gray, before.has_previous, before.depth
+        at_rest, flow = no_flow(seen.gray), before.previous_flow
         if previous.shape != seen.gray.shape:
             previous, has_previous = torch.zeros_like(seen.gray), torch.zeros_like(has_previous)
-            depth = None
+            depth, flow = None, at_rest
         if self.config.depth_memory:
             found = (prediction.log_depth, prediction.depth_variance)
             nothing = no_depth_memory(seen.gray)
@@ -323,6 +326,7 @@ class Mem3R(nn.Module):
         return MotionState(
             T_world_camera=where_stream(reset, identity.expand_as(pose), pose),
             previous_gray=where_stream(update, seen.gray, previous),
+            previous_flow=where_stream(reset, at_rest, where_stream(update, seen.flow, flow)),
             has_previous=(has_previous | update) & ~reset,
             **({} if depth is None else depth.state_fields()),
         )

@@ -24,6 +24,7 @@ class MotionState:
 
     T_world_camera: Tensor  # [B, 4, 4] float64, pose of the last remembered frame
     previous_gray: Tensor  # [B, H, W] uint8, the last remembered image
+    previous_flow: Tensor  # [B, 2, H, W] px, flow of that image to the one before it
     has_previous: Tensor  # [B] bool
     log_depth: Tensor | None = None  # [B, H, W] of metres, what was seen of that image
     depth_variance: Tensor | None = None  # [B, H, W] of the log depth

@@ -102,7 +102,8 @@ def clip_flow(clip: Clip) -> np.ndarray:
     grays = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in clip.image]
     flow = np.zeros((len(grays), 3, *grays[0].shape), np.float32)
     for frame in range(1, len(grays)):
-        flow[frame] = checked_flow(grays[frame - 1], grays[frame]).transpose(2, 0, 1)
+        before = flow[frame - 1, :2].transpose(1, 2, 0)
+        flow[frame] = checked_flow(grays[frame - 1], grays[frame], before).transpose(2, 0, 1)
     return flow
 
 
