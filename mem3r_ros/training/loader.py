@@ -6,7 +6,7 @@ Batches made ahead of training by a few processes, in an order that only the see
 Batch number n of a run is the same whoever makes it and whenever, so that a resumed run sees
 what an uninterrupted one would have seen.
 
-Building a world costs as much as a dozen of its frames. So the batches of a group share their
+Building a world costs as much as several of its frames. So the batches of a group share their
 clips, which are longer: each batch has another stretch of all of them, and then each stretch once
 more, mirrored and backwards in time. Processes make long clips; batches are cut from them here.
 
