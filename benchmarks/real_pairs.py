@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import fields
 import json
 import math
 from pathlib import Path
@@ -40,36 +41,40 @@ CASES = (
 )
 
 
-def read_sequence(path: Path, size: tuple[int, int]) -> tuple[list, list, list, list]:
-    """
-    Read posed frames at network size.
-
-    :return: images, depths, intrinsics, poses; one of each per frame.
-    """
-    images, depths, cameras, poses = [], [], [], []
+def read_sequence(path: Path, size: tuple[int, int], flow_scale: int) -> list[Clip]:
+    """Read posed frames at network size, a clip of one frame each."""
+    width, height = (side * flow_scale for side in size)
+    found = []
     for frame in open_sequence(path):
         if frame.T_world_camera is None or frame.camera is None:
             continue
-        fitted = fit_frame(frame, size)
-        images.append(fitted[0])
-        depths.append(fitted[1])
-        cameras.append(fitted[2])
-        poses.append(frame.T_world_camera)
-    return images, depths, cameras, poses
-
-
-def clips(sequence: tuple[list, list, list, list], chosen: list[list[int]]) -> Iterator[Batch]:
-    """Yield a batch of one clip for each list of frame numbers."""
-    images, depths, cameras, poses = sequence
-    for numbers in chosen:
+        image, depth, intrinsics = fit_frame(frame, (width, height))
         clip = Clip(
-            image=np.stack([images[i] for i in numbers]),
-            depth_m=np.stack([depths[i] for i in numbers]),
-            T_world_camera=np.stack([poses[i] for i in numbers]),
-            intrinsics=cameras[numbers[0]],
-            moving=np.zeros((len(numbers), *images[0].shape[:2]), bool),
+            image=image[None],
+            depth_m=depth[None],
+            T_world_camera=frame.T_world_camera[None],
+            intrinsics=intrinsics,
+            moving=np.zeros((1, height, width), bool),
         )
+        found.append(clip.reduced(flow_scale))
+    return found
+
+
+def clips(sequence: list[Clip], chosen: list[list[int]]) -> Iterator[Batch]:
+    """Yield a batch of one clip for each list of frame numbers."""
+    for numbers in chosen:
+        clip = joined([sequence[number] for number in numbers])
         yield collate([clip], [clip_flow(clip)], [True])
+
+
+def joined(parts: list[Clip]) -> Clip:
+    """Return clips of one camera as one."""
+    frames = {
+        item.name: np.concatenate([getattr(part, item.name) for part in parts])
+        for item in fields(Clip)
+        if item.name != 'intrinsics' and getattr(parts[0], item.name) is not None
+    }
+    return Clip(intrinsics=parts[0].intrinsics, **frames)
 
 
 @torch.inference_mode()
@@ -125,8 +130,8 @@ def main() -> int:
         if not (args.data / name).is_dir():
             print(f'{args.data / name} is absent: skipped')
             continue
-        sequence = read_sequence(args.data / name, size)
-        count = len(sequence[0])
+        sequence = read_sequence(args.data / name, size, model.config.flow_scale)
+        count = len(sequence)
         chosen = {
             'pair': [[i, i + stride] for i in range(count - stride)],
             'stream': [list(range(0, count, stride))],

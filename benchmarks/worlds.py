@@ -33,7 +33,7 @@ from mem3r_ros.training.batch import Batch, collate, relative_poses, static_flow
 from mem3r_ros.training.chunk import frame_input
 from mem3r_ros.training.config import SourceConfig
 from mem3r_ros.training.loader import clip_flow
-from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source
+from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.validation import depth_figures, mean_figures, motion_figures
 from mem3r_ros.trajectory import Trajectory
 
@@ -122,10 +122,13 @@ def world_ranges(count: int, num_frames: int) -> list[range]:
     return [range(first, min(first + width, count)) for first in range(0, count, width)]
 
 
-def render_batch(indices: range, num_frames: int, size: tuple[int, int]) -> Batch:
+def render_batch(indices: range, num_frames: int, model: torch.nn.Module) -> Batch:
     """Render held-out worlds, to be run side by side."""
-    source = build_source(SourceConfig())
-    clips = [source.clip(FIRST_WORLD + index, num_frames, size) for index in indices]
+    source, size = build_source(SourceConfig()), tuple(model.config.img_size)
+    clips = [
+        network_clip(source, FIRST_WORLD + index, num_frames, size, model.config.flow_scale)
+        for index in indices
+    ]
     return collate(clips, [clip_flow(clip) for clip in clips], [True] * len(clips))
 
 
@@ -259,7 +262,7 @@ def start_worker(source: str) -> None:
 
 def run_job(num_frames: int, indices: range, names: tuple[str, ...]) -> dict[str, list[dict]]:
     """Run variants over the same worlds, in a process that :func:`start_worker` prepared."""
-    batch = render_batch(indices, num_frames, tuple(_model.config.img_size))
+    batch = render_batch(indices, num_frames, _model)
     return {v.name: run_batch(_model, batch, v) for v in VARIANTS if v.name in names}
 
 

@@ -20,6 +20,8 @@ from mem3r_ros.model.motion import (
     DepthMemory,
     checked_flow,
     complete_intrinsics,
+    enlarged,
+    gray_from_image,
     optical_flow,
     pixel_rays,
 )
@@ -186,6 +188,66 @@ def test_a_camera_that_stopped_is_seen_to_rest():
     flow = optical_flow(picture, picture, fast)
 
     assert np.abs(flow).max() < 0.2
+
+
+def half_a_pixel_apart() -> tuple[np.ndarray, np.ndarray]:
+    """Two views of a wall, 256x192; seen at half the size they are half a pixel apart."""
+    wall = cv2.GaussianBlur(texture(5, 192, 272), (0, 0), 0.7)
+    return wall[:, 8 : 8 + 256], wall[:, 9 : 9 + 256]
+
+
+def reduced(picture: np.ndarray) -> np.ndarray:
+    return cv2.resize(picture, (128, 96), interpolation=cv2.INTER_AREA)
+
+
+def test_flow_is_finer_on_finer_images():
+    fine = half_a_pixel_apart()
+    coarse = [reduced(picture) for picture in fine]
+    rim = (slice(8, -8), slice(8, -8), 0)
+
+    rough = optical_flow(*coarse)
+    found = optical_flow(*coarse, fine=fine)
+
+    assert found.shape == rough.shape
+    assert np.abs(found[rim] - 0.5).mean() < 0.7 * np.abs(rough[rim] - 0.5).mean()
+
+
+def test_a_fast_turn_is_found_on_finer_images_too():
+    wide = cv2.GaussianBlur(texture(6, 192, 384), (0, 0), 1.0)
+    fine = wide[:, 32 : 32 + 256], wide[:, 72 : 72 + 256]
+
+    flow = checked_flow(*map(reduced, fine), fine=fine)
+
+    inner = flow[16:-16, 24:-40]
+    assert np.median(np.abs(inner[..., 0] - 20)) < 0.3
+    assert np.median(inner[..., 2]) < 0.3
+
+
+def test_the_network_measures_flow_on_the_finer_image_that_it_is_given():
+    model = tiny_networks.network('small')
+    grey = torch.zeros(1, 3, *tiny_networks.SIZE)  # shows nothing: the finer one alone tells
+    wall = torch.from_numpy(texture(7, 64, 112).copy())
+    frames = [
+        tiny_networks.frame(0, image=grey, fine_gray=wall[None, :, left : left + 96].contiguous())
+        for left in (0, 4)
+    ]
+
+    _, state = tiny_networks.run(model, frames)
+
+    flow = state.motion.previous_flow[0, 0, 8:-8, 8:-8]
+    assert float(flow.median()) == pytest.approx(2.0, abs=0.2)
+
+
+def test_images_with_and_without_a_finer_one_may_follow_each_other():
+    model = tiny_networks.network('small')
+    first, second = tiny_networks.frame(1), tiny_networks.frame(2)
+    given = dataclasses.replace(second, fine_gray=enlarged(gray_from_image(second.image), 2))
+
+    without, _ = tiny_networks.run(model, [first, second])
+    mixed, state = tiny_networks.run(model, [first, given])
+
+    assert tiny_networks.worst_difference(without[1], mixed[1]) == 0
+    assert state.motion.previous_fine.shape == (1, 64, 96)
 
 
 def test_the_network_goes_on_from_the_flow_that_its_stream_remembers():

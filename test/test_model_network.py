@@ -446,6 +446,19 @@ def test_frames_that_do_not_fit_are_refused_with_their_shape(broken, message):
         model.step(broken, model.initial_state())
 
 
+def test_a_finer_image_of_another_size_is_refused():
+    model = network('small')
+    fine = torch.zeros(1, 32, 48, dtype=torch.uint8)
+
+    with pytest.raises(UserError, match=r'fine_gray has shape \(1, 32, 48\).*\(1, 64, 96\)'):
+        model.step(frame(0, fine_gray=fine), model.initial_state())
+
+
+def test_a_finer_flow_needs_flow():
+    with pytest.raises(UserError, match='flow_scale needs motion_input'):
+        replace(CUT3R, flow_scale=2)
+
+
 def test_unknown_outputs_are_refused_by_name():
     model = network('small')
 

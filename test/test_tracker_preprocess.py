@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resize and crop: to the bit as the public loader does it, and what happens to K."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -109,6 +110,25 @@ def test_a_mask_covers_every_input_pixel_it_touches():
 
     assert small.sum() == 1
     assert small[20, 40]
+
+
+@pytest.mark.parametrize('source', [(640, 480), (1226, 370), (150, 110)])
+@pytest.mark.parametrize('keep_view', [False, True])
+def test_an_enlarged_input_shows_the_same(source, keep_view):
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 255, (source[1] // 20, source[0] // 20, 3), np.uint8)
+    image = cv2.resize(image, source, interpolation=cv2.INTER_CUBIC)
+    plan = plan_pixels(*source, (128, 96), 16, keep_view=keep_view, by_area=True)
+
+    larger = plan.enlarged(2)
+
+    seen, again = plan.apply_fast(image), larger.apply_fast(image)
+    assert again.shape == (2 * seen.shape[0], 2 * seen.shape[1], 3)
+    again = cv2.resize(again, seen.shape[1::-1], interpolation=cv2.INTER_AREA)
+    apart = np.abs(again.astype(float) - seen).mean()
+    assert apart < 0.3 * np.abs(np.diff(seen.astype(float), axis=1)).mean()  # a shift by one px
+    camera = Intrinsics(500.0, 500.0, 300.0, 200.0, *source)
+    assert larger.network_camera(camera).fx == pytest.approx(2 * plan.network_camera(camera).fx)
 
 
 def test_the_input_lies_between_minus_one_and_one():

@@ -101,6 +101,39 @@ def test_a_clip_seen_in_a_mirror_and_backwards_is_a_true_clip():
     assert float(batch.flow[1, 0, 0].median()) == pytest.approx(40 * float(shift) / 2, abs=0.3)
 
 
+def test_a_reduced_clip_is_of_the_same_scene():
+    """A slanted wall with a box before it: exact on the wall, nothing between wall and box."""
+    x, y = np.meshgrid(np.arange(64.0), np.arange(32.0))
+    wall = 1 / (0.2 + 0.001 * x + 0.002 * y)
+    depth = np.where((x > 20) & (x < 41), 1.5, wall)
+    depth[0, 0], depth[4, 5] = np.inf, np.nan
+    image = np.random.default_rng(0).integers(0, 255, (1, 32, 64, 3), np.uint8)
+    clip = Clip(
+        image=image,
+        depth_m=depth[None].astype(np.float32),
+        T_world_camera=np.eye(4)[None],
+        intrinsics=np.array([60.0, 62.0, 31.5, 15.5], np.float32),
+        moving=(x > 50)[None],
+    )
+
+    half = clip.reduced(2)
+
+    assert clip.reduced(1) is clip
+    assert half.image.shape == (1, 16, 32, 3)
+    assert np.array_equal(half.fine_gray[0], cv2.cvtColor(image[0], cv2.COLOR_RGB2GRAY))
+    assert np.abs(half.image[0, 3, 4] - image[0, 6:8, 8:10].mean((0, 1))).max() <= 0.5
+    np.testing.assert_allclose(half.intrinsics, [30, 31, 15.5, 7.5])
+    # Pixel (x, y) of the half lies at (2 x + 0.5, 2 y + 0.5).
+    exact = 1 / (0.2 + 0.001 * (2 * x + 0.5) + 0.002 * (2 * y + 0.5))[:16, :32]
+    is_wall = (x[:16, :32] < 10) | (x[:16, :32] > 21)
+    known = is_wall & np.isfinite(half.depth_m[0])
+    known[0, 0] = known[2, 2] = False  # beside what is unknown
+    np.testing.assert_allclose(half.depth_m[0][known], exact[known], rtol=1e-5)
+    at_edges = half.depth_m[0][:, [10, 20]]
+    assert (np.isclose(at_edges, 1.5) | (at_edges > 3)).all()
+    assert np.isnan(half.depth_m).sum() <= 1
+
+
 def test_a_setting_inside_a_list_is_refused_with_a_sentence():
     with pytest.raises(UserError, match='inside a list'):
         replace_path(from_dict(TrainConfig, {}), 'stages.0.share', 2)

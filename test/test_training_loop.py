@@ -110,7 +110,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
     stopped = trainer.Trainer(recipe(), tmp_path / 'parts')
     for _ in range(3):
         stage, batch = loader.BatchLoader(
-            stopped.config, stopped.stage_of, stopped.counters.batches
+            stopped.config, stopped.stage_of, stopped.counters.batches, flow_scale=2
         ).next()
         stopped.train_batch(stage, batch)
     stopped.save()
@@ -228,7 +228,7 @@ def test_frames_given_by_their_rays_train_the_ray_encoder(tmp_path, monkeypatch)
     stage = {'num_frames': 3, 'chunk': 3, 'batch_size': 2, 'sizes': ['48x32']}
     stages = [stage | {'ray_map_share': 1.0}]
     run = trainer.Trainer(recipe(stages=stages, losses={'rgb': 1.0}, steps=40), tmp_path)
-    _, batch = loader.BatchLoader(run.config, run.stage_of, with_flow=False).next()
+    _, batch = loader.BatchLoader(run.config, run.stage_of, flow_scale=0).next()
 
     first = run.train_batch(run.config.stages[0], batch)
     before = {n: p.detach().clone() for n, p in run.model.named_parameters()}

@@ -138,6 +138,12 @@ class ModelConfig:
         'feed optical flow to the previous frame and pixel rays as extra channels; poses are then '
         'predicted relative to the previous frame and composed in the state',
     )
+    flow_scale: int = setting(
+        1,
+        'the flow is measured on images this many times as large as the network takes',
+        low=1,
+        high=8,
+    )
     motion_solver_steps: int = setting(
         0,
         'Gauss-Newton steps that fit relative pose and depth to the flow; 0 = off',
@@ -175,6 +181,8 @@ class ModelConfig:
         self.rope_base  # noqa: B018 - refuses what is no base
         if self.motion_input and not self.pose_head:
             raise UserError('motion_input needs pose_head, which tells the motion')
+        if self.flow_scale != 1 and not self.motion_input:
+            raise UserError('flow_scale needs motion_input, which takes the flow')
         if self.motion_solver_steps and not (self.motion_input and self.points == 'depth'):
             raise UserError('motion_solver_steps needs motion_input and points: depth')
         if self.depth_memory and self.points != 'depth':
@@ -302,6 +310,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'stem': 'convolution',
         'stem_dims': (24, 48, 96),
         'motion_input': True,
+        'flow_scale': 2,
         'motion_solver_steps': 5,
         'depth_memory': True,
         'epipolar_input': True,

@@ -28,12 +28,14 @@ class FrameInput:
     update: Tensor | None = None  # [B] bool, None = True: whether the frame is remembered
     reset: Tensor | None = None  # [B] bool, None = False
     intrinsics: Tensor | None = None  # [B, 4] fx fy cx cy in px; NaN rows or None = unknown
-    flow: Tensor | None = None  # [B, 2 or 3, H, W] see motion_input; None = computed here
+    flow: Tensor | None = None  # [B, 2 or 3, H, W] see motion_input; None = measured here
+    fine_gray: Tensor | None = None  # [B, kH, kW] uint8, k = flow_scale; None = image, enlarged
 
-    def check(self, patch_size: int, batch_size: int) -> None:
+    def check(self, patch_size: int, batch_size: int, flow_scale: int = 1) -> None:
         """
         Check shapes against the network and the state.
 
+        :param flow_scale: of the network's configuration.
         :raises UserError: nothing to see, or a shape does not fit.
         """
         if self.image is None and self.ray_map is None:
@@ -51,6 +53,7 @@ class FrameInput:
             'reset': (batch_size,),
             'intrinsics': (batch_size, 4),
             'flow': (batch_size, 3 if self._is_flow_checked else 2, *size),
+            'fine_gray': (batch_size, *(side * flow_scale for side in size)),
         }
         for name, shape in expected.items():
             value = getattr(self, name)

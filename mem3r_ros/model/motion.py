@@ -7,6 +7,9 @@ Correspondence is what a small network learns last. It is handed over: dense inv
 (Kroeger et al., arXiv 1603.03590) to the previous frame, and the ray of each pixel (as TartanVO,
 arXiv 2011.00359, feeds intrinsics). Along that flow each pixel also fetches the depth that the
 stream remembers of it, and how far that may be off.
+
+A camera has more pixels than the network takes. The flow makes use of them (``flow_scale``): on
+images twice as fine it is off by a third less.
 """
 
 # B streams, H x W pixels
@@ -26,6 +29,7 @@ from mem3r_ros.camera import nominal_focal_px
 
 if TYPE_CHECKING:
     from mem3r_ros.model.epipolar import EpipolarFit
+    from mem3r_ros.model.frame import FrameInput
     from mem3r_ros.model.state import MotionState
 
 MOTION_CHANNELS = 7  # flow 2, flow valid 1, warp residual 1, rays 2, rays known 1
@@ -42,6 +46,8 @@ FAST_TURN_GAIN = 0.1  # by which it must exceed that without a shift
 MIN_SEARCH_SIDE = 16  # px of an image below which there is too little to look for
 SMOOTHNESS = 40.0  # of the flow over its fit to the images: blank walls move as their rims do
 STRIDE_PX = 3  # between the patches that the flow is put together from
+DESCENT_STEPS = 16  # of a patch towards its place
+VARIATIONAL_STEPS = 3  # of all pixels together after that
 # The way back is searched for in another way, or both would make the same mistakes.
 CHECK_SMOOTHNESS = 10.0
 CHECK_STRIDE_PX = 5
@@ -56,7 +62,10 @@ def gray_from_image(image: Tensor) -> Tensor:
 
 
 def optical_flow(
-    previous_gray: np.ndarray, gray: np.ndarray, before: np.ndarray | None = None
+    previous_gray: np.ndarray,
+    gray: np.ndarray,
+    before: np.ndarray | None = None,
+    fine: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """
     Say where each pixel of the frame was in the previous frame.
@@ -67,15 +76,28 @@ def optical_flow(
     :param previous_gray: uint8 [H, W].
     :param gray: uint8 [H, W].
     :param before: what was found for the previous frame, float32 [H, W, 2].
+    :param fine: both images larger, to search there: uint8 [kH, kW].
     :return: displacement from the frame to the previous one, px, float32 [H, W, 2] (x, y).
     """
-    return _search(previous_gray, gray, before, SMOOTHNESS, STRIDE_PX)
+    start = _start(previous_gray, gray, before)
+    if fine is None:
+        return _search(previous_gray, gray, start, SMOOTHNESS, STRIDE_PX)
+    if start is not None:
+        start = _at_size(start, fine[1].shape)
+    return _at_size(_search(*fine, start, SMOOTHNESS, STRIDE_PX), gray.shape)
+
+
+def _at_size(flow: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a flow for images of another size, px of those."""
+    ratio = shape[1] / flow.shape[1]
+    how = cv2.INTER_LINEAR if ratio > 1 else cv2.INTER_AREA
+    return cv2.resize(flow, shape[::-1], interpolation=how) * np.float32(ratio)
 
 
 def _search(
     previous_gray: np.ndarray,
     gray: np.ndarray,
-    before: np.ndarray | None,
+    start: np.ndarray | None,
     smoothness: float,
     stride_px: int,
 ) -> np.ndarray:
@@ -84,12 +106,16 @@ def _search(
     search.setFinestScale(0)
     search.setVariationalRefinementAlpha(smoothness)
     search.setPatchStride(stride_px)
-    gray, previous_gray = np.ascontiguousarray(gray), np.ascontiguousarray(previous_gray)
-    return search.calc(gray, previous_gray, _start(previous_gray, gray, before))
+    search.setGradientDescentIterations(DESCENT_STEPS)
+    search.setVariationalRefinementIterations(VARIATIONAL_STEPS)
+    return search.calc(np.ascontiguousarray(gray), np.ascontiguousarray(previous_gray), start)
 
 
 def checked_flow(
-    previous_gray: np.ndarray, gray: np.ndarray, before: np.ndarray | None = None
+    previous_gray: np.ndarray,
+    gray: np.ndarray,
+    before: np.ndarray | None = None,
+    fine: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """
     Say where each pixel was in the previous frame, and whether the way back agrees.
@@ -100,10 +126,12 @@ def checked_flow(
     :param previous_gray: uint8 [H, W].
     :param gray: uint8 [H, W].
     :param before: see :func:`optical_flow`.
+    :param fine: see :func:`optical_flow`; the way back is not searched for there.
     :return: displacement (x, y) and how far there and back end from the start, px, [H, W, 3].
     """
-    there = optical_flow(previous_gray, gray, before)
-    back = _search(gray, previous_gray, None, CHECK_SMOOTHNESS, CHECK_STRIDE_PX)
+    there = optical_flow(previous_gray, gray, before, fine)
+    start = _start(gray, previous_gray, None)
+    back = _search(gray, previous_gray, start, CHECK_SMOOTHNESS, CHECK_STRIDE_PX)
     missed = np.linalg.norm(there + _fetched(back, there), axis=-1, keepdims=True)
     return np.concatenate((there, missed), axis=-1)
 
@@ -161,19 +189,32 @@ def _whole_shift(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray | No
     return np.full((height, width, 2), shift, np.float32)
 
 
-def flow_to_previous(previous_gray: Tensor, gray: Tensor, before: Tensor) -> Tensor:
+def enlarged(gray: Tensor, scale: int) -> Tensor | None:
+    """Return images [B, H, W] uint8 as the flow looks at them; None where that is as they are."""
+    if scale == 1:
+        return None
+    larger = F.interpolate(gray[:, None].float(), scale_factor=scale, mode='bilinear')
+    return larger[:, 0].round().byte()
+
+
+def flow_to_previous(
+    previous_gray: Tensor, gray: Tensor, before: Tensor, fine: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """
     Run :func:`checked_flow` on each stream.
 
     :param previous_gray: uint8 [B, H, W].
     :param gray: uint8 [B, H, W].
     :param before: flow of the previous frame, [B, 2, H, W].
+    :param fine: previous images and those of the frame for a finer search, uint8 [B, kH, kW].
     :return: float32 [B, 3, H, W].
     """
     device = gray.device
-    images = (previous_gray.cpu().numpy(), gray.cpu().numpy())
-    moves = before.permute(0, 2, 3, 1).float().cpu().numpy()
-    flows = [checked_flow(*stream) for stream in zip(*images, moves, strict=True)]
+    images = [each.cpu().numpy() for each in (previous_gray, gray)]
+    images.append(before.permute(0, 2, 3, 1).float().cpu().numpy())
+    if fine is not None:
+        images.append(list(zip(*(each.cpu().numpy() for each in fine), strict=True)))
+    flows = [checked_flow(*stream) for stream in zip(*images, strict=True)]
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(device)
 
 
@@ -256,24 +297,24 @@ class MotionInput(NamedTuple):
     intrinsics_known: Tensor  # [B] bool
     depth: DepthMemory | None  # in the previous camera, at the pixels of this frame
     channels: Tensor  # [B, MOTION_CHANNELS (+ others), H, W] as fed to the stem
+    fine: Tensor | None = None  # [B, kH, kW] uint8, the image as the flow looks at it
     epipolar: EpipolarFit | None = None  # what the flow alone tells of the motion
     triangulated: DepthMemory | None = None  # and of depth
 
 
-def motion_input(
-    image: Tensor, flow: Tensor | None, intrinsics: Tensor | None, before: MotionState
-) -> MotionInput:
+def motion_input(frame: FrameInput, before: MotionState, flow_scale: int = 1) -> MotionInput:
     """
     Gather the motion channels of one frame.
 
-    :param image: [B, 3, H, W] in [-1, 1].
-    :param flow: [B, 2, H, W] px, or with how far there and back miss [B, 3, H, W] (see
-        :func:`checked_flow`), or None to compute it here.
-    :param intrinsics: [B, 4] or None, see :func:`complete_intrinsics`.
+    :param frame: its flow, where given, may come with how far there and back miss (see
+        :func:`checked_flow`); else it is measured here, on ``fine_gray``.
     :param before: what the streams remember; an image of another size means no previous frame.
+    :param flow_scale: how much larger than the image ``fine_gray`` is.
     """
+    image, flow = frame.image, frame.flow
     batch_size, _, height, width = image.shape
     gray = gray_from_image(image)
+    fine = enlarged(gray, flow_scale) if frame.fine_gray is None else frame.fine_gray
     previous_gray, has_previous, depth = before.previous_gray, before.has_previous, before.depth
     flow_before = before.previous_flow
     if previous_gray.shape != gray.shape:
@@ -282,14 +323,15 @@ def motion_input(
         flow_before = no_flow(gray)
     if flow is None:
         if bool(has_previous.any()):
-            flow = flow_to_previous(previous_gray, gray, flow_before)
+            pair = None if fine is None else (before.previous_fine, fine)
+            flow = flow_to_previous(previous_gray, gray, flow_before, pair)
         else:
             flow = image.new_zeros((batch_size, 3, height, width), dtype=torch.float32)
     valid = has_previous.float()[:, None, None, None]
     flow = flow.float() * valid
     missed = flow[:, 2] if flow.shape[1] == 3 else torch.zeros_like(flow[:, 0])
     flow = flow[:, :2]
-    camera, known = complete_intrinsics(intrinsics, image)
+    camera, known = complete_intrinsics(frame.intrinsics, image)
     warped = warp_to_frame(previous_gray[:, None], flow)
     plane = image.new_ones((batch_size, 1, height, width), dtype=torch.float32)
     channels = [
@@ -306,7 +348,7 @@ def motion_input(
         spread = torch.where(valid > 0, depth.variance[:, None].sqrt(), UNKNOWN_SPREAD)
         channels += [spread.clamp(max=UNKNOWN_SPREAD)]
     return MotionInput(
-        gray, flow, missed, has_previous, camera, known, depth, torch.cat(channels, dim=1)
+        gray, flow, missed, has_previous, camera, known, depth, torch.cat(channels, dim=1), fine
     )
 
 

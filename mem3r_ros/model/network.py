@@ -37,6 +37,7 @@ from mem3r_ros.model.motion import (
     MOTION_CHANNELS,
     DepthMemory,
     MotionInput,
+    enlarged,
     motion_input,
     no_depth_memory,
     no_flow,
@@ -111,6 +112,7 @@ class Mem3R(nn.Module):
                     batch_size, 1, 1
                 ),
                 previous_gray=gray,
+                previous_fine=enlarged(gray, self.config.flow_scale),
                 previous_flow=no_flow(gray),
                 has_previous=torch.zeros(batch_size, dtype=torch.bool, device=self.device),
                 **self._no_depth(gray),
@@ -202,7 +204,7 @@ class Mem3R(nn.Module):
         outputs: Collection[str] | None,
         masked_tokens: bool,
     ) -> frozenset[str]:
-        frame.check(self.config.patch_size, state.batch_size)
+        frame.check(self.config.patch_size, state.batch_size, self.config.flow_scale)
         if self.ray_encoder is None and (frame.ray_map is not None or masked_tokens):
             raise UserError('this network has no ray-map encoder (ray_enc_depth is 0)')
         if frame.image is None and self.config.motion_input:
@@ -228,7 +230,7 @@ class Mem3R(nn.Module):
         if frame.image is not None:
             image = frame.image
             if state.motion is not None:
-                motion = motion_input(image, frame.flow, frame.intrinsics, state.motion)
+                motion = motion_input(frame, state.motion, self.config.flow_scale)
                 if self.config.epipolar_input:
                     motion = with_epipolar(motion)
                 image = torch.cat((image, motion.channels.to(image.dtype)), dim=1)
@@ -312,10 +314,10 @@ class Mem3R(nn.Module):
         update = frame.update_mask(pose) & finite
         reset = frame.reset_mask(pose)
         previous, has_previous, depth = before.previous_gray, before.has_previous, before.depth
-        at_rest, flow = no_flow(seen.gray), before.previous_flow
+        at_rest, flow, fine = no_flow(seen.gray), before.previous_flow, before.previous_fine
         if previous.shape != seen.gray.shape:
             previous, has_previous = torch.zeros_like(seen.gray), torch.zeros_like(has_previous)
-            depth, flow = None, at_rest
+            depth, flow, fine = None, at_rest, seen.fine
         if self.config.depth_memory:
             found = (prediction.log_depth, prediction.depth_variance)
             nothing = no_depth_memory(seen.gray)
@@ -326,6 +328,7 @@ class Mem3R(nn.Module):
         return MotionState(
             T_world_camera=where_stream(reset, identity.expand_as(pose), pose),
             previous_gray=where_stream(update, seen.gray, previous),
+            previous_fine=None if fine is None else where_stream(update, seen.fine, fine),
             previous_flow=where_stream(reset, at_rest, where_stream(update, seen.flow, flow)),
             has_previous=(has_previous | update) & ~reset,
             **({} if depth is None else depth.state_fields()),

@@ -28,6 +28,7 @@ class MotionState:
     has_previous: Tensor  # [B] bool
     log_depth: Tensor | None = None  # [B, H, W] of metres, what was seen of that image
     depth_variance: Tensor | None = None  # [B, H, W] of the log depth
+    previous_fine: Tensor | None = None  # [B, kH, kW] uint8, that image as the flow looks at it
 
     @property
     def depth(self) -> DepthMemory | None:

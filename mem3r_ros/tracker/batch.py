@@ -100,7 +100,10 @@ def _joined(inputs: list[FrameInput]) -> FrameInput:
         intrinsics = torch.cat(
             [unknown if frame.intrinsics is None else frame.intrinsics for frame in inputs]
         )
-    return FrameInput(image=image, update=update, intrinsics=intrinsics)
+    fine = None
+    if inputs[0].fine_gray is not None:
+        fine = torch.cat([frame.fine_gray for frame in inputs])
+    return FrameInput(image=image, update=update, intrinsics=intrinsics, fine_gray=fine)
 
 
 def _row(prediction: Any, row: int) -> Any:

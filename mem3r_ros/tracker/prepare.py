@@ -25,6 +25,7 @@ class Prepared:
 
     image: np.ndarray  # [H, W, 3] uint8, rectified, camera resolution
     small: np.ndarray  # [h, w, 3] uint8, the network's input
+    fine_gray: np.ndarray | None  # [k h, k w] uint8, for flow, where the network has a scale k
     grey: np.ndarray  # [.., about 320] uint8, rectified
     ignore: np.ndarray | None  # [h, w] bool, network pixels to leave out
     ignore_grey: np.ndarray | None  # the same at the size of ``grey``
@@ -40,11 +41,12 @@ class Preparation:
         """
         Prepare for a network.
 
-        :param model_config: has img_size, patch_size and perhaps resize_by.
+        :param model_config: has img_size, patch_size and perhaps resize_by and flow_scale.
         """
         self._size = tuple(model_config.img_size)
         self._patch_size = model_config.patch_size
         self._by_area = getattr(model_config, 'resize_by', 'long_side') == 'area'
+        self._flow_scale = getattr(model_config, 'flow_scale', 1)
         self._plans: dict[tuple, PixelMap] = {}
         self._rectifiers: dict[Intrinsics, Rectifier] = {}
         self._small_valid: dict[tuple, np.ndarray | None] = {}
@@ -79,12 +81,15 @@ class Preparation:
             masked = pixels.apply_mask(mask)
             ignore = masked if ignore is None else ignore | masked
         small = pixels.apply(image) if config.resampling == 'exact' else pixels.apply_fast(image)
+        fine_gray = self._fine_gray(image, pixels)
         if mask is not None:
             small = _without(small, masked)
+            fine_gray = _without(fine_gray, _repeated(masked, self._flow_scale))
         grey = _working_grey(image)
         return Prepared(
             image=image,
             small=small,
+            fine_gray=fine_gray,
             grey=grey,
             ignore=ignore,
             ignore_grey=None if ignore is None else _ignore_grey(mask, pixels, ignore, grey),
@@ -92,6 +97,12 @@ class Preparation:
             camera=None if camera is None else camera.undistorted(),
             network_camera=None if camera is None else pixels.network_camera(camera.undistorted()),
         )
+
+    def _fine_gray(self, image: np.ndarray, pixels: PixelMap) -> np.ndarray | None:
+        if self._flow_scale == 1:
+            return None
+        finer = pixels.enlarged(self._flow_scale).apply_fast(image)
+        return cv2.cvtColor(finer, cv2.COLOR_RGB2GRAY)
 
     def _rectifier(self, camera: Intrinsics) -> Rectifier:
         if camera not in self._rectifiers:
@@ -123,13 +134,17 @@ def _working_grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def _without(small: np.ndarray, masked: np.ndarray) -> np.ndarray:
+def _without(small: np.ndarray | None, masked: np.ndarray) -> np.ndarray | None:
     """Paint masked pixels in the mean colour of the others, so that they show no structure."""
-    if masked.all() or not masked.any():
+    if small is None or masked.all() or not masked.any():
         return small
     small = small.copy()
     small[masked] = small[~masked].mean(axis=0)
     return small
+
+
+def _repeated(mask: np.ndarray, scale: int) -> np.ndarray:
+    return mask.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _ignore_grey(

@@ -9,7 +9,7 @@ crop to whole patches; square images become 4:3 unless ``square_ok``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 
 import numpy as np
@@ -50,6 +50,11 @@ class PixelMap:
         if not self.is_stretched:
             camera = camera.cropped(-self.left, -self.top, self.resized_width, self.resized_height)
         return camera.resized(self.source_width, self.source_height)
+
+    def enlarged(self, scale: int) -> PixelMap:
+        """Return the map to an input that is ``scale`` times as large and shows the same."""
+        sides = ('resized_width', 'resized_height', 'left', 'top', 'width', 'height')
+        return replace(self, **{name: getattr(self, name) * scale for name in sides})
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Resize and crop ``image`` [H, W] or [H, W, 3] uint8 by Pillow's filters."""

@@ -188,7 +188,10 @@ class Tracker:
             intrinsics = torch.tensor(values, dtype=torch.float32, device=self._device)
         update = None if work.update else torch.zeros(1, dtype=torch.bool, device=self._device)
         image = network_tensor(work.prepared.small, self._device)
-        return FrameInput(image=image, update=update, intrinsics=intrinsics)
+        fine = work.prepared.fine_gray
+        if fine is not None:
+            fine = torch.from_numpy(fine)[None].to(self._device)
+        return FrameInput(image=image, update=update, intrinsics=intrinsics, fine_gray=fine)
 
     # After the network.
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from mem3r_ros.model import motion
+
+SMOOTH_DEPTH = 0.05  # relative difference of neighbouring pixels that are on one surface
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +29,7 @@ class Clip:
     T_world_camera: np.ndarray  # [T, 4, 4] float32, any world frame
     intrinsics: np.ndarray  # [4] float32: fx fy cx cy, px
     moving: np.ndarray  # [T, H, W] bool, pixels of moving objects
+    fine_gray: np.ndarray | None = None  # [T, kH, kW] uint8, what the flow is measured on if finer
 
     def cut(self, frames: slice) -> Clip:
         """Return some of the frames."""
@@ -35,6 +39,26 @@ class Clip:
             T_world_camera=self.T_world_camera[frames],
             intrinsics=self.intrinsics,
             moving=self.moving[frames],
+            fine_gray=None if self.fine_gray is None else self.fine_gray[frames],
+        )
+
+    def reduced(self, scale: int) -> Clip:
+        """Return the clip with ``scale`` times smaller images; the flow still sees these."""
+        if scale == 1:
+            return self
+        height, width = (side // scale for side in self.image.shape[1:3])
+        fx, fy, cx, cy = self.intrinsics / scale
+        to_centre = (1 / scale - 1) / 2  # whole numbers are pixel centres
+        middle = slice(scale // 2, None, scale)
+        return Clip(
+            image=np.stack(
+                [cv2.resize(i, (width, height), interpolation=cv2.INTER_AREA) for i in self.image]
+            ),
+            depth_m=_reduced_depth(self.depth_m, scale),
+            T_world_camera=self.T_world_camera,
+            intrinsics=np.array([fx, fy, cx + to_centre, cy + to_centre], np.float32),
+            moving=self.moving[:, middle, middle],
+            fine_gray=np.stack([cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in self.image]),
         )
 
     def mirrored_backwards(self) -> Clip:
@@ -48,7 +72,25 @@ class Clip:
             T_world_camera=(mirror @ self.T_world_camera @ mirror)[::-1],
             intrinsics=intrinsics,
             moving=self.moving[::-1, :, ::-1],
+            fine_gray=None if self.fine_gray is None else self.fine_gray[::-1, :, ::-1],
         )
+
+
+def _reduced_depth(depth_m: np.ndarray, scale: int) -> np.ndarray:
+    """
+    Return the depth in the middle of each block of pixels.
+
+    Inverse depth is linear on a plane, so there its mean is exact. Across an edge, where a mean
+    would be the depth of nothing, and beside unknown depth, one of the pixels stands for all.
+    """
+    count, height, width = depth_m.shape
+    blocks = depth_m.reshape(count, height // scale, scale, width // scale, scale)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        inverse = 1 / blocks
+        lowest, highest = inverse.min(axis=(2, 4)), inverse.max(axis=(2, 4))
+        is_smooth = highest - lowest <= SMOOTH_DEPTH * highest
+        mean = 1 / inverse.mean(axis=(2, 4))
+    return np.where(is_smooth, mean, blocks[:, :, scale // 2, :, scale // 2])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

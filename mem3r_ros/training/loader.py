@@ -28,7 +28,7 @@ import numpy as np
 
 from mem3r_ros.training.batch import Batch, Clip, collate
 from mem3r_ros.training.config import SourceConfig, StageConfig, TrainConfig, parse_size
-from mem3r_ros.training.sources import HELD_OUT_WORLDS, ClipSource, build_source
+from mem3r_ros.training.sources import HELD_OUT_WORLDS, ClipSource, build_source, network_clip
 
 GROUP_FRAMES = 8  # frames of a long clip, where the stage's own clips are not longer
 PASSES = 2  # times that each of them is seen
@@ -44,7 +44,7 @@ class ClipOrder:
     index: int
     num_frames: int
     size: tuple[int, int]  # width, height, px
-    with_flow: bool
+    flow_scale: int  # see ModelConfig; 0 = the network takes no flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,12 @@ class LongClip:
 
 def make_clip(order: ClipOrder) -> LongClip:
     """Make one long clip."""
-    clip = _source(order.source).clip(order.index, order.num_frames, order.size)
-    if not order.with_flow:
+    source, scale = _source(order.source), max(order.flow_scale, 1)
+    clip = network_clip(source, order.index, order.num_frames, order.size, scale)
+    if not order.flow_scale:
         return LongClip(clip, None, None)
-    return LongClip(clip, clip_flow(clip), clip_flow(clip.mirrored_backwards()))
+    flow, mirrored_flow = clip_flow(clip), clip_flow(clip.mirrored_backwards())
+    return LongClip(replace(clip, fine_gray=None), flow, mirrored_flow)
 
 
 def parts_of(stage: StageConfig) -> int:
@@ -103,7 +105,11 @@ def clip_flow(clip: Clip) -> np.ndarray:
     flow = np.zeros((len(grays), 3, *grays[0].shape), np.float32)
     for frame in range(1, len(grays)):
         before = flow[frame - 1, :2].transpose(1, 2, 0)
-        flow[frame] = checked_flow(grays[frame - 1], grays[frame], before).transpose(2, 0, 1)
+        fine = None
+        if clip.fine_gray is not None:
+            fine = (clip.fine_gray[frame - 1], clip.fine_gray[frame])
+        found = checked_flow(grays[frame - 1], grays[frame], before, fine)
+        flow[frame] = found.transpose(2, 0, 1)
     return flow
 
 
@@ -166,16 +172,16 @@ class BatchLoader:
         first_batch: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        with_flow: bool = True,
+        flow_scale: int = 1,
     ) -> None:
         """
         Start the processes.
 
         :param stage_of: asked for the stage when a batch is ordered.
         :param first_batch: number of batches that this rank has already had.
-        :param with_flow: whether the network takes optical flow.
+        :param flow_scale: see ModelConfig; 0 where the network takes no flow.
         """
-        self._config, self._stage_of, self._with_flow = config, stage_of, with_flow
+        self._config, self._stage_of, self._flow_scale = config, stage_of, flow_scale
         self._number = first_batch  # of the next batch that is handed out
         self._ordered: deque[_Place] = deque()  # of the batches from that one on
         self._rank, self._world_size = rank, world_size
@@ -254,7 +260,7 @@ class BatchLoader:
                 index=clip_index(config.seed, number, group, slot, stage.batch_size),
                 num_frames=parts_of(stage) * stage.num_frames,
                 size=size,
-                with_flow=self._with_flow,
+                flow_scale=self._flow_scale,
             )
             for slot, which in enumerate(chosen)
         ]

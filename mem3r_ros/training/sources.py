@@ -35,6 +35,15 @@ def build_source(config: SourceConfig) -> ClipSource:
     return SequenceSource(config)
 
 
+def network_clip(
+    source: ClipSource, index: int, num_frames: int, size: tuple[int, int], flow_scale: int
+) -> Clip:
+    """Return a clip for a network of that input size and ``ModelConfig.flow_scale``."""
+    width, height = size
+    clip = source.clip(index, num_frames, (width * flow_scale, height * flow_scale))
+    return clip.reduced(flow_scale)
+
+
 class WorldSource:
     """Rendered worlds: never the same clip twice."""
 

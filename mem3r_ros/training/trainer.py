@@ -96,7 +96,7 @@ class Trainer:
             self.counters.batches,
             self.processes.rank,
             self.processes.count,
-            with_flow=self.model.config.motion_input,
+            self.model.config.flow_scale if self.model.config.motion_input else 0,
         )
         runtime = self.config.runtime
         last_save = last_validation = time.monotonic()
@@ -188,7 +188,7 @@ class Trainer:
         if not self.processes.is_first or not self.config.runtime.validation_clips:
             return None
         if self._validation is None:
-            self._validation = validation_batches(self.config)
+            self._validation = validation_batches(self.config, self.model.config.flow_scale)
         result = validate_model(self.averaged_model(), self._validation, self.config.update_rule)
         self.log.validation(self.counters, result)
         return result

@@ -24,7 +24,7 @@ from mem3r_ros.training.chunk import frame_input
 from mem3r_ros.training.config import SourceConfig, TrainConfig, parse_size
 from mem3r_ros.training.loader import clip_flow
 from mem3r_ros.training.losses import rotation_angle
-from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source
+from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source, network_clip
 
 NUM_PICTURES = 4
 MAX_BATCH = 16  # clips side by side
@@ -47,14 +47,19 @@ class Validation:
     pictures: list[Picture] = field(default_factory=list)
 
 
-def validation_batches(config: TrainConfig) -> list[Batch]:
-    """Render the held-out worlds; every fourth without intrinsics where training has such."""
+def validation_batches(config: TrainConfig, flow_scale: int) -> list[Batch]:
+    """
+    Render the held-out worlds; every fourth without intrinsics where training has such.
+
+    :param flow_scale: see ModelConfig.
+    """
     source = build_source(SourceConfig())
     size = parse_size(config.stages[-1].sizes[0])
     groups: dict[bool, list[Clip]] = {True: [], False: []}
     for index in range(config.runtime.validation_clips):
         is_known = config.unknown_focal == 0 or index % 4 != 3
-        clip = source.clip(HELD_OUT_WORLDS + index, config.runtime.validation_frames, size)
+        length = config.runtime.validation_frames
+        clip = network_clip(source, HELD_OUT_WORLDS + index, length, size, flow_scale)
         groups[is_known].append(clip)
     batches = []
     for is_known, clips in groups.items():
