@@ -105,7 +105,7 @@ def test_a_remembered_depth_gives_the_motion_its_length():
     assert float(without.T_previous_camera[0, :3, 3].norm() / length) > 1.25
     assert float(found.T_previous_camera[0, :3, 3].norm() / length) == pytest.approx(1, abs=0.08)
     assert (found.depth.log_depth - depth.log()).abs().mean() < 0.08
-    assert found.depth.variance.mean() < 0.2 * without.depth.variance.mean()
+    assert found.depth.variance.mean() < 0.5 * without.depth.variance.mean()
 
 
 def test_what_is_remembered_of_a_thing_that_left_is_outvoted():

@@ -13,7 +13,7 @@ from mem3r_ros.model.checkpoint import shipped_weights
 from mem3r_ros.training.batch import collate
 from mem3r_ros.training.config import SourceConfig
 from mem3r_ros.training.loader import clip_flow
-from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source
+from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.validation import validate_model
 
 pytestmark = pytest.mark.skipif(
@@ -23,11 +23,12 @@ pytestmark = pytest.mark.skipif(
 
 def test_the_shipped_weights_beat_no_motion_and_constant_depth():
     torch.set_num_threads(1)
-    source = build_source(SourceConfig())
-    clips = [source.clip(HELD_OUT_WORLDS + 500 + index, 8, (128, 96)) for index in range(16)]
+    source, model = build_source(SourceConfig()), load_model('mem3r-tiny')
+    size, scale = model.config.img_size, model.config.flow_scale
+    clips = [network_clip(source, HELD_OUT_WORLDS + 500 + i, 8, size, scale) for i in range(16)]
     batches = [collate([clip], [clip_flow(clip)], [True]) for clip in clips]
 
-    results = [validate_model(load_model('mem3r-tiny'), [b], 'cut3r').figures for b in batches]
+    results = [validate_model(model, [batch], 'cut3r').figures for batch in batches]
 
     # Medians of ratios: some of sixteen worlds are dark, or spin faster than flow can follow.
     rotation, translation, depth = (
