@@ -4,12 +4,18 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from oracle import FRAME_NS, OracleNetwork, moving_scene, position_error, run
 import pytest
+import tiny_networks
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.model import ModelConfig
 from mem3r_ros.tracker import BadFrame, CameraFrame, Status, Tracker
+from mem3r_ros.tracker.config import InputConfig
+from mem3r_ros.tracker.intake import Intake
+from mem3r_ros.tracker.prepare import Preparation
 
 SCENE = moving_scene()
 
@@ -196,3 +202,44 @@ def test_portrait_square_and_odd_sizes_are_taken(size):
     height, width = tracked.depth.shape
     assert (tracked.intrinsics.width, tracked.intrinsics.height) == (width, height)
     assert len(tracked.points) > 0
+
+
+def textured(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+
+
+def test_the_flow_looks_at_more_pixels_than_the_network_and_not_at_masked_ones():
+    mask = np.zeros((480, 640), np.uint8)
+    mask[:, :320] = 1
+    accepted = Intake().accept(CameraFrame(0, textured(640, 480), mask=mask))
+
+    prepared = Preparation(ModelConfig.preset('mem3r-tiny')).prepare(accepted, InputConfig())
+
+    assert prepared.small.shape == (96, 128, 3)
+    assert prepared.fine_gray.shape == (192, 256)
+    assert prepared.fine_gray[:, :128].std() == 0
+    assert prepared.fine_gray[:, 128:].std() > 5
+
+
+def test_a_network_without_flow_is_given_no_finer_image():
+    accepted = Intake().accept(CameraFrame(0, textured(640, 480)))
+
+    prepared = Preparation(ModelConfig.preset('mem3r-512-dpt')).prepare(accepted, InputConfig())
+
+    assert prepared.fine_gray is None
+
+
+def test_the_tracker_hands_the_finer_image_to_the_network(monkeypatch):
+    model, given = tiny_networks.network('small'), []
+    step = model.step
+
+    def watched(frame, *args, **kwargs):
+        given.append(frame.fine_gray)
+        return step(frame, *args, **kwargs)
+
+    monkeypatch.setattr(model, 'step', watched)
+    Tracker(model).track(CameraFrame(0, textured(96, 64)))
+
+    assert given[0].shape == (1, 64, 96)
+    grey = cv2.cvtColor(textured(96, 64), cv2.COLOR_RGB2GRAY)
+    assert np.array_equal(given[0][0].numpy(), grey)
