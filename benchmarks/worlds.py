@@ -111,8 +111,8 @@ NAMES = tuple(variant.name for variant in VARIANTS)
 PLAN = {
     16: (64, NAMES),
     64: (64, ('as it is', 'depth memory reset', 'all reset', 'ttt3r')),
-    256: (64, ('as it is', 'all reset')),
-    1000: (16, ('as it is', 'all reset')),
+    256: (64, ('as it is',)),
+    1000: (64, ('as it is',)),
 }
 
 

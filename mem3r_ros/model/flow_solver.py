@@ -53,7 +53,7 @@ class FlowSolver(NamedTuple):
     pixel_scale: float = 0.4  # px at which a residual counts half in the last step
     anneal: float = 3.0  # each step before it is this much more tolerant
     memory_scale: float = 3.0  # spreads at which a remembered depth counts half
-    pixel_sigma: float = 0.08  # px, noise of the flow: what all else is weighed against
+    pixel_sigma: float = 0.1  # px, noise of the flow: what all else is weighed against
     # How many pixels speak for themselves, errors of neighbours being alike: on a shift, which
     # each wrong region of depth bends its own way, and on a turn, which depth hardly matters to.
     num_independent: tuple[float, float] = (8.0, 10.0)
