@@ -10,7 +10,8 @@ Each line is a process of its own, so that its peak memory is its own: on a GPU 
 there, else the RAM of the process. An update is forward, backward and optimiser over one chunk of
 a rendered batch, whose clips are repeated for larger batches. Ratios are of images per second
 (of processor time without a GPU, which other work on the machine hardly changes), against the
-first line. What does not fit into memory is said. Writes training.md.
+first line. What does not fit into memory is said. Last comes how many images one process prepares
+meanwhile: rendered, and their flow measured. Writes training.md.
 """
 
 from __future__ import annotations
@@ -29,15 +30,19 @@ import sys
 import tempfile
 import time
 
+import cv2
 import torch
 
 from mem3r_ros.config import load_yaml
 from mem3r_ros.errors import UserError
+from mem3r_ros.model import ModelConfig
 from mem3r_ros.training import TrainConfig, Trainer
 from mem3r_ros.training.batch import Batch
-from mem3r_ros.training.loader import BatchLoader
+from mem3r_ros.training.config import parse_size
+from mem3r_ros.training.loader import GROUP_FRAMES, PASSES, BatchLoader, ClipOrder, make_clip
 
 GIB = 2**30
+PREPARED_CLIPS = 12  # worlds differ much in what they cost
 RENDERED_CLIPS = 4  # larger batches repeat them: what they show does not change the time
 DIFFERENCES = {
     'float32': {'use_bf16': False},
@@ -100,6 +105,31 @@ def rendered(config: TrainConfig) -> Batch:
     changes = {name: getattr(batch, name)[:, clips] for name in frames_first}
     changes |= {name: getattr(batch, name)[clips] for name in ('intrinsics', 'is_metric')}
     return replace(batch, **changes)
+
+
+def prepared(config: TrainConfig) -> str:
+    """Say how many images one process prepares a second of processor time."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    network, size = ModelConfig.preset(config.preset), config.stages[0].sizes[0]
+    orders = [
+        ClipOrder(
+            source=config.sources[0],
+            index=index,
+            num_frames=GROUP_FRAMES,
+            size=parse_size(size),
+            flow_scale=network.flow_scale if network.motion_input else 0,
+        )
+        for index in range(PREPARED_CLIPS + 1)
+    ]
+    make_clip(orders[0])
+    started = time.process_time()
+    for order in orders[1:]:
+        make_clip(order)
+    rate = PASSES * GROUP_FRAMES * PREPARED_CLIPS / (time.process_time() - started)
+    return (
+        f'One process prepares {rate:.0f} images/s of {size} (each frame is seen {PASSES} times).'
+    )
 
 
 def cost(config: TrainConfig, num_updates: int) -> Cost:
@@ -174,6 +204,8 @@ def main() -> int:
         first = first or (found if isinstance(found, Cost) else None)
         lines.append('| ' + ' | '.join(cells(name, size, found, first)) + ' |')
         print(lines[-1], flush=True)
+    lines += ['', prepared(planned(args, 'as it is', args.batches[0]))]
+    print(lines[-1])
     if args.output and first:
         args.output.mkdir(parents=True, exist_ok=True)
         lines[:0] = [f'# What training costs: {args.recipe}', '']
