@@ -56,7 +56,7 @@ class FlowSolver(NamedTuple):
     pixel_sigma: float = 0.1  # px, noise of the flow: what all else is weighed against
     # How many pixels speak for themselves, errors of neighbours being alike: on a shift, which
     # each wrong region of depth bends its own way, and on a turn, which depth hardly matters to.
-    num_independent: tuple[float, float] = (8.0, 10.0)
+    num_independent: tuple[float, float] = (32.0, 40.0)
     second_thoughts: int = 2  # steps after the noise of the flow was measured
     max_log_depth: float = 1.5  # the most that a depth may be corrected
     min_depth_m: float = 0.05  # what comes nearer to the camera has no place in the image
