@@ -258,7 +258,7 @@ class CovarianceConfig:
         3.0, 'factor on the standard deviation of flawed frames', low=1.0, high=100.0
     )
     model_scale_spread: float = setting(
-        0.43, "relative standard deviation of the network's own metres", low=0.0, high=10.0
+        0.45, "relative standard deviation of the network's own metres", low=0.0, high=10.0
     )
 
     def __post_init__(self) -> None:
