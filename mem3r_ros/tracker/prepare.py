@@ -81,15 +81,13 @@ class Preparation:
             masked = pixels.apply_mask(mask)
             ignore = masked if ignore is None else ignore | masked
         small = pixels.apply(image) if config.resampling == 'exact' else pixels.apply_fast(image)
-        fine_gray = self._fine_gray(image, pixels)
         if mask is not None:
             small = _without(small, masked)
-            fine_gray = _without(fine_gray, _repeated(masked, self._flow_scale))
         grey = _working_grey(image)
         return Prepared(
             image=image,
             small=small,
-            fine_gray=fine_gray,
+            fine_gray=self._fine_gray(image, pixels, None if mask is None else masked),
             grey=grey,
             ignore=ignore,
             ignore_grey=None if ignore is None else _ignore_grey(mask, pixels, ignore, grey),
@@ -98,11 +96,16 @@ class Preparation:
             network_camera=None if camera is None else pixels.network_camera(camera.undistorted()),
         )
 
-    def _fine_gray(self, image: np.ndarray, pixels: PixelMap) -> np.ndarray | None:
-        if self._flow_scale == 1:
+    def _fine_gray(
+        self, image: np.ndarray, pixels: PixelMap, masked: np.ndarray | None
+    ) -> np.ndarray | None:
+        scale = self._flow_scale
+        if scale == 1:
             return None
-        finer = pixels.enlarged(self._flow_scale).apply_fast(image)
-        return cv2.cvtColor(finer, cv2.COLOR_RGB2GRAY)
+        fine = cv2.cvtColor(pixels.enlarged(scale).apply_fast(image), cv2.COLOR_RGB2GRAY)
+        if masked is None:
+            return fine
+        return _without(fine, masked.repeat(scale, axis=0).repeat(scale, axis=1))
 
     def _rectifier(self, camera: Intrinsics) -> Rectifier:
         if camera not in self._rectifiers:
@@ -134,17 +137,13 @@ def _working_grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def _without(small: np.ndarray | None, masked: np.ndarray) -> np.ndarray | None:
+def _without(small: np.ndarray, masked: np.ndarray) -> np.ndarray:
     """Paint masked pixels in the mean colour of the others, so that they show no structure."""
-    if small is None or masked.all() or not masked.any():
+    if masked.all() or not masked.any():
         return small
     small = small.copy()
     small[masked] = small[~masked].mean(axis=0)
     return small
-
-
-def _repeated(mask: np.ndarray, scale: int) -> np.ndarray:
-    return mask.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _ignore_grey(
