@@ -8,8 +8,7 @@ Correspondence is what a small network learns last. It is handed over: dense inv
 arXiv 2011.00359, feeds intrinsics). Along that flow each pixel also fetches the depth that the
 stream remembers of it, and how far that may be off.
 
-A camera has more pixels than the network takes. The flow makes use of them (``flow_scale``): on
-images twice as fine it is off by a third less.
+A camera has more pixels than the network takes; the flow makes use of them (``flow_scale``).
 """
 
 # B streams, H x W pixels
