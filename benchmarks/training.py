@@ -35,11 +35,11 @@ import torch
 
 from mem3r_ros.config import load_yaml
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import ModelConfig
 from mem3r_ros.training import TrainConfig, Trainer
 from mem3r_ros.training.batch import Batch
 from mem3r_ros.training.config import parse_size
 from mem3r_ros.training.loader import GROUP_FRAMES, PASSES, BatchLoader, ClipOrder, make_clip
+from mem3r_ros.training.trainer import network_config
 
 GIB = 2**30
 PREPARED_CLIPS = 12  # worlds differ much in what they cost
@@ -111,7 +111,7 @@ def prepared(config: TrainConfig) -> str:
     """Say how many images one process prepares a second of processor time."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    network, size = ModelConfig.preset(config.preset), config.stages[0].sizes[0]
+    network, size = network_config(config), config.stages[0].sizes[0]
     orders = [
         ClipOrder(
             source=config.sources[0],

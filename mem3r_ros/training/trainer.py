@@ -42,6 +42,16 @@ from mem3r_ros.training.validation import Validation, validate_model, validation
 WEIGHTS_FILE = 'weights.safetensors'
 
 
+def network_config(config: TrainConfig) -> ModelConfig:
+    """
+    Return the network that a recipe trains: its preset, with the fields that it changes.
+
+    :raises UserError: there is no such preset or field.
+    """
+    fields = ModelConfig.preset(config.preset).to_metadata() | (config.model or {})
+    return ModelConfig.from_metadata(fields)
+
+
 class Trainer:
     """One run of a recipe."""
 
@@ -57,9 +67,7 @@ class Trainer:
         if config.runtime.threads:
             torch.set_num_threads(config.runtime.threads)
         torch.manual_seed(config.seed)
-        fields = ModelConfig.preset(config.preset).to_metadata() | (config.model or {})
-        network = ModelConfig.from_metadata(fields)
-        self.model = build_model(network).to(self.device)
+        self.model = build_model(network_config(config)).to(self.device)
         if config.initial_weights:
             start_weights(self.model, config.initial_weights, config.is_partial_start)
         self._check_stages()
