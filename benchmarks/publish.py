@@ -23,7 +23,7 @@ import time
 import numpy as np
 import torch
 
-from mem3r_ros.ros.domain import claim_domain, enter_domain
+from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
 
 LISTEN = '--listen'
 if LISTEN not in sys.argv:
@@ -37,14 +37,14 @@ from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 
 from mem3r_ros.camera import Intrinsics  # noqa: E402
 from mem3r_ros.geometry import T_FLU_OPTICAL  # noqa: E402
+from mem3r_ros.ros.frame_result import Result  # noqa: E402
+from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes  # noqa: E402
 from mem3r_ros.ros.mailbox import Mailbox  # noqa: E402
-from mem3r_ros.ros.output import Output  # noqa: E402
+from mem3r_ros.ros.node_config import NodeConfig  # noqa: E402
 from mem3r_ros.ros.publishers import Publishers  # noqa: E402
-from mem3r_ros.ros.result import Result  # noqa: E402
-from mem3r_ros.ros.settings import NodeConfig  # noqa: E402
-from mem3r_ros.ros.statistics import FrameCounts, StageTimes  # noqa: E402
-from mem3r_ros.ros.thread import MailThread  # noqa: E402
+from mem3r_ros.ros.result_publisher import Output  # noqa: E402
 from mem3r_ros.ros.transforms import Transforms  # noqa: E402
+from mem3r_ros.ros.worker_thread import MailThread  # noqa: E402
 from mem3r_ros.tracker import Status, TrackedFrame  # noqa: E402
 
 WIDTH, HEIGHT = 640, 480

@@ -26,9 +26,9 @@ import torch
 from mem3r_ros.data import open_sequence
 from mem3r_ros.model import load_model, update_rule
 from mem3r_ros.training.batch import Batch, Clip, collate, relative_poses
-from mem3r_ros.training.chunk import frame_input
-from mem3r_ros.training.loader import clip_flow
-from mem3r_ros.training.sources import fit_frame
+from mem3r_ros.training.batch_loader import clip_flow
+from mem3r_ros.training.chunk_loss import frame_input
+from mem3r_ros.training.clip_sources import fit_frame
 from mem3r_ros.training.validation import depth_figures, motion_figures
 
 # Folder, stride, network size (width, height).

@@ -31,7 +31,7 @@ import torch
 
 from mem3r_ros.cli.demo import sample_bag
 from mem3r_ros.data.bag import Bag
-from mem3r_ros.ros.domain import claim_domain, enter_domain
+from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
 
 enter_domain(claim_domain())  # before rclpy starts
 
@@ -48,8 +48,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # n
 from std_srvs.srv import Trigger  # noqa: E402
 
 from mem3r_ros.ros.conversions import stamp_message, stamp_ns  # noqa: E402
-from mem3r_ros.ros.node_process import NodeProcess  # noqa: E402
-from mem3r_ros.ros.player import CameraTopics, find_topics  # noqa: E402
+from mem3r_ros.ros.replay.bag_player import CameraTopics, find_topics  # noqa: E402
+from mem3r_ros.ros.replay.node_process import NodeProcess  # noqa: E402
 
 SERVICES = ('reset', 'pause', 'resume', 'save_state', 'load_state', 'save_trajectory', 'save_map')
 CHANGES = (

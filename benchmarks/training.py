@@ -37,8 +37,8 @@ from mem3r_ros.config import load_yaml
 from mem3r_ros.errors import UserError
 from mem3r_ros.training import TrainConfig, Trainer
 from mem3r_ros.training.batch import Batch
+from mem3r_ros.training.batch_loader import GROUP_FRAMES, PASSES, BatchLoader, ClipOrder, make_clip
 from mem3r_ros.training.config import parse_size
-from mem3r_ros.training.loader import GROUP_FRAMES, PASSES, BatchLoader, ClipOrder, make_clip
 from mem3r_ros.training.trainer import network_config
 
 GIB = 2**30

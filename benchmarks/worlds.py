@@ -30,10 +30,10 @@ from mem3r_ros.evaluation import trajectory_error
 from mem3r_ros.model import State, load_model, update_rule
 from mem3r_ros.model.motion import no_depth_memory
 from mem3r_ros.training.batch import Batch, collate, relative_poses, static_flow, viewing_rays
-from mem3r_ros.training.chunk import frame_input
+from mem3r_ros.training.batch_loader import clip_flow
+from mem3r_ros.training.chunk_loss import frame_input
+from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.config import SourceConfig
-from mem3r_ros.training.loader import clip_flow
-from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.validation import depth_figures, mean_figures, motion_figures
 from mem3r_ros.trajectory import Trajectory
 

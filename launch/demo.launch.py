@@ -8,7 +8,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 from mem3r_ros.cli.demo import sample_bag
-from mem3r_ros.ros.player import find_topics
+from mem3r_ros.ros.replay.bag_player import find_topics
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mem3r_ros.model import Mem3R
-from mem3r_ros.model.checkpoint_names import cut3r_name
+from mem3r_ros.model.checkpoints.cut3r_names import cut3r_name
 
 # Tensors whose values are the numbers themselves.
 _PLAIN = {

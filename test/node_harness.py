@@ -66,7 +66,7 @@ class RunningNode:
         from rclpy.parameter import Parameter
 
         from mem3r_ros.ros.node import Mem3rNode
-        from mem3r_ros.ros.thread import spin
+        from mem3r_ros.ros.worker_thread import spin
 
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         arguments = ['--ros-args']

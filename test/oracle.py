@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.data.worlds import render_clip
 from mem3r_ros.geometry import T_FLU_OPTICAL, invert, matrix, se3_exp
 from mem3r_ros.model import FrameInput, Prediction
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
+from mem3r_ros.worlds import render_clip
 
 FRAME_NS = 100_000_000
 

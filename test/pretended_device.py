@@ -202,7 +202,7 @@ def update_agrees(device: torch.device) -> float:
     from test_training_loop import SIZE, SMALL, PlaneSource, loader, recipe
 
     from mem3r_ros.model import ModelConfig, build_model
-    from mem3r_ros.training.chunk import ChunkLoss
+    from mem3r_ros.training.chunk_loss import ChunkLoss
 
     loader.build_source = lambda source: PlaneSource()
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ from tiny_networks import CUT3R, MEM3R, RULES, SIZE
 import torch
 
 from mem3r_ros.model import FrameInput, Mem3R, update_rule
-from mem3r_ros.model.checkpoint_names import cut3r_name
+from mem3r_ros.model.checkpoints.cut3r_names import cut3r_name
 
 FILE = 'test/data/recorded_small.safetensors'
 NETWORKS = {'cut3r': CUT3R, 'mem3r': MEM3R}

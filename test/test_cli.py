@@ -332,7 +332,7 @@ def test_an_interrupted_run_says_so_and_ends_with_130(capsys, monkeypatch, image
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('mem3r_ros.tracker.backend.load_backend', interrupted)
+    monkeypatch.setattr('mem3r_ros.model.backend.load_backend', interrupted)
 
     code, _, err = run_tool(capsys, 'run', images, '--model', model)
 

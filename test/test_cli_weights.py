@@ -19,7 +19,7 @@ import torch
 from mem3r_ros.cli import download
 from mem3r_ros.cli.main import main
 from mem3r_ros.model import load_model, save_checkpoint
-from mem3r_ros.model.checkpoint_file import open_checkpoint
+from mem3r_ros.model.checkpoints.file_formats import open_checkpoint
 
 
 @dataclass

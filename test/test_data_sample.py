@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mem3r_ros.data import open_sequence, sample
+from mem3r_ros.data import open_sequence
+from mem3r_ros.worlds import sample_recording as sample
 
 BAG = Path(sample.__file__).parents[1] / 'samples' / sample.SAMPLE
 

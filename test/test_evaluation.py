@@ -18,7 +18,7 @@ from mem3r_ros.evaluation.depth_error import true_depth_at
 from mem3r_ros.evaluation.tables import depth_rows, length, trajectory_rows
 from mem3r_ros.model import ModelConfig
 from mem3r_ros.tracker.config import InputConfig
-from mem3r_ros.tracker.prepare import Preparation
+from mem3r_ros.tracker.image_preparation import Preparation
 from mem3r_ros.trajectory import Trajectory
 
 

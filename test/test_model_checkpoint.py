@@ -21,9 +21,9 @@ import torch
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import Mem3R, ModelConfig, build_model, load_model, save_checkpoint
-from mem3r_ros.model.checkpoint_config import parse_constructor
-from mem3r_ros.model.checkpoint_file import open_checkpoint
-from mem3r_ros.model.checkpoint_names import cut3r_name
+from mem3r_ros.model.checkpoints.cut3r_config import parse_constructor
+from mem3r_ros.model.checkpoints.cut3r_names import cut3r_name
+from mem3r_ros.model.checkpoints.file_formats import open_checkpoint
 
 CONSTRUCTOR = (
     "ARCroco3DStereo(ARCroco3DStereoConfig(state_size=12, state_pe='2d', pos_embed='RoPE100', "

@@ -13,8 +13,8 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, ModelConfig
 from mem3r_ros.model.epipolar import EPIPOLAR_CHANNELS, fit_epipolar, with_epipolar
 from mem3r_ros.model.motion import motion_input, no_depth_memory, no_flow, pixel_rays
-from mem3r_ros.model.rotation import exp_se3
 from mem3r_ros.model.state import MotionState
+from mem3r_ros.se3 import exp_se3
 
 HEIGHT, WIDTH = 96, 128
 INTRINSICS = torch.tensor([[110.0, 110.0, 63.5, 47.5]])

@@ -25,7 +25,7 @@ from mem3r_ros.model.motion import (
     optical_flow,
     pixel_rays,
 )
-from mem3r_ros.model.rotation import exp_se3
+from mem3r_ros.se3 import exp_se3
 
 HEIGHT, WIDTH = 48, 64
 INTRINSICS = torch.tensor([[60.0, 60.0, 31.5, 23.5]])

@@ -8,8 +8,9 @@ import numpy as np
 from oracle import OracleNetwork, moving_scene, run
 import pytest
 
+from mem3r_ros.evaluation import covariance_fit
 from mem3r_ros.geometry import so3_log
-from mem3r_ros.tracker import Tracker, TrackerConfig, calibration
+from mem3r_ros.tracker import Tracker, TrackerConfig
 from mem3r_ros.tracker.config import CovarianceConfig, ScaleConfig
 from mem3r_ros.tracker.uncertainty import (
     MAX_POSITION_VARIANCE,
@@ -83,17 +84,17 @@ def test_fitting_finds_the_noise_and_makes_the_covariance_honest():
     oracle = noisy(1)
     tracker = Tracker(oracle)
     truth = SCENE.T_world_camera[:150]
-    data = [calibration.collect(tracker, shown(oracle, 150), truth, 'noisy')]
+    data = [covariance_fit.collect(tracker, shown(oracle, 150), truth, 'noisy')]
     wrong = CovarianceConfig(position_floor_m=0.2, rotation_floor_rad=0.2)
 
-    fitted = calibration.fit(data, wrong)
+    fitted = covariance_fit.fit(data, wrong)
 
     total = np.hypot(fitted.position_floor_m, fitted.position_share * 0.05)
     assert total == pytest.approx(NOISE, rel=0.25)
     assert fitted.correlation < 2.0
-    assert 4.0 < calibration.window_nees(data[0], fitted, 0.0).mean() < 8.0
-    assert calibration.window_nees(data[0], wrong, 0.0).mean() < 1.0
-    assert 'NEES' in calibration.report(data, {'fitted': fitted})
+    assert 4.0 < covariance_fit.window_nees(data[0], fitted, 0.0).mean() < 8.0
+    assert covariance_fit.window_nees(data[0], wrong, 0.0).mean() < 1.0
+    assert 'NEES' in covariance_fit.report(data, {'fitted': fitted})
 
 
 def test_a_wrong_scale_is_found_apart_from_the_other_errors():
@@ -101,9 +102,9 @@ def test_a_wrong_scale_is_found_apart_from_the_other_errors():
     tracker = Tracker(oracle)
 
     truth = SCENE.T_world_camera[:100]
-    data = [calibration.collect(tracker, shown(oracle, 100), truth, 'small')]
+    data = [covariance_fit.collect(tracker, shown(oracle, 100), truth, 'small')]
 
-    fitted = calibration.fit(data)
+    fitted = covariance_fit.fit(data)
 
     assert fitted.model_scale_spread == pytest.approx(np.log(1.3), rel=0.05)
     assert fitted.position_share < 0.1
@@ -112,7 +113,7 @@ def test_a_wrong_scale_is_found_apart_from_the_other_errors():
 def test_too_little_truth_is_refused():
     oracle = OracleNetwork(SCENE)
     with pytest.raises(ValueError, match='5 are needed'):
-        calibration.collect(Tracker(oracle), [SCENE.frame(0)], [None], 'empty')
+        covariance_fit.collect(Tracker(oracle), [SCENE.frame(0)], [None], 'empty')
 
 
 def test_doubt_grows_with_motion_flaws_and_falling_confidence():
@@ -161,7 +162,7 @@ def test_limited_covariances_stay_positive_and_keep_their_correlations():
 
 
 def test_the_command_says_what_is_wrong_in_one_line(capsys, tmp_path):
-    code = calibration.main([str(tmp_path / 'nothing'), '--model', str(tmp_path / 'none')])
+    code = covariance_fit.main([str(tmp_path / 'nothing'), '--model', str(tmp_path / 'none')])
 
     assert code == 2
     assert capsys.readouterr().err.count('\n') == 1

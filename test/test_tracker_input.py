@@ -14,8 +14,8 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.model import ModelConfig
 from mem3r_ros.tracker import BadFrame, CameraFrame, Status, Tracker
 from mem3r_ros.tracker.config import InputConfig
-from mem3r_ros.tracker.intake import Intake
-from mem3r_ros.tracker.prepare import Preparation
+from mem3r_ros.tracker.frame_validation import Intake
+from mem3r_ros.tracker.image_preparation import Preparation
 
 SCENE = moving_scene()
 

@@ -12,7 +12,7 @@ import pytest
 from mem3r_ros.geometry import invert, matrix
 from mem3r_ros.tracker import Status, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import CovarianceConfig, HealthConfig, ScaleConfig
-from mem3r_ros.tracker.pace import Pace
+from mem3r_ros.tracker.motion_model import Pace
 
 NOISE = CovarianceConfig()
 

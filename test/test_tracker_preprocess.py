@@ -9,7 +9,7 @@ import torch
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
-from mem3r_ros.tracker.preprocess import network_tensor, plan_pixels
+from mem3r_ros.tracker.pixel_map import network_tensor, plan_pixels
 
 VARIANTS = {'crop': {}, 'square_ok': {'square_ok': True}, 'eval_resize': {'keep_view': True}}
 

@@ -12,8 +12,8 @@ import pytest
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, rotation_angle, se3_exp
 from mem3r_ros.tracker import Tracker, TrackerConfig
-from mem3r_ros.tracker.bundle import Bundle, _System, adjust
 from mem3r_ros.tracker.config import RefinementConfig, ScaleConfig, StillnessConfig
+from mem3r_ros.tracker.window_adjustment import Bundle, _System, adjust
 
 STILL = StillnessConfig(enabled=False)
 ON = TrackerConfig(stillness=STILL)
@@ -234,7 +234,7 @@ def test_an_adjustment_far_from_the_network_is_not_believed(monkeypatch):
         poses[-1, :3, 3] += 0.7
         return replace(adjusted, T_window_camera=poses)
 
-    monkeypatch.setattr('mem3r_ros.tracker.refinement.adjust', wild)
+    monkeypatch.setattr('mem3r_ros.tracker.keyframe_refinement.adjust', wild)
 
     translation, _ = errors(run(Tracker(oracle, ON), oracle, range(8)), scene)
 

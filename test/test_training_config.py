@@ -15,10 +15,10 @@ from mem3r_ros.config import from_dict, load_yaml, replace_path
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import Mem3R, ModelConfig
 from mem3r_ros.training.batch import Clip, collate, relative_poses
+from mem3r_ros.training.batch_loader import clip_flow, clip_index
+from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS
 from mem3r_ros.training.config import TrainConfig, losses_of, parse_size, stage_at
-from mem3r_ros.training.loader import clip_flow, clip_index
 from mem3r_ros.training.optimiser import check_prefixes, learning_rate
-from mem3r_ros.training.sources import HELD_OUT_WORLDS
 
 RECIPES = sorted((Path(__file__).parents[1] / 'recipes').glob('*.yaml'))
 

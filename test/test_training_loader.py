@@ -13,9 +13,9 @@ from test_training_loop import PlaneSource, recipe
 import torch
 
 from mem3r_ros.geometry import ray_map
-from mem3r_ros.training import loader
+from mem3r_ros.training import batch_loader as loader
 from mem3r_ros.training.batch import Batch
-from mem3r_ros.training.loader import BatchLoader, ClipOrder, clip_flow, make_clip, steps_of
+from mem3r_ros.training.batch_loader import BatchLoader, ClipOrder, clip_flow, make_clip, steps_of
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ import torch
 from mem3r_ros.config import from_dict
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import ModelConfig, build_model
-from mem3r_ros.training import loader, trainer
+from mem3r_ros.training import batch_loader as loader
+from mem3r_ros.training import trainer
 from mem3r_ros.training.batch import Clip, collate
 from mem3r_ros.training.config import TrainConfig
 from mem3r_ros.training.validation import figures_line, validate_model

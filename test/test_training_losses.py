@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mem3r_ros.model import Prediction
-from mem3r_ros.model.rotation import quaternion_from_matrix
+from mem3r_ros.se3 import quaternion_from_matrix
 from mem3r_ros.training.batch import Batch, invert_rigid, relative_poses
 from mem3r_ros.training.config import LossConfig
 from mem3r_ros.training.losses import (

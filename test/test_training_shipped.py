@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from mem3r_ros.model import load_model
-from mem3r_ros.model.checkpoint import shipped_weights
+from mem3r_ros.model.checkpoints.load import shipped_weights
 from mem3r_ros.training.batch import collate
+from mem3r_ros.training.batch_loader import clip_flow
+from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.config import SourceConfig
-from mem3r_ros.training.loader import clip_flow
-from mem3r_ros.training.sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.validation import validate_model
 
 pytestmark = pytest.mark.skipif(

@@ -14,8 +14,8 @@ import pytest
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import UserError
+from mem3r_ros.training.clip_sources import SequenceSource, fit_frame
 from mem3r_ros.training.config import SourceConfig
-from mem3r_ros.training.sources import SequenceSource, fit_frame
 
 CAMERA = {'width': 320, 'height': 240, 'fx': 260.0, 'fy': 260.0, 'cx': 159.5, 'cy': 119.5}
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mem3r_ros.data.worlds import WorldConfig, render_clip
-from mem3r_ros.data.worlds.catalogue import KINDS, World, draw_world
-from mem3r_ros.data.worlds.config import PATH_KINDS, WORLD_KINDS, WorldWeights
-from mem3r_ros.data.worlds.paths import HORIZON, rotation_from_angles
-from mem3r_ros.data.worlds.renderer import render_world
-from mem3r_ros.data.worlds.scene import Light, Scene, Skin
-from mem3r_ros.data.worlds.textures import texture_number
+from mem3r_ros.worlds import WorldConfig, render_clip
+from mem3r_ros.worlds.catalogue import KINDS, World, draw_world
+from mem3r_ros.worlds.config import PATH_KINDS, WORLD_KINDS, WorldWeights
+from mem3r_ros.worlds.paths import HORIZON, rotation_from_angles
+from mem3r_ros.worlds.renderer import render_world
+from mem3r_ros.worlds.scene import Light, Scene, Skin
+from mem3r_ros.worlds.textures import texture_number
 
 SIZE = (64, 48)
 CLEAN = {

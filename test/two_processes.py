@@ -11,7 +11,8 @@ import pytest
 from test_training_loop import make_small, recipe
 import torch
 
-from mem3r_ros.training import loader, trainer
+from mem3r_ros.training import batch_loader as loader
+from mem3r_ros.training import trainer
 from mem3r_ros.training.config import TrainConfig
 
 NUM_PROCESSES = 2

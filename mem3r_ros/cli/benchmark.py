@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from mem3r_ros.cli.tracking import config_from, device_name
     from mem3r_ros.errors import UserError
+    from mem3r_ros.model.backend import load_backend
     from mem3r_ros.tracker import Tracker
-    from mem3r_ros.tracker.backend import load_backend
 
     if args.frames < 2:
         raise UserError(f'--frames is {args.frames}; it must be at least 2')
@@ -100,7 +100,7 @@ def _measure(
 
     import numpy as np
 
-    from mem3r_ros.cli.progress import progress
+    from mem3r_ros.reports.progress import progress
     from mem3r_ros.tracker import CameraFrame
 
     stages: dict[str, array] = {}

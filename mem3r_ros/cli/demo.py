@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     :raises UserError: the node is of no use.
     """
     require_ros()
-    from mem3r_ros.ros.replay import ReplayOptions
+    from mem3r_ros.ros.replay.session import ReplayOptions
 
     options = ReplayOptions(
         path=sample_bag(),

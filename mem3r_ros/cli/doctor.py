@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     :return: 0 if nothing is an error, else 1.
     """
     require_ros()
-    from mem3r_ros.ros.checks import Level
     from mem3r_ros.ros.doctor import Examination, examine
+    from mem3r_ros.ros.graph_checks import Level
 
     examination = Examination(
         model=args.model,

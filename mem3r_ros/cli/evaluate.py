@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from mem3r_ros.cli.run import check_place
     from mem3r_ros.cli.tracking import config_from
     from mem3r_ros.data import open_sequence
-    from mem3r_ros.tracker.backend import load_backend
+    from mem3r_ros.model.backend import load_backend
 
     # All are opened first: a wrong path is told before an hour of work, not after it.
     sequences = [

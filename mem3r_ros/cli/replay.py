@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 import sys
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from mem3r_ros.errors import UserError
 
 if TYPE_CHECKING:
-    from mem3r_ros.ros.replay import ReplayOptions
+    from mem3r_ros.ros.replay.session import ReplayOptions
 
 HELP = 'play a rosbag2 to the node through real topics and report what it publishes'
 
@@ -82,7 +83,7 @@ def require_ros() -> None:
     :raises UserError: rclpy cannot be imported.
     """
     try:
-        import rclpy  # noqa: F401 - only whether it is there
+        import_module('rclpy')  # only whether it is there
     except ImportError as error:
         raise UserError(
             f'this command needs ROS 2 ({error}); source a distribution or run make env. '
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     :raises UserError: the bag or the node is of no use.
     """
     require_ros()
-    from mem3r_ros.ros.replay import ReplayOptions
+    from mem3r_ros.ros.replay.session import ReplayOptions
 
     options = ReplayOptions(
         path=args.bag,
@@ -119,10 +120,10 @@ def show_replay(options: ReplayOptions) -> int:
     :return: 0.
     :raises UserError: the bag or the node is of no use.
     """
-    from mem3r_ros.cli.progress import progress
+    from mem3r_ros.reports.progress import progress
     from mem3r_ros.reports.summary import print_summary
-    from mem3r_ros.ros.node_process import NodeFailed
-    from mem3r_ros.ros.replay import replay
+    from mem3r_ros.ros.replay.node_process import NodeFailed
+    from mem3r_ros.ros.replay.session import replay
 
     try:
         result = replay(options, progress)

@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from mem3r_ros.cli.tracking import config_from
     from mem3r_ros.data import open_sequence
-    from mem3r_ros.data.rerun import require_rerun
     from mem3r_ros.errors import UserError
+    from mem3r_ros.model.backend import load_backend
+    from mem3r_ros.reports.rerun_log import require_rerun
     from mem3r_ros.reports.summary import print_summary
-    from mem3r_ros.tracker.backend import load_backend
 
     if args.depth_every < 0:
         raise UserError(f'--depth-every is {args.depth_every}; it must be 0 or more')
@@ -126,11 +126,11 @@ def run_sequence(
     :param use_rerun: also write ``run.rrd``.
     :return: the result.
     """
-    from mem3r_ros.cli.progress import progress
     from mem3r_ros.cli.tracking import device_name, track_sequence
     from mem3r_ros.config import to_dict
-    from mem3r_ros.data.rerun import open_log
     from mem3r_ros.reports import RunRecorder
+    from mem3r_ros.reports.progress import progress
+    from mem3r_ros.reports.rerun_log import open_log
     from mem3r_ros.tracker import Tracker
 
     recorder = RunRecorder(

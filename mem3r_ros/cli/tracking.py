@@ -14,9 +14,9 @@ from typing import Any
 from mem3r_ros.config import from_dict, replace_path, section, to_dict, validate
 from mem3r_ros.data import Sequence, SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.model.backend import BackendConfig
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker, TrackerConfig
-from mem3r_ros.tracker.backend import BackendConfig
 
 NODE_NAME = 'mem3r'  # in launch and parameter files
 

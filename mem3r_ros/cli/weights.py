@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.model.published import PUBLISHED_WEIGHTS, PublishedWeights
+from mem3r_ros.model.checkpoints.published import PUBLISHED_WEIGHTS, PublishedWeights
 
 if TYPE_CHECKING:
     from mem3r_ros.model import ModelConfig
-    from mem3r_ros.model.checkpoint_file import StoredCheckpoint
+    from mem3r_ros.model.checkpoints.file_formats import StoredCheckpoint
 
 HELP = 'list, inspect, convert and fetch weights'
 SHOWN_METADATA = 300  # characters of each entry
@@ -76,7 +76,7 @@ def _list(_: argparse.Namespace) -> None:
     import torch
 
     from mem3r_ros.model import Mem3R, ModelConfig
-    from mem3r_ros.model.checkpoint import shipped_weights
+    from mem3r_ros.model.checkpoints.load import shipped_weights
     from mem3r_ros.model.config import PRESETS
 
     print(f'{"preset":<18}{"parameters":>13}  {"image":>9}  weights')
@@ -95,8 +95,8 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from mem3r_ros.model.checkpoint import configuration_of, find_weights
-    from mem3r_ros.model.checkpoint_file import open_checkpoint
+    from mem3r_ros.model.checkpoints.file_formats import open_checkpoint
+    from mem3r_ros.model.checkpoints.load import configuration_of, find_weights
 
     _, path = find_weights(args.file)
     with open_checkpoint(path) as stored:
@@ -129,7 +129,7 @@ def _facts(stored: StoredCheckpoint) -> list[str]:
         if name != 'config':
             lines.append(f'metadata    {name}: {text[:SHOWN_METADATA]}')
     if stored.is_cut3r:
-        from mem3r_ros.model.published import CUT3R_LICENCE
+        from mem3r_ros.model.checkpoints.published import CUT3R_LICENCE
 
         lines.append(f'licence     if it was made from public weights: {CUT3R_LICENCE}')
     return lines
@@ -148,8 +148,8 @@ def _network_name(config: ModelConfig) -> str:
 def _convert(args: argparse.Namespace) -> None:
     from mem3r_ros.cli.download import check_space
     from mem3r_ros.model import load_model, save_checkpoint
-    from mem3r_ros.model.checkpoint import find_weights
-    from mem3r_ros.model.checkpoint_file import dtype_named, open_checkpoint
+    from mem3r_ros.model.checkpoints.file_formats import dtype_named, open_checkpoint
+    from mem3r_ros.model.checkpoints.load import find_weights
 
     target = Path(args.target).expanduser()
     if target.suffix != '.safetensors':
@@ -163,7 +163,7 @@ def _convert(args: argparse.Namespace) -> None:
     with open_checkpoint(source) as stored:
         metadata = {name: text for name, text in stored.metadata.items() if name != 'config'}
         if stored.is_cut3r:
-            from mem3r_ros.model.published import CUT3R_LICENCE
+            from mem3r_ros.model.checkpoints.published import CUT3R_LICENCE
 
             metadata.setdefault('licence', CUT3R_LICENCE)
     model = load_model(args.source)
@@ -234,8 +234,8 @@ def _from_google_drive(
 
 def _check_usable(path: Path) -> None:
     """Say at once if what came is a web page or half a file."""
-    from mem3r_ros.model.checkpoint import configuration_of
-    from mem3r_ros.model.checkpoint_file import open_checkpoint
+    from mem3r_ros.model.checkpoints.file_formats import open_checkpoint
+    from mem3r_ros.model.checkpoints.load import configuration_of
 
     with open_checkpoint(path) as stored:
         configuration_of(stored)

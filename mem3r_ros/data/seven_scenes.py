@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.depth_registration import seen_by
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.folder import read_camera, read_pose_matrix
-from mem3r_ros.data.registration import seen_by
 from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.trajectory import NANOSECONDS, Trajectory

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from mem3r_ros.model.checkpoint import build_model, load_model, save_checkpoint
+from mem3r_ros.model.checkpoints.load import build_model, load_model, save_checkpoint
 from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.frame import FrameInput, Prediction
 from mem3r_ros.model.network import Mem3R

@@ -30,7 +30,7 @@ from mem3r_ros.model.motion import (
     lands_inside,
     pixel_rays,
 )
-from mem3r_ros.model.rotation import exp_so3, matrix_from_parts
+from mem3r_ros.se3 import exp_so3, matrix_from_parts
 
 DIRECTIONS = 64  # on half a sphere, about 17 degrees apart: a line does not tell to from fro
 SEARCH_STRIDE = 8  # px between the pixels that the search looks at

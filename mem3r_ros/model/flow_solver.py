@@ -19,7 +19,7 @@ from torch import Tensor
 import torch.nn.functional as F
 
 from mem3r_ros.model.motion import DepthMemory, lands_inside, pixel_rays
-from mem3r_ros.model.rotation import exp_se3
+from mem3r_ros.se3 import exp_se3
 
 
 class Guess(NamedTuple):

@@ -42,9 +42,9 @@ from mem3r_ros.model.motion import (
     no_depth_memory,
     no_flow,
 )
+from mem3r_ros.model.output_heads import Predictor
 from mem3r_ros.model.pose_memory import ReadOut, pose_memory
 from mem3r_ros.model.positions import PositionTables
-from mem3r_ros.model.predictor import Predictor
 from mem3r_ros.model.state import MotionState, State, where_stream
 from mem3r_ros.model.state_gate import StateGate
 from mem3r_ros.model.state_update import all_finite, blend, rule_gate, telemetry

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mem3r_ros.ros.settings import NodeConfig
+from mem3r_ros.model.backend import load_backend
+from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.tracker import Tracker
-from mem3r_ros.tracker.backend import load_backend
 
 
 def make_tracker(config: NodeConfig, is_wanted: Callable[[], bool]) -> tuple[Tracker, str]:

@@ -10,12 +10,12 @@ import os
 from diagnostic_msgs.msg import DiagnosticStatus
 import torch
 
-from mem3r_ros.ros.checks import Finding, Level
-from mem3r_ros.ros.inputs import Inputs
-from mem3r_ros.ros.output import Output
-from mem3r_ros.ros.settings import NodeConfig
-from mem3r_ros.ros.statistics import FrameCounts, StageTimes
+from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
+from mem3r_ros.ros.graph_checks import Finding, Level
+from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.result_publisher import Output
 from mem3r_ros.ros.status import diagnostic
+from mem3r_ros.ros.subscriptions import Inputs
 from mem3r_ros.tracker import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

@@ -24,7 +24,8 @@ from mem3r_ros.data.bag import image_from_message
 from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import load_model
-from mem3r_ros.ros.checks import (
+from mem3r_ros.ros.conversions import stamp_ns
+from mem3r_ros.ros.graph_checks import (
     Finding,
     Level,
     check_clock,
@@ -33,7 +34,6 @@ from mem3r_ros.ros.checks import (
     check_stamp,
     topics_of,
 )
-from mem3r_ros.ros.conversions import stamp_ns
 from mem3r_ros.ros.qos import qos_profile
 
 _TYPES = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}

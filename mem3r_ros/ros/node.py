@@ -33,12 +33,13 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.ros import parameters
 from mem3r_ros.ros.backend import make_tracker
 from mem3r_ros.ros.conversions import matrix_from_pose_message
-from mem3r_ros.ros.inputs import Inputs
+from mem3r_ros.ros.diagnostics_publisher import Reporter
+from mem3r_ros.ros.frame_result import Result
+from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
 from mem3r_ros.ros.mailbox import Mailbox
-from mem3r_ros.ros.output import Output
+from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.publishers import Publishers
-from mem3r_ros.ros.reporter import Reporter
-from mem3r_ros.ros.result import Result
+from mem3r_ros.ros.result_publisher import Output
 from mem3r_ros.ros.services import (
     MAP_FILE,
     STATE_FILE,
@@ -46,12 +47,11 @@ from mem3r_ros.ros.services import (
     Services,
     output_path,
 )
-from mem3r_ros.ros.session import Session
-from mem3r_ros.ros.settings import NodeConfig
-from mem3r_ros.ros.statistics import FrameCounts, StageTimes
-from mem3r_ros.ros.thread import MailThread, spin
+from mem3r_ros.ros.stamp_monitor import Session
+from mem3r_ros.ros.subscriptions import Inputs
+from mem3r_ros.ros.tracking_worker import Work
 from mem3r_ros.ros.transforms import Transforms
-from mem3r_ros.ros.work import Work
+from mem3r_ros.ros.worker_thread import MailThread, spin
 from mem3r_ros.tracker import Tracker
 
 _NUM_THREADS = 4  # images, services, transitions and parameters, all the rest

@@ -28,7 +28,7 @@ import yaml
 
 from mem3r_ros.config import flatten, replace_path
 from mem3r_ros.errors import UserError
-from mem3r_ros.ros.settings import NodeConfig
+from mem3r_ros.ros.node_config import NodeConfig
 
 TABLE_BEGIN = '<!-- parameters: generated -->'
 TABLE_END = '<!-- parameters: end -->'

@@ -12,8 +12,8 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.qos import qos_profile
-from mem3r_ros.ros.settings import NodeConfig
 
 # Under policy all a recorder compares each image with its status: none may be overwritten.
 _STATUS_DEPTH = 10

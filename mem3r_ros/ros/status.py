@@ -11,8 +11,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from mem3r_ros.ros.conversions import header_at
-from mem3r_ros.ros.result import Result
-from mem3r_ros.ros.statistics import FrameCounts
+from mem3r_ros.ros.frame_result import Result
+from mem3r_ros.ros.frame_statistics import FrameCounts
 from mem3r_ros.tracker import Status, TrackedFrame
 
 _LEVELS = {

@@ -21,7 +21,7 @@ from tf2_ros import (
 
 from mem3r_ros.geometry import T_FLU_OPTICAL
 from mem3r_ros.ros.conversions import header_at, matrix_from_transform, transform_message
-from mem3r_ros.ros.settings import NodeConfig
+from mem3r_ros.ros.node_config import NodeConfig
 
 _POLL_S = 0.002
 

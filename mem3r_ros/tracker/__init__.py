@@ -6,7 +6,7 @@ from mem3r_ros.errors import BadFrame
 from mem3r_ros.tracker.batch import BatchTracker
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.frame import CameraFrame, Health, Status, TrackedFrame
-from mem3r_ros.tracker.memory import Snapshot
+from mem3r_ros.tracker.snapshot import Snapshot
 from mem3r_ros.tracker.tracker import Tracker
 
 __all__ = [

@@ -15,7 +15,7 @@ from mem3r_ros.errors import BadFrame
 from mem3r_ros.model import FrameInput
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.frame import CameraFrame, TrackedFrame
-from mem3r_ros.tracker.look import Work
+from mem3r_ros.tracker.measurement import Work
 from mem3r_ros.tracker.tracker import Tracker
 
 

@@ -236,7 +236,7 @@ class HealthConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CovarianceConfig:
-    """How wrong poses are; fitted by ``python -m mem3r_ros.tracker.calibration``."""
+    """How wrong poses are; fitted by ``python -m mem3r_ros.evaluation.covariance_fit``."""
 
     position_floor_m: float = setting(
         0.008, 'standard deviation of one increment at no motion', low=1e-6, high=10.0, unit='m'

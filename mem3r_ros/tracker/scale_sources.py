@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from mem3r_ros.tracker.config import TrackerConfig
-from mem3r_ros.tracker.look import Look, Work
-from mem3r_ros.tracker.stream import Stream
+from mem3r_ros.tracker.measurement import Look, Work
+from mem3r_ros.tracker.stream_state import Stream
 
 _MAX_TILT_COSINE = math.cos(math.radians(35.0))  # between ground normal and the camera's down
 _RANSAC_ROUNDS = 64

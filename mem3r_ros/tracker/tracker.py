@@ -23,20 +23,20 @@ import torch
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, update_rule
 from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.tracker.dense_outputs import View
 from mem3r_ros.tracker.frame import CameraFrame, Status, TrackedFrame
-from mem3r_ros.tracker.look import Look, Work, look_at, wanted_outputs
-from mem3r_ros.tracker.memory import Snapshot, read_snapshot, write_snapshot
-from mem3r_ros.tracker.prepare import Preparation, Prepared
-from mem3r_ros.tracker.preprocess import network_tensor
-from mem3r_ros.tracker.products import View
-from mem3r_ros.tracker.quality import ImageQuality
-from mem3r_ros.tracker.recovery import Recovery, with_motion_of
-from mem3r_ros.tracker.refinement import DepthView
-from mem3r_ros.tracker.report import tracked_frame
+from mem3r_ros.tracker.image_preparation import Preparation, Prepared
+from mem3r_ros.tracker.image_quality import ImageQuality
+from mem3r_ros.tracker.keyframe_refinement import DepthView
+from mem3r_ros.tracker.measurement import Look, Work, look_at, wanted_outputs
+from mem3r_ros.tracker.pixel_map import network_tensor
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.segments import depth_ratio
+from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
 from mem3r_ros.tracker.stage_clock import StageClock
-from mem3r_ros.tracker.stream import Stream
+from mem3r_ros.tracker.state_rollback import Recovery, with_motion_of
+from mem3r_ros.tracker.stream_state import Stream
+from mem3r_ros.tracker.tracked_frame import tracked_frame
 from mem3r_ros.tracker.uncertainty import increment_covariance
 
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})

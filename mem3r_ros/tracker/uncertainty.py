@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-How wrong one increment may be: from its size, the network's confidence and the frame's state.
+Covariance of one increment, from its size, the network's confidence and the frame's state.
 
-The parameters are fitted by ``python -m mem3r_ros.tracker.calibration`` on sequences with ground
-truth, which also prints how honest the result is (NEES).
+``mem3r fit-covariance`` fits the parameters on sequences with ground truth and prints the NEES.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.model import Prediction
-from mem3r_ros.model.rotation import quaternion_from_matrix
+from mem3r_ros.se3 import quaternion_from_matrix
 from mem3r_ros.training.batch import Batch, relative_poses, static_flow, viewing_rays
 from mem3r_ros.training.config import LossConfig
 

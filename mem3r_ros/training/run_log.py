@@ -9,9 +9,9 @@ import math
 from pathlib import Path
 import sys
 
+from mem3r_ros.reports.training_page import write_page
 from mem3r_ros.training.config import TrainConfig
-from mem3r_ros.training.page import write_page
-from mem3r_ros.training.run_state import Counters
+from mem3r_ros.training.training_state import Counters
 from mem3r_ros.training.validation import Validation, figures_line
 
 LOG_FILE = 'log.jsonl'

@@ -15,7 +15,8 @@ from mem3r_ros.config import dump_yaml
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import Mem3R, ModelConfig, State, build_model, save_checkpoint
 from mem3r_ros.training.batch import Batch
-from mem3r_ros.training.chunk import ChunkLoss
+from mem3r_ros.training.batch_loader import BatchLoader
+from mem3r_ros.training.chunk_loss import ChunkLoss
 from mem3r_ros.training.config import (
     LossConfig,
     StageConfig,
@@ -25,7 +26,6 @@ from mem3r_ros.training.config import (
     stage_at,
 )
 from mem3r_ros.training.distributed import Processes
-from mem3r_ros.training.loader import BatchLoader
 from mem3r_ros.training.optimiser import (
     AveragedWeights,
     build_optimiser,
@@ -34,9 +34,9 @@ from mem3r_ros.training.optimiser import (
     set_learning_rate,
 )
 from mem3r_ros.training.run_log import RunLog
-from mem3r_ros.training.run_state import STATE_FILE, Counters, load_state, save_state
 from mem3r_ros.training.start import start_weights
 from mem3r_ros.training.stop_signal import StopSignal
+from mem3r_ros.training.training_state import STATE_FILE, Counters, load_state, save_state
 from mem3r_ros.training.validation import Validation, validate_model, validation_batches
 
 WEIGHTS_FILE = 'weights.safetensors'

@@ -14,15 +14,15 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from mem3r_ros.ros.checks import (
+from mem3r_ros.ros.doctor import Examination, examine
+from mem3r_ros.ros.graph_checks import (
     Level,
     check_dds_profile,
     check_publishers,
     check_stamp,
 )
-from mem3r_ros.ros.doctor import Examination, examine
+from mem3r_ros.ros.package_files import share_file
 from mem3r_ros.ros.qos import QOS_NAMES, qos_profile
-from mem3r_ros.ros.share import share_file
 
 FAST = {'diagnostics__rate': 10.0, 'diagnostics__silence': 0.2}
 

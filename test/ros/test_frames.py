@@ -14,13 +14,13 @@ from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 import tf_transformations
 
 from mem3r_ros.geometry import T_FLU_OPTICAL, matrix
+from mem3r_ros.ros.base_odometry import BaseOdometry, matrix_from_xyz_rpy
 from mem3r_ros.ros.conversions import (
     header_at,
     matrix_from_pose_message,
     stamp_ns,
     transform_message,
 )
-from mem3r_ros.ros.odometry import BaseOdometry, matrix_from_xyz_rpy
 from mem3r_ros.ros.transforms import MissingTransform
 
 T_BASE_CAMERA = matrix_from_xyz_rpy((0.2, -0.1, 0.6, 0.0, 0.3, 0.5)) @ T_FLU_OPTICAL

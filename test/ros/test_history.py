@@ -5,7 +5,7 @@
 import numpy as np
 
 from mem3r_ros.geometry import matrix
-from mem3r_ros.ros.history import PoseHistory
+from mem3r_ros.ros.pose_history import PoseHistory
 
 
 def pose(index):

@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from mem3r_ros.data.bag import image_from_message
 from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.ros.base_odometry import matrix_from_xyz_rpy
 from mem3r_ros.ros.conversions import (
     header_at,
     mask_from_message,
@@ -23,7 +24,6 @@ from mem3r_ros.ros.conversions import (
     pose_message,
     stamp_ns,
 )
-from mem3r_ros.ros.odometry import matrix_from_xyz_rpy
 
 
 @pytest.fixture

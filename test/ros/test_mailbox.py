@@ -10,7 +10,7 @@ from rclpy.exceptions import InvalidHandle
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.mailbox import Mailbox
-from mem3r_ros.ros.thread import MailThread, spin
+from mem3r_ros.ros.worker_thread import MailThread, spin
 
 
 def test_latest_keeps_the_newest_and_counts_what_it_drops():

@@ -10,8 +10,8 @@ from rclpy.parameter import Parameter
 
 from mem3r_ros.config import flatten
 from mem3r_ros.errors import UserError
+from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.parameters import default_yaml
-from mem3r_ros.ros.settings import NodeConfig
 
 
 def change(node, **values):

@@ -16,7 +16,7 @@ from mem3r_ros.ros.conversions import (
     stamp_message,
     transform_message,
 )
-from mem3r_ros.ros.session import Session, Verdict
+from mem3r_ros.ros.stamp_monitor import Session, Verdict
 
 SECOND = 1_000_000_000
 

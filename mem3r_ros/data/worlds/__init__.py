@@ -1,8 +1,0 @@
-# SPDX-FileCopyrightText: 2026 mem3r_ros developers
-# SPDX-License-Identifier: Apache-2.0
-"""Procedural worlds, rendered on the fly with exact depth and pose."""
-
-from mem3r_ros.data.worlds.config import WorldConfig
-from mem3r_ros.data.worlds.renderer import Clip, render_clip
-
-__all__ = ['Clip', 'WorldConfig', 'render_clip']

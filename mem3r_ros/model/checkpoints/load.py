@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Build networks, load and save their weights.
+
+A checkpoint is data: it is memory-mapped, and pickles yield tensors and plain containers and
+nothing else. Networks are built without memory and take the mapped tensors as their parameters:
+loading full size in float32 copies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+import json
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mem3r_ros.errors import UserError
+from mem3r_ros.model.checkpoints.cut3r_config import config_from_shapes
+from mem3r_ros.model.checkpoints.cut3r_names import NameMap, cut3r_name, state_side_source
+from mem3r_ros.model.checkpoints.file_formats import StoredCheckpoint, open_checkpoint
+from mem3r_ros.model.checkpoints.published import CUT3R_LICENCE
+from mem3r_ros.model.config import PRESETS, ModelConfig
+from mem3r_ros.model.network import Mem3R
+from mem3r_ros.model.pose_memory import TrackingMemory
+from mem3r_ros.model.state_gate import StateGate
+
+logger = logging.getLogger(__name__)
+
+_MAX_LISTED = 8  # names in an error message
+# What Mem3R adds; it may be missing from a checkpoint that it starts from.
+_NEW_IN_MEM3R = ('pose_memory.', 'state_gate.')
+_DROPPED_BY_MEM3R = ('pose_retriever.', 'pose_memory.')
+
+
+def build_model(config: ModelConfig, device: str | torch.device = 'cpu') -> Mem3R:
+    """Return a network with random weights, in float32, ready to train."""
+    with torch.device(device):
+        return Mem3R(config)
+
+
+def load_model(
+    source: str | Path,
+    device: str | torch.device = 'cpu',
+    dtype: torch.dtype = torch.float32,
+    *,
+    config: ModelConfig | None = None,
+) -> Mem3R:
+    """
+    Load a network with its weights, in evaluation mode.
+
+    :param source: a preset with shipped weights, a ``.safetensors`` file (our names or CUT3R's,
+        the configuration in its metadata), or CUT3R's ``.pth``. ``preset:file`` fills that
+        preset's network from the file: ``mem3r-512-dpt:cut3r_512_dpt_4_64.pth`` starts a Mem3R
+        from CUT3R's weights; its new modules are untrained then, which is logged.
+    :param dtype: float32 is exact; bfloat16 halves memory and time, memories stay float32.
+    :param config: the network to fill, as the preset's name does (default: the checkpoint's own).
+    :raises UserError: the source does not exist, is damaged, or does not fit.
+    """
+    preset, path = find_weights(source)
+    if config is None and preset is not None:
+        config = ModelConfig.preset(preset)
+    with open_checkpoint(path) as stored:
+        with torch.device('meta'):
+            model = Mem3R(config or configuration_of(stored))
+        tensors = _matched_tensors(model, stored)
+        # One view of the file would keep all of it mapped: what is converted is copied whole.
+        copy = dtype != torch.float32
+        chosen = {
+            name: tensor.to(
+                device, torch.float32 if _is_exact(model.config, name) else dtype, copy=copy
+            )
+            for name, tensor in tensors.items()
+        }
+        model.load_state_dict(chosen, assign=True)
+        if stored.is_cut3r:
+            logger.info('%s', CUT3R_LICENCE)
+    return model.eval()
+
+
+def save_checkpoint(
+    model: Mem3R,
+    path: str | Path,
+    metadata: Mapping[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+    names: str = 'ours',
+) -> None:
+    """
+    Write the weights as safetensors, with the configuration in its metadata, atomically.
+
+    :param metadata: further strings to keep in the file.
+    :param dtype: what to store in (default: as it is); the camera memory stays float32.
+    :param names: 'ours' or 'cut3r'.
+    :raises UserError: the folder does not exist or may not be written to.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    rename = cut3r_name if names == 'cut3r' else str
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        kept = tensor.dtype if dtype is None or _is_exact(model.config, name) else dtype
+        tensors[rename(name)] = tensor.detach().to('cpu', kept).contiguous()
+    header = {'config': json.dumps(model.config.to_metadata()), **(metadata or {})}
+    path = Path(path)
+    partial = path.with_name(path.name + '.partial')
+    try:
+        save_file(tensors, partial, header)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'cannot write {path}: {reason}') from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def shipped_weights(preset: str) -> Path | None:
+    """Return the file of a preset's shipped weights, or None."""
+    path = Path(str(resources.files('mem3r_ros') / 'weights' / f'{preset}.safetensors'))
+    return path if path.is_file() else None
+
+
+def find_weights(source: str | Path) -> tuple[str | None, Path]:
+    """
+    Say which file a source means.
+
+    :param source: as for :func:`load_model`.
+    :return: the preset whose network is to be filled (None: the file's own) and the file.
+    :raises UserError: there is no such file, or no weights are shipped for the preset.
+    """
+    text = str(source)
+    if text in PRESETS:
+        path = shipped_weights(text)
+        if path is None:
+            with_weights = [name for name in PRESETS if shipped_weights(name)] or ['none yet']
+            raise UserError(
+                f'no weights are shipped for {text!r} (shipped: {", ".join(with_weights)}); give '
+                f'a file, or {text}:FILE to fill this network from it'
+            )
+        return None, path
+    preset, separator, rest = text.partition(':')
+    if not (separator and preset in PRESETS):
+        preset, rest = None, text
+    path = Path(rest).expanduser()
+    if not path.is_file():
+        raise UserError(f'no model {text!r}: it is neither a file nor one of {", ".join(PRESETS)}')
+    return preset, path
+
+
+def configuration_of(stored: StoredCheckpoint) -> ModelConfig:
+    """
+    Return the configuration of a checkpoint: stated, or worked out from its shapes.
+
+    :raises UserError: it is not a checkpoint of such a network.
+    """
+    if stored.config is not None:
+        return ModelConfig.from_metadata(stored.config)
+    shapes = {name: stored.shape(name) for name in stored.names}
+    return ModelConfig.from_metadata(config_from_shapes(shapes, stored.written_config))
+
+
+def _is_exact(config: ModelConfig, name: str) -> bool:
+    """Say whether a parameter stays float32: steps of fast weights and poses are that small."""
+    exact = ['predictor.pose_head.']
+    if config.pose_memory == 'fast_weights':
+        exact.append('pose_memory.')
+    return name.startswith(tuple(exact))
+
+
+def _matched_tensors(model: Mem3R, stored: StoredCheckpoint) -> dict[str, Tensor]:
+    """
+    Pair the file's tensors with the network's parameters.
+
+    :raises UserError: names are missing or unexpected, or shapes differ.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    name_map = NameMap(wanted)
+    found: dict[str, str] = {}
+    unexpected = []
+    for stored_name in stored.names:
+        ours = name_map.find(stored_name)
+        if ours is not None:
+            found.setdefault(ours, stored_name)
+        else:
+            unexpected.append(stored_name)
+    copied = _state_side_copies(wanted, found)
+    missing = [name for name in wanted if name not in found and name not in copied]
+    starts_mem3r = stored.is_cut3r and model.config.pose_memory == 'fast_weights'
+    fresh: list[str] = []
+    if starts_mem3r:
+        fresh = [name for name in missing if name.startswith(_NEW_IN_MEM3R)]
+        missing = [name for name in missing if name not in fresh]
+        unexpected = [name for name in unexpected if not name.startswith(_DROPPED_BY_MEM3R)]
+    _refuse_mismatch(stored, wanted, found, missing, unexpected)
+    tensors = {ours: stored.tensor(name) for ours, name in found.items()}
+    # Copies, because training changes the two sides apart from each other.
+    tensors |= {ours: tensors[source].clone() for ours, source in copied.items()}
+    if fresh:
+        initial = _untrained_modules(model.config)
+        tensors |= {name: initial[name] for name in fresh}
+        logger.warning(
+            '%s is a CUT3R checkpoint: the tracking memory and the state gate are untrained '
+            '(%d tensors at their initial values); fine-tune before trusting long sequences',
+            stored.path.name,
+            len(fresh),
+        )
+    return tensors
+
+
+def _state_side_copies(wanted: Mapping[str, object], found: Mapping[str, str]) -> dict[str, str]:
+    """Say which parameters of the state decoder are taken from the image decoder."""
+    sources = {name: state_side_source(name) for name in wanted}
+    copied = {name: source for name, source in sources.items() if source in found}
+    return {} if any(name in found for name in copied) else copied
+
+
+def _untrained_modules(config: ModelConfig) -> dict[str, Tensor]:
+    """Return initial weights of what Mem3R adds to CUT3R, the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        modules: dict[str, nn.Module] = {'pose_memory': TrackingMemory(config)}
+        if config.state_gate:
+            modules['state_gate'] = StateGate(config)
+    return {
+        f'{prefix}.{name}': tensor
+        for prefix, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def _refuse_mismatch(
+    stored: StoredCheckpoint,
+    wanted: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, str],
+    missing: list[str],
+    unexpected: list[str],
+) -> None:
+    misshapen = [
+        f'{name} is {stored.shape(stored_name)} instead of {wanted[name]}'
+        for name, stored_name in found.items()
+        if stored.shape(stored_name) != wanted[name]
+    ]
+    problems = [
+        f'{len(names)} {what}: {", ".join(names[:_MAX_LISTED])}'
+        + (', ...' if len(names) > _MAX_LISTED else '')
+        for what, names in (
+            ('missing', missing),
+            ('unexpected', unexpected),
+            ('of the wrong shape', misshapen),
+        )
+        if names
+    ]
+    if problems:
+        raise UserError(
+            f'{stored.path} does not fit the network: {"; ".join(problems)}. Give the '
+            f'configuration that the checkpoint was made with, or another checkpoint'
+        )

@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Everything that can be set on the node: names, help, limits and defaults, each written once.
+
+The ROS parameters, ``config/default.yaml`` and the table in the documentation come from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+
+from mem3r_ros.config import section, setting, validate
+from mem3r_ros.errors import UserError
+from mem3r_ros.model.backend import BackendConfig
+from mem3r_ros.ros.qos import QOS_NAMES
+from mem3r_ros.tracker import TrackerConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputSettings:
+    """How images and what belongs to them come in."""
+
+    queue_size: int = setting(
+        4, 'images that may wait under input_policy all', low=1, high=1000, unit='frames'
+    )
+    max_rate: float = setting(
+        0.0, 'images beyond this rate are dropped; 0: no limit', low=0.0, unit='Hz', dynamic=True
+    )
+    camera_frame: str = setting('', "optical frame; empty: the image header's frame_id")
+    camera_info_wait: float = setting(
+        0.5,
+        'how long the first image waits for a camera_info that somebody publishes',
+        low=0.0,
+        high=60.0,
+        unit='s',
+    )
+    mask_max_age: float = setting(
+        0.5,
+        'a mask whose stamp is further from the image is not used',
+        low=0.0,
+        unit='s',
+        dynamic=True,
+    )
+    time_jump: float = setting(
+        1.0,
+        'stamps or a clock that go back by more start a new session; by less, the image is late; '
+        'a stamp that is further ahead than the time that has passed waits for the next image',
+        low=0.0,
+        high=86_400.0,
+        unit='s',
+    )
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DepthSettings:
+    """How depth/image is written."""
+
+    invalid_value: str = setting(
+        'rep117',
+        'what stands where there is no depth: rep117 (NaN, and +inf beyond the range) or zero',
+        choices=('rep117', 'zero'),
+        dynamic=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathSettings:
+    """The way so far: path, and what ~/save_trajectory writes."""
+
+    rate: float = setting(
+        2.0, 'how often path is sent; 0: with every image', low=0.0, unit='Hz', dynamic=True
+    )
+    max_poses: int = setting(
+        1000, 'poses in path; when full, every second one goes', low=2, high=100000
+    )
+    trajectory_max_poses: int = setting(
+        100000, 'poses kept for ~/save_trajectory; when full, every second one goes', low=2
+    )
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MapSettings:
+    """The accumulated cloud."""
+
+    accumulate: str = setting(
+        'subscribed',
+        'when points enter the map: subscribed (somebody listens to map/points), always, never',
+        choices=('subscribed', 'always', 'never'),
+        dynamic=True,
+    )
+    voxel_size: float = setting(0.05, 'edge of a voxel', low=0.001, high=10.0, unit='m')
+    max_points: int = setting(500000, 'voxels kept at most', low=1)
+    rate: float = setting(
+        0.5,
+        'how often map/points is sent; 0: with every image',
+        low=0.0,
+        unit='Hz',
+        dynamic=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiagnosticSettings:
+    """What the node tells about itself."""
+
+    rate: float = setting(1.0, 'how often /diagnostics is sent', low=0.01, high=100.0, unit='Hz')
+    silence: float = setting(
+        3.0, 'after so long without an image the node says why', low=0.1, unit='s', dynamic=True
+    )
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeConfig(BackendConfig):
+    """All parameters of the node; the dotted names are those of ROS."""
+
+    warm_up_size: tuple = setting(
+        (640, 480),
+        'width and height of the picture that is run once in configure; (0, 0): none',
+        low=0,
+        unit='px',
+    )
+    autostart: bool = setting(
+        True, 'configure and activate by itself; off where a lifecycle manager does'
+    )
+    image_transport: str = setting(
+        'raw', 'subscribe to image or to image/compressed', choices=('raw', 'compressed')
+    )
+    input_policy: str = setting(
+        'latest',
+        'latest: a robot, drop what is late; all: a recording, lose nothing and make it wait',
+        choices=('latest', 'all'),
+    )
+    mount: str = setting(
+        'tf',
+        'tf: base to optical frame comes from TF; standalone: a camera without a robot, the node '
+        'broadcasts that link itself',
+        choices=('tf', 'standalone'),
+    )
+    odom_frame: str = setting('odom', 'frame in which the odometry is given')
+    base_frame: str = setting('base_link', 'frame whose motion is told')
+    publish_tf: bool = setting(
+        True,
+        'broadcast odom to base; off where a filter such as robot_localization does',
+        dynamic=True,
+    )
+    initial_base_pose: tuple = setting(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        'base in odom at the first image: x y z in m, roll pitch yaw in rad',
+    )
+    two_d_mode: bool = setting(
+        False, 'keep x, y and yaw of the base; z, roll and pitch are zero', dynamic=True
+    )
+    transform_time_offset: float = setting(
+        0.0,
+        'added to the stamp of the broadcast TF, never to topics',
+        low=-10.0,
+        high=10.0,
+        unit='s',
+        dynamic=True,
+    )
+    wait_for_transform: float = setting(
+        0.1,
+        'how long a frame waits for TF at its stamp; for a link that is not there, only once',
+        low=0.0,
+        high=10.0,
+        unit='s',
+        dynamic=True,
+    )
+    when_lost: str = setting(
+        'publish',
+        'odometry while tracking is lost: publish it with grown covariance, or stop',
+        choices=('publish', 'stop'),
+        dynamic=True,
+    )
+    publish_odom: bool = setting(True, 'publish odom, pose and path', dynamic=True)
+    publish_depth: bool = setting(
+        True, 'publish depth/image, depth/camera_info, confidence/image', dynamic=True
+    )
+    publish_points: bool = setting(
+        True,
+        'publish points and map/points; map.accumulate always still fills the map for ~/save_map',
+        dynamic=True,
+    )
+    image_qos: str = setting(
+        'AUTO', 'AUTO: SENSOR_DATA under latest, KEEP_ALL under all', choices=QOS_NAMES
+    )
+    camera_info_qos: str = setting('AUTO', 'AUTO: as image_qos', choices=QOS_NAMES)
+    odom_qos: str = setting('AUTO', 'of odom, pose, path; AUTO: DEFAULT', choices=QOS_NAMES)
+    depth_qos: str = setting('AUTO', 'of depth and confidence; AUTO: DEFAULT', choices=QOS_NAMES)
+    points_qos: str = setting('AUTO', 'of points; AUTO: DEFAULT', choices=QOS_NAMES)
+    map_qos: str = setting('AUTO', 'of map/points; AUTO: LATCHED', choices=QOS_NAMES)
+    output_directory: str = setting(
+        '', 'where ~/save_... write; empty: mem3r under ROS_HOME (~/.ros)', dynamic=True
+    )
+    input: InputSettings = section(InputSettings)
+    depth: DepthSettings = section(DepthSettings)
+    path: PathSettings = section(PathSettings)
+    map: MapSettings = section(MapSettings)
+    diagnostics: DiagnosticSettings = section(DiagnosticSettings)
+    tracking: TrackerConfig = section(TrackerConfig)
+
+    def __post_init__(self) -> None:
+        """Check the limits and what single limits cannot say."""
+        object.__setattr__(self, 'initial_base_pose', tuple(map(float, self.initial_base_pose)))
+        validate(self)
+        if len(self.initial_base_pose) != 6:
+            raise UserError(
+                f'initial_base_pose has {len(self.initial_base_pose)} numbers; it takes six: '
+                'x y z roll pitch yaw'
+            )
+        if not all(map(math.isfinite, self.initial_base_pose)):
+            raise UserError(
+                f'initial_base_pose is {self.initial_base_pose}; give six finite numbers'
+            )
+        if len(self.warm_up_size) != 2:
+            raise UserError(
+                f'warm_up_size has {len(self.warm_up_size)} numbers; it takes width and height'
+            )
+        for name in ('odom_frame', 'base_frame'):
+            if not getattr(self, name):
+                raise UserError(f'{name} is empty; give the name of a frame')
+        if self.odom_frame == self.base_frame:
+            raise UserError(
+                f'odom_frame and base_frame are both {self.odom_frame!r}; they must differ'
+            )

@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Plays a bag to the real node through real topics, records what it publishes, writes the report.
+
+Nothing is lost: images are sent reliably, the node keeps all of them, and only a few are on
+their way at any time; the run ends when every image has its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import rclpy
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+
+from mem3r_ros.data import open_sequence
+from mem3r_ros.errors import UserError
+from mem3r_ros.reports import RunRecorder, RunResult
+from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.replay.bag_player import CameraTopics, Player, find_topics
+from mem3r_ros.ros.replay.node_process import NodeProcess
+from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
+from mem3r_ros.ros.replay.result_recorder import Receiver
+
+LOG_FILE = 'node.log'
+# Images sent but not answered; the queues of both sides are longer, so nothing is overwritten.
+_WINDOW = 3
+_CONNECT_S = 30.0
+_SILENCE_S = 120.0
+# Both sides see a new connection within milliseconds of each other, not at once.
+_SETTLE_S = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayOptions:
+    """What the user can choose."""
+
+    path: Path
+    output_dir: Path
+    title: str = ''
+    image_topic: str | None = None
+    model: str | None = None
+    params_file: Path | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    domain: int | None = None  # None: one of its own
+
+
+# Shows how far it is: called with a title and the number of images, gives a context with a bar.
+ShowProgress = Callable[[str, int], AbstractContextManager[Any]]
+
+
+def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) -> RunResult:
+    """
+    Run the node over a bag.
+
+    :param options: what to play and where to write.
+    :param show_progress: gives an object whose ``advance`` is called for each answer; optional.
+    :return: the result; its files lie in ``options.output_dir``.
+    :raises UserError: the bag is of no use, the node failed, or nothing came out of it.
+    """
+    parameters = dict(options.parameters)
+    base_frame = str(parameters.get('base_frame', NodeConfig().base_frame))
+    topics = find_topics(options.path, options.image_topic, base_frame)
+    truth = open_sequence(options.path, topics.image).truth
+    parameters = _parameters(options, topics) | parameters
+    if options.params_file is not None and not options.params_file.is_file():
+        raise UserError(f'no parameter file {options.params_file}; check --params-file')
+    enter_domain(claim_domain() if options.domain is None else options.domain)
+    # Only now: it removes what an earlier run has left.
+    recorder = RunRecorder(
+        options.output_dir,
+        title=options.title or f'Replay of {options.path.name}',
+        source=str(options.path),
+        model=str(parameters.get('model', NodeConfig().model)),
+        config=parameters,
+    )
+    rclpy.init(args=[])
+    node = Node('mem3r_replay', use_global_arguments=False)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        receiver = Receiver(node, recorder, base_frame, topics.frame_id)
+        with NodeProcess(
+            parameters, _remappings(topics), options.output_dir / LOG_FILE, options.params_file
+        ) as process:
+            run = _Run(node, executor, process, receiver)
+            run.activate()
+            with (show_progress or _no_bar)('replay', topics.num_images) as bar:
+                receiver.on_answer = bar.advance
+                run.play(Player(node, options.path, topics), recorder)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return _finish(recorder, receiver, run, truth)
+
+
+class _Run:
+    """One pass over the bag."""
+
+    def __init__(
+        self, node: Node, executor: Executor, process: NodeProcess, receiver: Receiver
+    ) -> None:
+        self.num_sent = 0
+        self.wall_time_s = 0.0
+        self._node = node
+        self._executor = executor
+        self._process = process
+        self._receiver = receiver
+
+    def activate(self) -> None:
+        """Lead the node to its active state; loading takes a while."""
+        self._process.activate(self._node, self._executor)
+
+    def play(self, player: Player, recorder: RunRecorder) -> None:
+        """Send everything and wait for every answer."""
+        self._wait(
+            lambda: player.is_heard() and self._receiver.is_connected(),
+            _CONNECT_S,
+            'the topics of the node did not connect',
+        )
+        self._spin_for(_SETTLE_S)
+        started_s = time.monotonic()
+        for played in player.play(self._wait_for_turn):
+            self.num_sent += 1
+            if played.image is not None:
+                recorder.add_image(played.stamp_ns, played.image)
+        self._wait_for_answers(self.num_sent)
+        self.wall_time_s = time.monotonic() - started_s
+        self._receiver.place_cameras()
+
+    def _wait_for_turn(self) -> None:
+        self._wait_for_answers(self.num_sent - _WINDOW + 1)
+        # Also read what has come meanwhile, so that the answers never pile up.
+        self._executor.spin_once(timeout_sec=0.0)
+
+    def _wait_for_answers(self, count: int) -> None:
+        self._wait(
+            lambda: self._receiver.num_answered >= count,
+            _SILENCE_S,
+            f'the node fell silent after {self._receiver.num_answered} images',
+        )
+
+    def _wait(self, is_done: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Spin until something holds; the time starts anew with each answer of the node."""
+        deadline = time.monotonic() + timeout_s
+        answered = self._receiver.num_answered
+        while not is_done():
+            self._executor.spin_once(timeout_sec=0.05)
+            if self._receiver.num_answered != answered:
+                answered = self._receiver.num_answered
+                deadline = time.monotonic() + timeout_s
+                continue
+            self._process.check()
+            if time.monotonic() > deadline:
+                raise self._process.failure(what)
+
+    def _spin_for(self, duration_s: float) -> None:
+        deadline = time.monotonic() + duration_s
+        while time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.02)
+
+
+def _parameters(options: ReplayOptions, topics: CameraTopics) -> dict[str, Any]:
+    """Return what a recording needs, unlike a robot; the user's own parameters win."""
+    parameters: dict[str, Any] = {
+        'autostart': False,
+        'use_sim_time': True,
+        'input_policy': 'all',
+        'image_transport': 'compressed' if topics.is_compressed else 'raw',
+        'mount': 'tf' if topics.has_mount else 'standalone',
+        'wait_for_transform': 1.0,
+    }
+    if options.model is not None:
+        parameters['model'] = options.model
+    return parameters
+
+
+def _remappings(topics: CameraTopics) -> dict[str, str]:
+    image = 'image/compressed' if topics.is_compressed else 'image'
+    remappings = {image: topics.image}
+    if topics.info is not None:
+        remappings['camera_info'] = topics.info
+    return remappings
+
+
+@contextmanager
+def _no_bar(title: str, total: int) -> Iterator[Any]:
+    yield SimpleNamespace(advance=lambda: None)
+
+
+def _finish(recorder: RunRecorder, receiver: Receiver, run: _Run, truth: Any) -> RunResult:
+    if not len(recorder.trajectory()):
+        problem = receiver.last_problem or 'the node sent no odometry'
+        raise UserError(f'no pose came out of {run.num_sent} images: {problem}')
+    return recorder.finish(
+        truth=truth,
+        num_images=run.num_sent,
+        num_skipped=receiver.num_skipped,
+        wall_time_s=run.wall_time_s,
+    )

@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a prediction shows of the scene: depth, confidence, intrinsics and points in metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+from typing import Any
+
+import numpy as np
+
+from mem3r_ros.camera import FocalEstimate, Intrinsics, estimate_focal, nominal_focal_px
+from mem3r_ros.cloud import select_points
+from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.tracker.image_preparation import Prepared
+
+
+@dataclass(slots=True)
+class View:
+    """The dense part of one prediction on the host, in the network's units."""
+
+    points: np.ndarray  # [h, w, 3] float32, camera frame
+    depth: np.ndarray  # [h, w] float32, NaN where there is none
+    confidence: np.ndarray  # [h, w] float32, above 1
+    focal_px: float  # NaN if the network does not say
+
+    @classmethod
+    def of(cls, prediction: Any, ignore: np.ndarray | None) -> View | None:
+        """Fetch what the network computed; None if it was not asked for points."""
+        if prediction.points_camera is None:
+            return None
+        points = prediction.points_camera[0].float().cpu().numpy()
+        depth = points[..., 2].copy()
+        with np.errstate(invalid='ignore'):
+            depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+        if ignore is not None:
+            depth[ignore] = np.nan
+        if prediction.confidence_camera is None:
+            confidence = np.full(depth.shape, 2.0, np.float32)
+        else:
+            confidence = prediction.confidence_camera[0].float().cpu().numpy()
+        focal = prediction.focal_px
+        return cls(points, depth, confidence, math.nan if focal is None else float(focal[0]))
+
+    @property
+    def median_confidence(self) -> float:
+        """Median confidence over 1 of the pixels that count."""
+        thinned = self.confidence[::2, ::2][np.isfinite(self.depth[::2, ::2])]
+        return float(np.median(thinned)) - 1.0 if len(thinned) else 0.0
+
+    def depth_at(self, x: float, y: float) -> float:
+        """Return the median depth of the 5 x 5 pixels around (x, y); NaN if there is none."""
+        row, column = round(y), round(x)
+        window = self.depth[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+        values = window[np.isfinite(window)]
+        return float(np.median(values)) if len(values) else math.nan
+
+    def depth_at_centre(self) -> float:
+        """Return the depth in the middle of the image; NaN if there is none."""
+        height, width = self.depth.shape
+        return self.depth_at((width - 1) / 2, (height - 1) / 2)
+
+
+class Products:
+    """Makes the dense outputs; keeps the rays of the camera in use and the focal estimate."""
+
+    def __init__(self) -> None:
+        """Know no camera yet."""
+        self.focal = FocalEstimate()
+        self._rays: tuple[Intrinsics, np.ndarray] | None = None
+
+    def network_camera(self, prepared: Prepared, view: View | None) -> Intrinsics:
+        """
+        Return the camera of the network's input.
+
+        From the calibration if there is one; else the focal length is estimated from the
+        predicted points, robustly over time, with a centred principal point.
+        """
+        if prepared.network_camera is not None:
+            return prepared.network_camera
+        width, height = prepared.pixels.width, prepared.pixels.height
+        centre = ((width - 1) / 2, (height - 1) / 2)
+        if view is not None:
+            focal = view.focal_px
+            if not math.isfinite(focal):
+                focal = estimate_focal(view.points, centre)
+            self.focal.add(focal, width)
+        focal = self.focal.focal_px(width)
+        if not math.isfinite(focal):
+            focal = nominal_focal_px(width, height)
+        return Intrinsics(focal, focal, *centre, width, height)
+
+    def rays(self, camera: Intrinsics) -> np.ndarray:
+        """Return the camera's rays, made again only when the camera changes."""
+        if self._rays is None or self._rays[0] != camera:
+            self._rays = (camera, camera.rays())
+        return self._rays[1]
+
+    def make(
+        self,
+        view: View,
+        prepared: Prepared,
+        network_camera: Intrinsics,
+        scale: float,
+        wanted: frozenset[str],
+        config: TrackerConfig,
+    ) -> dict[str, Any]:
+        """
+        Return the dense fields of a tracked frame.
+
+        :param scale: metres per unit of the network.
+        :param wanted: names among depth, points and confidence.
+        """
+        depth = view.depth * np.float32(scale)
+        with np.errstate(invalid='ignore'):
+            if config.depth.min_confidence > 1.0:
+                depth[view.confidence < config.depth.min_confidence] = np.nan
+            depth[depth > config.depth.max_range_m] = np.inf
+        camera, confidence, image = network_camera, view.confidence, prepared.small
+        source_camera = prepared.camera or prepared.pixels.source_camera(network_camera)
+        if config.depth.resolution == 'camera':
+            camera = source_camera
+            depth = prepared.pixels.to_source(depth)
+            confidence = prepared.pixels.to_source(confidence)
+            image = prepared.image
+        made: dict[str, Any] = {'intrinsics': camera, 'source_camera': source_camera}
+        if 'depth' in wanted:
+            made['depth'] = depth
+        if 'confidence' in wanted:
+            made['confidence'] = confidence
+        if 'points' in wanted:
+            cloud = select_points(
+                depth, camera, image, confidence, config.cloud, self.rays(camera)
+            )
+            made |= {'points': cloud.points, 'colours': cloud.colours, 'weights': cloud.weights}
+        return made

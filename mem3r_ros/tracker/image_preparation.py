@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""From an accepted frame to everything that the later stages look at, each made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics, Rectifier
+from mem3r_ros.tracker.config import InputConfig
+from mem3r_ros.tracker.frame_validation import Accepted
+from mem3r_ros.tracker.pixel_map import PixelMap, plan_pixels
+
+WORKING_WIDTH = 320  # px, of the grey image for stillness and quality
+_MAX_RECTIFIERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One frame in the forms that the stages need."""
+
+    image: np.ndarray  # [H, W, 3] uint8, rectified, camera resolution
+    small: np.ndarray  # [h, w, 3] uint8, the network's input
+    fine_gray: np.ndarray | None  # [k h, k w] uint8, for flow, where the network has a scale k
+    grey: np.ndarray  # [.., about 320] uint8, rectified
+    ignore: np.ndarray | None  # [h, w] bool, network pixels to leave out
+    ignore_grey: np.ndarray | None  # the same at the size of ``grey``
+    pixels: PixelMap
+    camera: Intrinsics | None  # of ``image``
+    network_camera: Intrinsics | None  # of ``small``
+
+
+class Preparation:
+    """Rectifies, resizes and crops; tables and plans are made once per camera and size."""
+
+    def __init__(self, model_config: Any) -> None:
+        """
+        Prepare for a network.
+
+        :param model_config: has img_size, patch_size and perhaps resize_by and flow_scale.
+        """
+        self._size = tuple(model_config.img_size)
+        self._patch_size = model_config.patch_size
+        self._by_area = getattr(model_config, 'resize_by', 'long_side') == 'area'
+        self._flow_scale = getattr(model_config, 'flow_scale', 1)
+        self._plans: dict[tuple, PixelMap] = {}
+        self._rectifiers: dict[Intrinsics, Rectifier] = {}
+        self._small_valid: dict[tuple, np.ndarray | None] = {}
+
+    def plan(self, width: int, height: int, config: InputConfig) -> PixelMap:
+        """Return how an image of this size becomes the network's input."""
+        key = (width, height, config.square_ok, config.keep_view)
+        if key not in self._plans:
+            self._forget_if_full(self._plans)
+            self._plans[key] = plan_pixels(
+                width,
+                height,
+                self._size,
+                self._patch_size,
+                config.square_ok,
+                config.keep_view,
+                self._by_area,
+            )
+        return self._plans[key]
+
+    def prepare(self, accepted: Accepted, config: InputConfig) -> Prepared:
+        """Make everything that the later stages look at."""
+        image, camera, mask = accepted.image, accepted.camera, accepted.mask
+        pixels = self.plan(image.shape[1], image.shape[0], config)
+        ignore = None
+        if camera is not None and camera.is_distorted:
+            rectifier = self._rectifier(camera)
+            image = rectifier.image(image)
+            mask = None if mask is None else rectifier.mask(mask)
+            ignore = self._outside(rectifier, pixels)
+        if mask is not None:
+            masked = pixels.apply_mask(mask)
+            ignore = masked if ignore is None else ignore | masked
+        small = pixels.apply(image) if config.resampling == 'exact' else pixels.apply_fast(image)
+        if mask is not None:
+            small = _without(small, masked)
+        grey = _working_grey(image)
+        return Prepared(
+            image=image,
+            small=small,
+            fine_gray=self._fine_gray(image, pixels, None if mask is None else masked),
+            grey=grey,
+            ignore=ignore,
+            ignore_grey=None if ignore is None else _ignore_grey(mask, pixels, ignore, grey),
+            pixels=pixels,
+            camera=None if camera is None else camera.undistorted(),
+            network_camera=None if camera is None else pixels.network_camera(camera.undistorted()),
+        )
+
+    def _fine_gray(
+        self, image: np.ndarray, pixels: PixelMap, masked: np.ndarray | None
+    ) -> np.ndarray | None:
+        scale = self._flow_scale
+        if scale == 1:
+            return None
+        fine = cv2.cvtColor(pixels.enlarged(scale).apply_fast(image), cv2.COLOR_RGB2GRAY)
+        if masked is None:
+            return fine
+        return _without(fine, masked.repeat(scale, axis=0).repeat(scale, axis=1))
+
+    def _rectifier(self, camera: Intrinsics) -> Rectifier:
+        if camera not in self._rectifiers:
+            self._forget_if_full(self._rectifiers)
+            self._forget_if_full(self._small_valid)
+            self._rectifiers[camera] = Rectifier(camera)
+        return self._rectifiers[camera]
+
+    def _outside(self, rectifier: Rectifier, pixels: PixelMap) -> np.ndarray | None:
+        """Return the network pixels that the lens did not see."""
+        if rectifier.valid is None:
+            return None
+        key = (rectifier.camera, pixels)
+        if key not in self._small_valid:
+            self._small_valid[key] = pixels.apply_mask(~rectifier.valid)
+        return self._small_valid[key]
+
+    @staticmethod
+    def _forget_if_full(cache: dict) -> None:
+        if len(cache) >= _MAX_RECTIFIERS:
+            cache.clear()
+
+
+def _working_grey(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    if width > WORKING_WIDTH:
+        size = (WORKING_WIDTH, max(1, round(height * WORKING_WIDTH / width)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def _without(small: np.ndarray, masked: np.ndarray) -> np.ndarray:
+    """Paint masked pixels in the mean colour of the others, so that they show no structure."""
+    if masked.all() or not masked.any():
+        return small
+    small = small.copy()
+    small[masked] = small[~masked].mean(axis=0)
+    return small
+
+
+def _ignore_grey(
+    mask: np.ndarray | None, pixels: PixelMap, ignore: np.ndarray, grey: np.ndarray
+) -> np.ndarray:
+    size = (grey.shape[1], grey.shape[0])
+    if mask is not None:
+        return cv2.resize((mask != 0).astype(np.uint8), size) > 0
+    source = pixels.to_source(ignore.astype(np.float32), fill=0.0)
+    return cv2.resize(source, size) > 0

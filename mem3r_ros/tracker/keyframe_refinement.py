@@ -1,0 +1,379 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Pose refinement: corners are followed over a few keyframes, poses and depths fitted together.
+
+Sparse flow (Lucas and Kanade 1981, pyramids by Bouguet) at up to 640 px, where the network sees
+far less, and bundle adjustment over a sliding window with the network's motions and depths as
+priors. New corners take their depth from the network in the scale of the window, which follows
+the network's own scale slowly; another factor to metres is no news of the scene and acts at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.geometry import invert, orthonormalise, rotation_angle
+from mem3r_ros.tracker.config import RefinementConfig
+from mem3r_ros.tracker.corners import grid_corners
+from mem3r_ros.tracker.window_adjustment import Adjusted, Bundle, adjust
+
+WIDTH = 640  # px at most
+_NUM_KEYFRAMES = 6
+_NUM_CELLS = 240
+_MIN_CORNERS = 25
+_MIN_SHARE = 0.4  # of the followed corners must fit; below, the window is given up
+_KEY_SHARE = 0.7  # of the corners still followed; below, a keyframe is taken
+_KEY_PARALLAX = 0.04  # of the image width; beyond, a keyframe is taken
+_BACKWARD_PX = 1.0
+_OUTLIER = 3.0  # standard deviations of a pixel
+_MAX_DEPARTURE = 6.0  # standard deviations from the network's motion; beyond, it is not believed
+_POSITION_FLOOR_M = 0.007
+_ROTATION_FLOOR_RAD = 0.004
+
+
+@dataclass(frozen=True, slots=True)
+class DepthView:
+    """Predicted depth and the camera it is seen by."""
+
+    depth_m: np.ndarray  # [h, w], NaN where there is none or where it is to be ignored
+    camera: Intrinsics
+
+    def sample(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the depth along rays [P, 3], and where it is sure.
+
+        A pixel on an edge of depth belongs to either side: it is not sure.
+        """
+        at = np.rint(self.camera.project(rays)).astype(int)
+        height, width = self.depth_m.shape
+        inside = (at >= 1).all(axis=1) & (at[:, 0] < width - 1) & (at[:, 1] < height - 1)
+        x, y = at[:, 0].clip(1, width - 2), at[:, 1].clip(1, height - 2)
+        around = np.stack([self.depth_m[y + j, x + i] for i in (-1, 0, 1) for j in (-1, 0, 1)])
+        depth = around[4].astype(np.float64)
+        with np.errstate(invalid='ignore'):
+            good = inside & np.isfinite(around).all(axis=0)
+            good &= np.ptp(around, axis=0) < 0.15 * depth
+        return depth, good
+
+
+@dataclass(slots=True)
+class RefinementMemory:
+    """The window: M frames (keyframes, and at the end perhaps the newest frame), N corners."""
+
+    grey: np.ndarray | None = None  # [H, W] uint8, the last image; None: no window
+    factor: float = 1.0  # metres per unit of the first segment; poses and depths are in these m
+    is_key: bool = True  # whether the last frame of the window is a keyframe
+    poses: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))
+    motions: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))  # network's priors
+    variances: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))  # of the motions
+    anchor: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    rays: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    log_depth: np.ndarray = field(default_factory=lambda: np.empty(0))
+    prior_depth: np.ndarray = field(default_factory=lambda: np.empty(0))
+    prior_sigma: np.ndarray = field(default_factory=lambda: np.empty(0))
+    pixels: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))  # [N, M, 2]; NaN
+
+
+class Refinement:
+    """Improves increments; without enough corners it leaves them as they are."""
+
+    def __init__(self) -> None:
+        """Start without a window."""
+        self.memory = RefinementMemory()
+
+    def process(
+        self,
+        image: np.ndarray,
+        camera: Intrinsics,
+        T_last_camera: np.ndarray | None,
+        view: DepthView | None,
+        factor: float,
+        config: RefinementConfig,
+    ) -> np.ndarray | None:
+        """
+        Fuse the network's motion with what the corners say.
+
+        :param image: the camera's image, [H, W, 3] uint8, rectified.
+        :param camera: its camera.
+        :param T_last_camera: the motion by the network, m; None in a first frame.
+        :param view: predicted depth, m; None if it was not computed.
+        :param factor: metres per unit of the first segment, in both of these.
+        :return: the fused motion, or the network's own where corners are too few.
+        """
+        grey, camera = _working_image(image, camera)
+        memory = self.memory
+        if T_last_camera is None or (memory.grey is not None and memory.grey.shape != grey.shape):
+            memory.grey = None
+        if factor != memory.factor:
+            _rescale(memory, factor)
+        if memory.grey is not None:
+            T_last_camera = self._refined(grey, camera, T_last_camera, config)
+        if view is not None and self.wants_keyframe():
+            self._take_keyframe(grey, camera, view, config)
+        return T_last_camera
+
+    def _refined(
+        self,
+        grey: np.ndarray,
+        camera: Intrinsics,
+        T_last_camera: np.ndarray,
+        config: RefinementConfig,
+    ) -> np.ndarray:
+        memory = self.memory
+        T_window_last, start = memory.poses[-1], memory.pixels[:, -1]
+        self._append(T_last_camera, config)
+        pixels, kept = self._follow(grey, camera, start)
+        memory.grey = grey
+        memory.pixels[:, -1] = np.where(kept[:, None], pixels, np.nan)
+        adjusted = self._adjusted(camera, config) if kept.sum() >= _MIN_CORNERS else None
+        if adjusted is None:
+            memory.grey = None
+            return T_last_camera
+        memory.poses = np.stack([orthonormalise(T) for T in adjusted.T_window_camera])
+        memory.log_depth = adjusted.log_depth
+        refined = orthonormalise(invert(T_window_last) @ memory.poses[-1])
+        if _departure(refined, T_last_camera, config) > _MAX_DEPARTURE:
+            memory.grey = None
+            return T_last_camera
+        return refined
+
+    def _append(self, T_last_camera: np.ndarray, config: RefinementConfig) -> None:
+        """Put the new frame at the end; in the place of the last one if that is no keyframe."""
+        memory = self.memory
+        T_window_camera = memory.poses[-1] @ T_last_camera
+        variance = _motion_variance(T_last_camera, config)
+        if not memory.is_key:
+            T_last_camera = memory.motions[-1] @ T_last_camera
+            variance = memory.variances[-1] + variance
+            for name in ('poses', 'motions', 'variances'):
+                setattr(memory, name, getattr(memory, name)[:-1])
+            memory.pixels = memory.pixels[:, :-1]
+        memory.poses = np.concatenate([memory.poses, T_window_camera[None]])
+        memory.motions = np.concatenate([memory.motions, T_last_camera[None]])
+        memory.variances = np.concatenate([memory.variances, variance[None]])
+        unseen = np.full((len(memory.rays), 1, 2), np.nan)
+        memory.pixels = np.concatenate([memory.pixels, unseen], axis=1)
+        memory.is_key = False
+
+    def _follow(
+        self, image: np.ndarray, camera: Intrinsics, start: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Find the corners of the last image in the new one, there and back.
+
+        From image to image and not from the keyframe: near things change their looks quickly.
+
+        :param start: where the last image saw them, [N, 2]; NaN where it did not.
+        :return: where they are, [N, 2], and which can be trusted, [N].
+        """
+        memory = self.memory
+        T_camera_anchor = invert(memory.poses[-1]) @ memory.poses[memory.anchor]
+        points = memory.rays * np.exp(memory.log_depth)[:, None]
+        points = np.einsum('nij,nj->ni', T_camera_anchor[:, :3, :3], points)
+        expected = np.nan_to_num(camera.project(points + T_camera_anchor[:, :3, 3]), nan=-1.0)
+        size = np.array(image.shape[::-1])
+        usable = ((expected >= 0) & (expected < size)).all(axis=1) & np.isfinite(start[:, 0])
+        pixels = np.full((len(start), 2), np.nan)
+        kept = np.zeros(len(start), bool)
+        if usable.sum() < _MIN_CORNERS:
+            return pixels, kept
+        options = {
+            'winSize': (15, 15),
+            'maxLevel': 3,
+            'flags': cv2.OPTFLOW_USE_INITIAL_FLOW,
+        }
+        begin = start[usable].astype(np.float32)[:, None]
+        guess = expected[usable].astype(np.float32)[:, None].copy()
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(memory.grey, image, begin, guess, **options)
+        back, found_back, _ = cv2.calcOpticalFlowPyrLK(
+            image, memory.grey, moved, begin.copy(), **options
+        )
+        error = np.linalg.norm((back - begin)[:, 0], axis=1)
+        pixels[usable] = moved[:, 0]
+        kept[usable] = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < _BACKWARD_PX)
+        return pixels, kept
+
+    def _adjusted(self, camera: Intrinsics, config: RefinementConfig) -> Adjusted | None:
+        """Fit the window; leave out corners of the new frame that do not fit."""
+        memory = self.memory
+        seen = np.isfinite(memory.pixels[..., 0])
+        seen[np.arange(len(seen)), memory.anchor] = False
+        corner, frame = np.nonzero(seen)
+        bundle = Bundle(
+            memory.poses,
+            memory.log_depth,
+            memory.anchor,
+            memory.rays,
+            corner,
+            frame,
+            memory.pixels[corner, frame],
+            memory.prior_depth,
+            memory.prior_sigma,
+            memory.motions,
+            np.stack([np.diag(1.0 / variance) for variance in memory.variances]),
+        )
+        try:
+            adjusted = adjust(bundle, camera, config.pixel_noise)
+        except np.linalg.LinAlgError:
+            return None
+        wrong = adjusted.error_px > _OUTLIER * config.pixel_noise
+        is_new = frame == len(memory.poses) - 1
+        memory.pixels[corner[wrong], frame[wrong]] = np.nan
+        fits = (is_new & ~wrong).sum() >= max(_MIN_CORNERS, _MIN_SHARE * is_new.sum())
+        return adjusted if fits and np.isfinite(adjusted.T_window_camera).all() else None
+
+    def wants_keyframe(self) -> bool:
+        """Say whether a keyframe is due: no window, much parallax, or few corners left."""
+        memory = self.memory
+        if memory.grey is None or len(memory.poses) < 2:
+            return memory.grey is None
+        now, before = memory.pixels[:, -1], memory.pixels[:, -2]
+        both = np.isfinite(now[:, 0]) & np.isfinite(before[:, 0])
+        had = np.isfinite(before[:, 0]).sum()
+        shift = np.linalg.norm(now[both] - before[both], axis=1)
+        return (
+            both.sum() < _KEY_SHARE * had
+            or np.median(shift) > _KEY_PARALLAX * memory.grey.shape[1]
+        )
+
+    def _take_keyframe(
+        self, grey: np.ndarray, camera: Intrinsics, view: DepthView, config: RefinementConfig
+    ) -> None:
+        """Make the newest frame a keyframe: old corners go, new ones come."""
+        if self.memory.grey is None:
+            self.memory = _empty_window(self.memory.factor)
+        memory = self.memory
+        memory.grey, memory.is_key = grey, True
+        if len(memory.poses) > _NUM_KEYFRAMES:
+            _drop_oldest(memory, camera)
+        _keep(memory, np.isfinite(memory.pixels[:, -1, 0]))
+        heirs = memory.pixels[:, -1]
+        corners = grid_corners(grey, _NUM_CELLS, None)[:, 0].astype(np.float64)
+        if len(heirs):
+            near = np.linalg.norm(corners[:, None] - heirs[None], axis=2).min(axis=1)
+            corners = corners[near > 0.6 * np.sqrt(grey.size / _NUM_CELLS)]
+        rays = _rays(camera, corners)
+        depth, good = view.sample(rays)
+        rays, log_depth = rays[good], np.log(depth[good])
+        log_depth += self._scale_shift(camera, view, config)
+        _add(memory, rays, corners[good], log_depth, config.depth_sigma)
+        if len(memory.rays) < _MIN_CORNERS:
+            memory.grey = None
+
+    def _scale_shift(self, camera: Intrinsics, view: DepthView, config: RefinementConfig) -> float:
+        """Return what brings the network's log depth to the scale of the window."""
+        memory = self.memory
+        depth = _depth_in(memory, len(memory.poses) - 1)
+        seen, good = view.sample(_rays(camera, memory.pixels[:, -1]))
+        good &= depth > 0
+        if good.sum() < _MIN_CORNERS:
+            return 0.0
+        ratio = float(np.median(np.log(depth[good]) - np.log(seen[good])))
+        return (1.0 - config.scale_follow) * ratio
+
+
+def _motion_variance(T_last_camera: np.ndarray, config: RefinementConfig) -> np.ndarray:
+    """Return how far the network's motion is trusted, [6]."""
+    step = float(np.linalg.norm(T_last_camera[:3, 3]))
+    turn = float(rotation_angle(T_last_camera[:3, :3]))
+    position = _POSITION_FLOOR_M**2 + (config.position_share * step) ** 2
+    rotation = _ROTATION_FLOOR_RAD**2 + (config.rotation_share * turn) ** 2
+    return np.array([position] * 3 + [rotation] * 3)
+
+
+def _departure(refined: np.ndarray, T_last_camera: np.ndarray, config: RefinementConfig) -> float:
+    """Return how far a refined motion is from the network's, in standard deviations."""
+    sigma = np.sqrt(_motion_variance(T_last_camera, config)[:3].sum())
+    return float(np.linalg.norm(refined[:3, 3] - T_last_camera[:3, 3]) / sigma)
+
+
+def _rescale(memory: RefinementMemory, factor: float) -> None:
+    """Bring the window to another number of metres per unit."""
+    ratio = factor / memory.factor
+    memory.factor = factor
+    for name in ('poses', 'motions'):
+        changed = getattr(memory, name).copy()
+        changed[:, :3, 3] *= ratio
+        setattr(memory, name, changed)
+    memory.variances = memory.variances * ([ratio**2] * 3 + [1.0] * 3)
+    memory.log_depth = memory.log_depth + np.log(ratio)
+    memory.prior_depth = memory.prior_depth + np.log(ratio)
+
+
+def _empty_window(factor: float) -> RefinementMemory:
+    return RefinementMemory(
+        factor=factor,
+        poses=np.eye(4)[None],
+        motions=np.eye(4)[None],
+        variances=np.ones((1, 6)),
+        pixels=np.empty((0, 1, 2)),
+    )
+
+
+def _add(
+    memory: RefinementMemory,
+    rays: np.ndarray,
+    pixels: np.ndarray,
+    log_depth: np.ndarray,
+    sigma: float,
+) -> None:
+    """Add corners found in the last frame of the window."""
+    num_new, num_frames = len(rays), len(memory.poses)
+    seen = np.full((num_new, num_frames, 2), np.nan)
+    seen[:, -1] = pixels
+    new_anchor = np.full(num_new, num_frames - 1, np.int64)
+    memory.pixels = np.concatenate([memory.pixels, seen])
+    memory.anchor = np.concatenate([memory.anchor, new_anchor])
+    memory.rays = np.concatenate([memory.rays, rays])
+    memory.log_depth = np.concatenate([memory.log_depth, log_depth])
+    memory.prior_depth = np.concatenate([memory.prior_depth, log_depth])
+    memory.prior_sigma = np.concatenate([memory.prior_sigma, np.full(num_new, sigma)])
+
+
+def _keep(memory: RefinementMemory, kept: np.ndarray) -> None:
+    """Keep some of the corners."""
+    for name in ('anchor', 'rays', 'log_depth', 'prior_depth', 'prior_sigma', 'pixels'):
+        setattr(memory, name, getattr(memory, name)[kept])
+
+
+def _depth_in(memory: RefinementMemory, frame: int) -> np.ndarray:
+    """Return the depth of all corners in one of the frames, [N], m."""
+    T_frame_anchor = invert(memory.poses[frame]) @ memory.poses[memory.anchor]
+    points = memory.rays * np.exp(memory.log_depth)[:, None]
+    return np.einsum('nj,nj->n', T_frame_anchor[:, 2, :3], points) + T_frame_anchor[:, 2, 3]
+
+
+def _drop_oldest(memory: RefinementMemory, camera: Intrinsics) -> None:
+    """Let the oldest keyframe go; its corners are handed to the next one that saw them."""
+    is_orphan = memory.anchor == 0
+    depth = _depth_in(memory, 1)
+    heirs = is_orphan & np.isfinite(memory.pixels[:, 1, 0]) & (depth > 1e-3)
+    shift = np.log(depth[heirs]) - memory.log_depth[heirs]
+    memory.rays[heirs] = _rays(camera, memory.pixels[heirs, 1])
+    memory.log_depth[heirs] += shift
+    memory.prior_depth[heirs] += shift
+    memory.anchor[heirs] = 1
+    _keep(memory, ~is_orphan | heirs)
+    memory.anchor = memory.anchor - 1
+    memory.pixels = memory.pixels[:, 1:]
+    for name in ('poses', 'motions', 'variances'):
+        setattr(memory, name, getattr(memory, name)[1:])
+
+
+def _rays(camera: Intrinsics, pixels: np.ndarray) -> np.ndarray:
+    x = (pixels[:, 0] - camera.cx) / camera.fx
+    y = (pixels[:, 1] - camera.cy) / camera.fy
+    return np.column_stack([x, y, np.ones(len(pixels))]).astype(np.float64)
+
+
+def _working_image(image: np.ndarray, camera: Intrinsics) -> tuple[np.ndarray, Intrinsics]:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if grey.shape[1] > WIDTH:
+        size = (WIDTH, round(grey.shape[0] * WIDTH / grey.shape[1]))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return grey, camera.resized(grey.shape[1], grey.shape[0])

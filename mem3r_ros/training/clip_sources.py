@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Where clips come from: rendered worlds, or posed RGB-D sequences; both seeded by an index."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from mem3r_ros.camera import rectifier
+from mem3r_ros.data.depth_registration import at_size
+from mem3r_ros.errors import UserError
+from mem3r_ros.training.batch import Clip
+from mem3r_ros.training.config import SourceConfig
+
+HELD_OUT_WORLDS = 10**9  # first index of the worlds that no training ever sees
+
+LOGGER = logging.getLogger(__name__)
+
+
+class ClipSource(Protocol):
+    """Gives clip number ``index``; the same index gives the same clip."""
+
+    def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
+        """Return ``num_frames`` frames of (width, height) ``size``."""
+
+
+def build_source(config: SourceConfig) -> ClipSource:
+    """Return the source that the recipe names."""
+    if config.kind == 'worlds':
+        return WorldSource(config)
+    return SequenceSource(config)
+
+
+def network_clip(
+    source: ClipSource, index: int, num_frames: int, size: tuple[int, int], flow_scale: int
+) -> Clip:
+    """Return a clip for a network of that input size and ``ModelConfig.flow_scale``."""
+    width, height = size
+    clip = source.clip(index, num_frames, (width * flow_scale, height * flow_scale))
+    return clip.reduced(flow_scale)
+
+
+class WorldSource:
+    """Rendered worlds: never the same clip twice."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._strides = config.strides
+
+    def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
+        """Render a clip; a stride of s renders s times the frames and drops the rest."""
+        from mem3r_ros.worlds import render_clip
+
+        stride = int(np.random.default_rng([index, 1]).choice(self._strides))
+        world = render_clip(index, (num_frames - 1) * stride + 1, size)
+        as_array = lambda values, kind: np.asarray(values)[::stride].astype(kind)  # noqa: E731
+        return Clip(
+            image=as_array(world.image, np.uint8),
+            depth_m=as_array(world.depth_m, np.float32),
+            T_world_camera=as_array(world.T_world_camera, np.float64),
+            intrinsics=np.asarray(world.intrinsics, np.float32).reshape(-1)[:4],
+            moving=as_array(world.moving, bool),
+        )
+
+
+class SequenceSource:
+    """
+    Clips at random places of one posed sequence.
+
+    The sequence is gone through once to find the frames that have a pose. Only where they lie is
+    kept; a clip decodes its frames anew, so that memory does not grow with the sequence.
+    """
+
+    def __init__(self, config: SourceConfig) -> None:
+        from mem3r_ros.data import open_sequence
+
+        self._strides = config.strides
+        self._sequence = open_sequence(config.path)
+        self._handles = []
+        has_depth = False
+        for handle, frame in self._sequence.indexed():
+            if frame.T_world_camera is None:
+                continue
+            if frame.camera is None:
+                raise UserError(f'{config.path} has no camera intrinsics; add them to train on it')
+            self._handles.append(handle)
+            has_depth = has_depth or frame.depth_m is not None
+        if len(self._handles) < 2:
+            raise UserError(
+                f'{config.path} has {len(self._handles)} images with a pose; '
+                f'training needs at least 2'
+            )
+        if not has_depth:
+            LOGGER.warning('%s has no depth: only motion is learned from it', config.path)
+
+    def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
+        """Cut a clip at a random place with a random stride, forwards or backwards."""
+        generator = np.random.default_rng([index, 2])
+        fitting = [s for s in self._strides if (num_frames - 1) * s < len(self._handles)]
+        stride = int(generator.choice(fitting or [1]))
+        span = min((num_frames - 1) * stride, len(self._handles) - 1)
+        start = int(generator.integers(len(self._handles) - span))
+        # A sequence that is shorter than the clip is walked to and fro.
+        steps = np.arange(num_frames) * stride
+        chosen = start + np.where(steps // max(span, 1) % 2, span - steps % span, steps % span)
+        if span and steps[-1] <= span:
+            chosen = start + steps
+        if generator.random() < 0.5:
+            chosen = chosen[::-1]
+        frames, poses = [], []
+        for position in chosen:
+            frame = self._sequence.load(self._handles[position])
+            frames.append(fit_frame(frame, size))
+            poses.append(frame.T_world_camera)
+        return Clip(
+            image=np.stack([frame[0] for frame in frames]),
+            depth_m=np.stack([frame[1] for frame in frames]),
+            T_world_camera=np.stack(poses),
+            intrinsics=frames[0][2],
+            moving=np.zeros((num_frames, size[1], size[0]), bool),
+        )
+
+
+def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Rectify a frame, cut the largest centred window of the wanted aspect and shrink it.
+
+    :param frame: a SequenceFrame (image, depth_m or None, camera); depth of another resolution is
+        brought to the image's.
+    :param size: (width, height), px.
+    :return: image [H, W, 3] uint8, depth [H, W] float32 with NaN or 0 where unknown,
+        intrinsics [4] fx fy cx cy of the result, px.
+    :raises UserError: depth has another shape than the image.
+    """
+    width, height = size
+    lens = rectifier(frame.camera)
+    whole = lens.image(frame.image)
+    rows, columns = whole.shape[:2]
+    scale = max(width / columns, height / rows)
+    crop_w, crop_h = min(round(width / scale), columns), min(round(height / scale), rows)
+    left, top = (columns - crop_w) // 2, (rows - crop_h) // 2
+    window = (slice(top, top + crop_h), slice(left, left + crop_w))
+    image = cv2.resize(whole[window], size, interpolation=cv2.INTER_AREA)
+    scale_x, scale_y = width / crop_w, height / crop_h
+    camera = frame.camera
+    intrinsics = np.array(
+        [
+            camera.fx * scale_x,
+            camera.fy * scale_y,
+            (camera.cx - left + 0.5) * scale_x - 0.5,
+            (camera.cy - top + 0.5) * scale_y - 0.5,
+        ],
+        np.float32,
+    )
+    if frame.depth_m is None:
+        depth = np.full((height, width), np.nan, np.float32)
+    else:
+        # Where the lens saw nothing this gives 0, which no loss takes for depth.
+        whole = lens.mask(at_size(frame.depth_m, columns, rows))
+        # INTER_NEAREST takes the upper left of the pixels that become one, 0.4 px off.
+        depth = cv2.resize(whole[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return image, depth.astype(np.float32), intrinsics

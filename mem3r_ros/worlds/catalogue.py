@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Draw a world: its kind, the camera's path through it, and everything that stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mem3r_ros.worlds import interiors, outdoors
+from mem3r_ros.worlds.config import PATH_KINDS, WORLD_KINDS, WorldConfig
+from mem3r_ros.worlds.painter import Painter
+from mem3r_ros.worlds.paths import Arena, PathMaker
+from mem3r_ros.worlds.scene import Scene
+from mem3r_ros.worlds.site import Course, Rng, Site
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of world is made."""
+
+    arena: Callable[[Rng, str], Arena]
+    build: Callable[[Site], Scene]
+    paths: tuple[float, ...]  # how often each of PATH_KINDS is taken in it
+    focal_range: tuple[float, float] = (0.55, 1.3)  # of the longer side of the image
+    view_m: float = 1e9  # bodies farther away are not drawn
+    bend: float = 0.0  # how far the course of an endless path swings, rad
+
+
+#                                                    handheld orbit rotate walk drive drone
+KINDS = {
+    'room': Kind(interiors.room_arena, interiors.build_room, (0.5, 0.2, 0.1, 0.1, 0.07, 0.03)),
+    'desk': Kind(interiors.desk_arena, interiors.build_desk, (0.25, 0.6, 0.08, 0, 0, 0.07)),
+    'corridor': Kind(interiors.corridor_arena, interiors.build_corridor,
+                     (0.2, 0.0, 0.08, 0.4, 0.32, 0), view_m=45.0),
+    'hall': Kind(interiors.hall_arena, interiors.build_hall, (0.3, 0.15, 0.07, 0.2, 0.15, 0.13)),
+    'street': Kind(outdoors.street_arena, outdoors.build_street, (0.06, 0, 0.04, 0.12, 0.7, 0.08),
+                   (0.5, 1.1), outdoors.VIEW_M, 0.5),
+    'yard': Kind(outdoors.yard_arena, outdoors.build_yard, (0.25, 0.1, 0.05, 0.25, 0.1, 0.25)),
+    'abstract': Kind(interiors.abstract_arena, interiors.build_abstract,
+                     (0.45, 0.2, 0.1, 0, 0, 0.25)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """A scene and a path through it."""
+
+    kind: str
+    path: str
+    key: tuple[int, ...]  # seeds all that is drawn for it
+    scene: Scene
+    poses: np.ndarray  # T_world_camera float64 [N, 4, 4], N > paths.HORIZON
+    focal_range: tuple[float, float]  # of the longer side of the image
+    view_m: float
+
+
+def _draw(rng: Rng, names: tuple[str, ...], weights: tuple[float, ...], forced: str) -> str:
+    """Return one of the names; the generator advances alike whether it is forced or not."""
+    shares = np.array(weights) / sum(weights)
+    drawn = str(rng.choice(names, p=shares))
+    return drawn if forced == 'mixture' else forced
+
+
+def draw_world(index: int, num_frames: int, config: WorldConfig) -> World:
+    """
+    Draw one world.
+
+    :param index: which one.
+    :param num_frames: how many frames are to be rendered.
+    :param config: what kinds there are.
+    """
+    key = (config.seed, index)
+    rng = np.random.default_rng(key)
+    weights = tuple(getattr(config.weights, kind) for kind in WORLD_KINDS)
+    name = _draw(rng, WORLD_KINDS, weights, config.world)
+    kind = KINDS[name]
+    path = _draw(rng, PATH_KINDS, kind.paths, config.path)
+    arena = kind.arena(rng, path)
+    poses = PathMaker(rng, arena, num_frames, config.speed_factor).make(path)
+    along = poses[:, 0, 3].copy()
+    course = Course(rng, float(along.max()), kind.bend * rng.random()) if kind.bend else None
+    if course:
+        poses = course.bend(poses)
+    site = Site(
+        rng=np.random.default_rng((*key, 1)),
+        paint=Painter(np.random.default_rng((*key, 4)), config.textures_per_kind),
+        arena=arena,
+        poses=poses,
+        along=along,
+        course=course,
+        num_frames=num_frames,
+        has_movers=bool(rng.random() < config.moving_share),
+        key=key,
+    )
+    scene = kind.build(site)
+    return World(name, path, key, scene, poses, kind.focal_range, kind.view_m)
