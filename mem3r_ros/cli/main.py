@@ -18,6 +18,9 @@ import sys
 from typing import Any
 
 from mem3r_ros import __version__
+from mem3r_ros.threads import sleep_while_waiting
+
+sleep_while_waiting()  # before a command imports torch
 
 # command -> module, what it does
 COMMANDS = {

@@ -11,6 +11,7 @@ import torch
 from mem3r_ros.config import setting, validate
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import Mem3R, load_model
+from mem3r_ros.threads import choose_num_threads, use_num_threads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +25,7 @@ class BackendConfig:
     dtype: str = setting(
         'float32', 'numbers of the network', choices=('float32', 'float16', 'bfloat16')
     )
-    num_threads: int = setting(0, 'CPU threads of the network; 0: as torch chooses', low=0)
+    num_threads: int = setting(0, 'CPU threads; 0: as many as cores are idle at the start', low=0)
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -61,7 +62,7 @@ def choose_device(name: str) -> str:
 
 def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     """
-    Load the network that the settings name onto the device that they name.
+    Load the network onto its device and set the number of CPU threads.
 
     :return: the network and its device.
     :raises UserError: the model or the device cannot be had.
@@ -70,6 +71,5 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     if config.dtype == 'float32':
         # Else a GPU rounds what convolutions multiply to 10 bits: 'float32' would not be exact.
         torch.backends.cudnn.allow_tf32 = False
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
+    use_num_threads(choose_num_threads(config.num_threads))
     return load_model(config.model, device=device, dtype=getattr(torch, config.dtype)), device

@@ -11,6 +11,10 @@ cv_bridge, sensor_msgs_py, tf2_ros or tf_transformations) is taken from there.
 from pathlib import Path
 import sys
 
+from mem3r_ros.threads import sleep_while_waiting
+
+sleep_while_waiting()  # before the node imports torch
+
 STANDINS = str(Path(__file__).with_name('standins'))
 if STANDINS not in sys.path:
     sys.path.append(STANDINS)
