@@ -9,7 +9,7 @@ from oracle import OracleNetwork, moving_scene, run
 import pytest
 
 from mem3r_ros.evaluation import covariance_fit
-from mem3r_ros.geometry import so3_log
+from mem3r_ros.geometry import se3_exp, so3_log
 from mem3r_ros.tracker import Tracker, TrackerConfig
 from mem3r_ros.tracker.config import CovarianceConfig, ScaleConfig
 from mem3r_ros.tracker.uncertainty import (
@@ -126,6 +126,15 @@ def test_doubt_grows_with_motion_flaws_and_falling_confidence():
     assert np.trace(increment_covariance(step, 0.4, False, config)) > usual
     assert np.trace(increment_covariance(step, 1.0, True, config)) > usual
     assert np.trace(increment_covariance(step, float('nan'), False, config)) == usual
+
+
+def test_tiny_rotations_count_in_the_covariance():
+    config = CovarianceConfig(rotation_floor_rad=1e-6, rotation_share=10.0, correlation=1.0)
+    increment = se3_exp(np.array([0.0, 0.0, 0.0, 1e-8, 0.0, 0.0]))
+
+    covariance = increment_covariance(increment, 1.0, False, config)
+
+    assert covariance[3, 3] == pytest.approx(1e-6**2 + 1e-7**2, rel=1e-4, abs=0.0)
 
 
 def test_a_doubtful_scale_makes_the_way_travelled_doubtful_along_its_direction():

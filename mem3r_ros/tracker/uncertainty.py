@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mem3r_ros.geometry import rotation_angle
 from mem3r_ros.tracker.config import CovarianceConfig
 
 # Limits of what is published: finite and moderate, because infinities break displays.
@@ -38,8 +39,7 @@ def increment_covariance(
     if np.isfinite(confidence_ratio):
         factor *= float(np.clip(1.0 / max(confidence_ratio, 1e-3), 0.7, 4.0))
     step = float(np.linalg.norm(increment[:3, 3]))
-    cosine = 0.5 * (float(np.trace(increment[:3, :3])) - 1.0)
-    turn = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    turn = float(rotation_angle(increment[:3, :3]))
     position = factor * np.hypot(config.position_floor_m, config.position_share * step)
     rotation = factor * np.hypot(config.rotation_floor_rad, config.rotation_share * turn)
     variances = np.array([position**2] * 3 + [rotation**2] * 3) * config.correlation
