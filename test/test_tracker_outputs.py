@@ -5,7 +5,15 @@
 from dataclasses import replace
 
 import numpy as np
-from oracle import FRAME_NS, OracleConfig, OracleNetwork, moving_scene, position_error, run
+from oracle import (
+    FRAME_NS,
+    OracleConfig,
+    OracleNetwork,
+    moving_scene,
+    position_error,
+    rendered_scene,
+    run,
+)
 import pytest
 
 from mem3r_ros.camera import Intrinsics
@@ -13,7 +21,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import invert, se3_log
 from mem3r_ros.model import ModelConfig, build_model
 from mem3r_ros.tracker import CameraFrame, Tracker, TrackerConfig
-from mem3r_ros.tracker.config import DepthConfig, StillnessConfig
+from mem3r_ros.tracker.config import DepthConfig, ScaleConfig, StillnessConfig
 
 SCENE = moving_scene()
 
@@ -92,6 +100,17 @@ def test_without_calibration_the_focal_length_is_estimated_with_its_spread():
     assert tracked[-1].intrinsics.fx == pytest.approx(SCENE.camera.fx, rel=0.01)
     assert tracked[-1].health.focal_spread < 0.02
     assert run(Tracker(oracle), oracle, [0])[0].health.focal_spread == 0.0
+
+
+def test_each_frame_counts_once_in_the_focal_estimate():
+    oracle = OracleNetwork(rendered_scene(6, 24, (320, 240)), shrink=2)
+    scale = ScaleConfig(source='camera_height')
+    tracker = Tracker(oracle, TrackerConfig(scale=scale))
+
+    tracked = run(tracker, oracle, range(8), camera=None)
+
+    assert 'refinement' in tracked[-1].health.stage_ms
+    assert len(tracker.snapshot().values['focal.log_votes']) == 8
 
 
 def test_far_is_infinite_and_doubtful_is_nan():

@@ -70,26 +70,30 @@ class Products:
         self.focal = FocalEstimate()
         self._rays: tuple[Intrinsics, np.ndarray] | None = None
 
-    def network_camera(self, prepared: Prepared, view: View | None) -> Intrinsics:
+    def observe_focal(self, prepared: Prepared, view: View | None) -> None:
+        """Use one prediction of an uncalibrated camera in the focal estimate; once per frame."""
+        if prepared.network_camera is not None or view is None:
+            return
+        width, height = prepared.pixels.width, prepared.pixels.height
+        focal_px = view.focal_px
+        if not math.isfinite(focal_px):
+            focal_px = estimate_focal(view.points, ((width - 1) / 2, (height - 1) / 2))
+        self.focal.add(focal_px, width)
+
+    def network_camera(self, prepared: Prepared) -> Intrinsics:
         """
         Return the camera of the network's input.
 
-        From the calibration if there is one; else the focal length is estimated from the
-        predicted points, robustly over time, with a centred principal point.
+        It comes from the calibration if there is one. Otherwise the principal point is centred
+        and the focal length is the estimate from the frames so far.
         """
         if prepared.network_camera is not None:
             return prepared.network_camera
         width, height = prepared.pixels.width, prepared.pixels.height
-        centre = ((width - 1) / 2, (height - 1) / 2)
-        if view is not None:
-            focal = view.focal_px
-            if not math.isfinite(focal):
-                focal = estimate_focal(view.points, centre)
-            self.focal.add(focal, width)
-        focal = self.focal.focal_px(width)
-        if not math.isfinite(focal):
-            focal = nominal_focal_px(width, height)
-        return Intrinsics(focal, focal, *centre, width, height)
+        focal_px = self.focal.focal_px(width)
+        if not math.isfinite(focal_px):
+            focal_px = nominal_focal_px(width, height)
+        return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
     def rays(self, camera: Intrinsics) -> np.ndarray:
         """Return the camera's rays, made again only when the camera changes."""

@@ -29,7 +29,7 @@ def observe_scale(work: Work, look: Look, stream: Stream, config: TrackerConfig)
         depth = look.view.depth_at_centre() * unit
         is_measured = scale.observe_distance(config.scale.distance_m, depth, config.scale)
     if source == 'camera_height' and look.view is not None:
-        camera = stream.products.network_camera(work.prepared, look.view)
+        camera = stream.products.network_camera(work.prepared)
         rays = stream.products.rays(camera)[::2, ::2]
         points = rays * (look.view.depth[::2, ::2, None] * unit)
         height = ground_height(points.reshape(-1, 3))

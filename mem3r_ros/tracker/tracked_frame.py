@@ -40,9 +40,8 @@ def tracked_frame(
     made: dict[str, Any] = {}
     if look is not None and look.view is not None:
         scale = stream.factor(config) * look.unit
-        stream.last_view = (look.view, look.unit)
         with work.clock('products'):
-            camera = stream.products.network_camera(work.prepared, look.view)
+            camera = stream.products.network_camera(work.prepared)
             if work.wanted:
                 made = stream.products.make(
                     look.view, work.prepared, camera, scale, work.wanted, config

@@ -156,6 +156,9 @@ class Tracker:
             look = self._rolled_back(work, look)
         if look.problem.is_unusable and not work.is_still:
             return self._unseen(work, look.problem.reason)
+        self._stream.products.observe_focal(work.prepared, look.view)
+        if look.view is not None:
+            self._stream.last_view = (look.view, look.unit)
         with work.clock('odometry'):
             look = self._move(work, look)
             status, reason = self._status(work, look)
@@ -260,7 +263,7 @@ class Tracker:
         if not self._is_refined(work.prepared):
             return look.increment
         with work.clock('refinement'):
-            network_camera = self._stream.products.network_camera(work.prepared, look.view)
+            network_camera = self._stream.products.network_camera(work.prepared)
             camera = work.prepared.camera
             if camera is None:
                 camera = work.prepared.pixels.source_camera(network_camera)
