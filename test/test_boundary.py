@@ -23,6 +23,7 @@ LAYERS = [
     {'worlds'},
     {'two_view'},
     {'model'},
+    {'odometry'},
     {'tracker'},
     {'evaluation'},
     {'reports'},

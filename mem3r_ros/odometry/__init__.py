@@ -1,0 +1,7 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Visual odometry of one camera: corners, a window of keyframes, the network as a prior."""
+
+from mem3r_ros.odometry.keyframe import Keyframe
+
+__all__ = ['Keyframe']
