@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.files import write_text
 
 ConfigType = TypeVar('ConfigType')
 
@@ -194,7 +195,7 @@ def dump_yaml(config: Any, path: str | Path) -> None:
     import yaml
 
     text = yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
-    Path(path).write_text(text, encoding='utf-8')
+    write_text(path, text)
 
 
 __all__ = [

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.files import replacing
 from mem3r_ros.geometry import pose_from_matrix, rotation_from_quaternion
 
 NANOSECONDS = 1_000_000_000  # in a second
@@ -167,8 +168,9 @@ def write_tum(path: str | Path, trajectory: Trajectory) -> None:
 
     :param path: file to write; an old one is replaced.
     :param trajectory: what to write.
+    :raises UserError: the file cannot be written; the old one is unchanged.
     """
-    with open(path, 'w', encoding='ascii') as file:
+    with replacing(path, 'w', encoding='ascii') as file:
         file.write('# timestamp tx ty tz qx qy qz qw\n')
         for stamp_ns, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True):
             file.write(tum_line(int(stamp_ns), pose))

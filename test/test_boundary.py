@@ -18,7 +18,18 @@ SOURCES = sorted(
 
 # Who may import whom: only what stands in the same row or in one above.
 LAYERS = [
-    {'', 'errors', 'config', 'geometry', 'se3', 'camera', 'cloud', 'trajectory', 'threads'},
+    {
+        '',
+        'errors',
+        'config',
+        'geometry',
+        'se3',
+        'camera',
+        'cloud',
+        'trajectory',
+        'threads',
+        'files',
+    },
     {'data'},
     {'worlds'},
     {'two_view'},

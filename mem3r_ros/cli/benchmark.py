@@ -172,14 +172,15 @@ def _print(result: dict[str, Any]) -> None:
 def _write(folder: Path, result: dict[str, Any], total_ms: Any, memory_mib: Any) -> None:
     import json
 
+    from mem3r_ros.files import write_text
     from mem3r_ros.reports.plots import series_svg
 
     text = json.dumps(result, indent=2) + '\n'
-    (folder / 'benchmark.json').write_text(text, encoding='utf-8')
+    write_text(folder / 'benchmark.json', text)
     plot = series_svg(
         result['title'], 'frame', {'time (ms)': total_ms, 'memory (MiB)': memory_mib}
     )
-    (folder / 'benchmark.svg').write_text(plot, encoding='utf-8')
+    write_text(folder / 'benchmark.svg', plot)
     print(f'written: {folder / "benchmark.json"}, {folder / "benchmark.svg"}')
 
 

@@ -99,6 +99,7 @@ def _report(title: str, results: list[RunResult], output_dir: Path) -> None:
     import json
 
     from mem3r_ros.evaluation.tables import print_table
+    from mem3r_ros.files import write_text
     from mem3r_ros.reports.summary import summary
 
     print_table(f'{title}: paths', PATH_COLUMNS, map(path_row, results))
@@ -106,7 +107,7 @@ def _report(title: str, results: list[RunResult], output_dir: Path) -> None:
     print_table(f'{title}: depth and health', OTHER_COLUMNS, map(other_row, results))
     print('AbsRel: median-aligned; constant: one depth everywhere.')
     path = output_dir / 'results.json'
-    path.write_text(json.dumps([summary(result) for result in results], indent=2) + '\n')
+    write_text(path, json.dumps([summary(result) for result in results], indent=2) + '\n')
     print(f'reports: {output_dir}/*/index.html, numbers: {path}')
 
 

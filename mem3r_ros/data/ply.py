@@ -10,6 +10,7 @@ import re
 import numpy as np
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.files import replacing
 
 _VERTEX = np.dtype(
     [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('red', 'u1'), ('green', 'u1'), ('blue', 'u1')]
@@ -24,6 +25,7 @@ def write_ply(path: str | Path, points: np.ndarray, colours: np.ndarray) -> None
     :param path: file to write; an old one is replaced.
     :param points: [P, 3] m; rows that are not finite are left out.
     :param colours: [P, 3] uint8 RGB.
+    :raises UserError: the file cannot be written; the old one is unchanged.
     """
     points = np.asarray(points, dtype=np.float32).reshape(-1, 3)
     colours = np.asarray(colours, dtype=np.uint8).reshape(-1, 3)
@@ -42,7 +44,7 @@ def write_ply(path: str | Path, points: np.ndarray, colours: np.ndarray) -> None
         'ply\nformat binary_little_endian 1.0\ncomment metres, odom frame\n'
         f'element vertex {len(vertices)}\n{properties}end_header\n'
     )
-    with open(path, 'wb') as file:
+    with replacing(path) as file:
         file.write(header.encode('ascii'))
         file.write(vertices.tobytes())
 

@@ -12,6 +12,7 @@ from typing import Any
 from mem3r_ros import __version__
 from mem3r_ros.evaluation.tables import depth_rows, length, percent, trajectory_rows
 from mem3r_ros.evaluation.timing import timing_summary
+from mem3r_ros.files import write_text
 from mem3r_ros.reports.cloud_view import cloud_view
 from mem3r_ros.reports.depth_pictures import (
     bar_css,
@@ -69,7 +70,7 @@ def write_report(output_dir: str | Path, run: RunResult) -> Path:
         config=_config_text(run),
     )
     path = Path(output_dir) / 'index.html'
-    path.write_text(page, encoding='utf-8')
+    write_text(path, page)
     return path
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from mem3r_ros import __version__
 from mem3r_ros.evaluation.tables import depth_rows, print_table, trajectory_rows
 from mem3r_ros.evaluation.timing import timing_summary
+from mem3r_ros.files import write_text
 from mem3r_ros.reports.result import RunResult
 
 
@@ -60,7 +61,7 @@ def status_history(run: RunResult) -> str:
 
 def write_summary(path: Path, run: RunResult) -> None:
     """Write the numbers as JSON."""
-    path.write_text(json.dumps(summary(run), indent=2) + '\n', encoding='utf-8')
+    write_text(path, json.dumps(summary(run), indent=2) + '\n')
 
 
 def print_summary(run: RunResult, output_dir: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mem3r_ros.files import write_text
+
 WIDTH, HEIGHT, MARGIN = 420, 200, 36  # px of one chart
 CURVES = (
     ('loss', 'train', 'loss', None),
@@ -54,12 +56,12 @@ def write_page(path: Path, history: list[dict], pictures: list[Picture]) -> None
         for name in ('log_depth', 'rotation', 'translation', 'gradient_norm')
     ]
     rows = ''.join(f'<div>{_picture_row(picture)}</div>' for picture in pictures)
-    path.write_text(
+    write_text(
+        path,
         '<!doctype html><meta charset="utf-8"><title>Training</title>'
         f'<style>{STYLE}</style><h1>Training</h1>{_table(history)}'
         f'<h2>Learning curves over minutes</h2>{"".join(charts)}'
         f'<h2>Held-out worlds: image, true depth, predicted depth</h2>{rows}',
-        encoding='utf-8',
     )
 
 

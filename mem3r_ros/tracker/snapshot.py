@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 import json
-import os
 from pathlib import Path
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.files import write_bytes
 
 VERSION = 3
 _FORMAT = 'mem3r_ros stream'
@@ -92,18 +91,9 @@ def write_snapshot(path: str | Path, snapshot: Snapshot) -> None:
     content = save(tensors, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
-        try:
-            with os.fdopen(handle, 'wb') as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
     except OSError as error:
         raise UserError(f'cannot write the snapshot {path}: {error.strerror}') from error
+    write_bytes(path, content)
 
 
 def read_snapshot(path: str | Path) -> Snapshot:

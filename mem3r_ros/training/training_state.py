@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.files import replacing
 from mem3r_ros.training.optimiser import AveragedWeights
 
 STATE_FILE = 'state.safetensors'
@@ -57,9 +57,8 @@ def save_state(
         tensors['random/cuda'] = torch.cuda.get_rng_state()
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     metadata = {'counters': json.dumps(vars(counters)), 'average_updates': str(average.updates)}
-    temporary = path.with_suffix('.partial')
-    save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        save_file(tensors, file.name, metadata=metadata)
 
 
 def load_state(

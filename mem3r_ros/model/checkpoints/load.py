@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.files import replacing
 from mem3r_ros.model.checkpoints.cut3r_config import config_from_shapes
 from mem3r_ros.model.checkpoints.cut3r_names import NameMap, cut3r_name, state_side_source
 from mem3r_ros.model.checkpoints.file_formats import StoredCheckpoint, open_checkpoint
@@ -107,15 +108,11 @@ def save_checkpoint(
         tensors[rename(name)] = tensor.detach().to('cpu', kept).contiguous()
     header = {'config': json.dumps(model.config.to_metadata()), **(metadata or {})}
     path = Path(path)
-    partial = path.with_name(path.name + '.partial')
     try:
-        save_file(tensors, partial, header)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise UserError(f'cannot write {path}: {reason}') from None
-    finally:
-        partial.unlink(missing_ok=True)
+        with replacing(path) as file:
+            save_file(tensors, file.name, header)
+    except SafetensorError as error:
+        raise UserError(f'cannot write {path}: {error}') from None
 
 
 def shipped_weights(preset: str) -> Path | None:
