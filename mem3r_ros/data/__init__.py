@@ -19,12 +19,15 @@ STAMPED = {
     'bonn': ('bonn', 'BonnSequence'),
     'kitti': ('kitti', 'KittiSequence'),
     'kitti_raw': ('kitti_raw', 'KittiRawSequence'),
+    'euroc': ('euroc', 'EurocSequence'),
+    'sintel': ('sintel', 'SintelSequence'),
 }
 UNSTAMPED = {
     '7scenes': ('seven_scenes', 'SevenScenesSequence'),
     'scannet': ('scannet', 'ScanNetSequence'),
     'tartanair': ('tartanair', 'TartanAirSequence'),
     'hypersim': ('hypersim', 'HypersimSequence'),
+    'nrgbd': ('nrgbd', 'NrgbdSequence'),
 }
 
 
@@ -105,8 +108,11 @@ def kind_of(path: Path) -> str:
 def _layout_of(path: Path) -> str | None:
     """Tell which data set's layout a folder has; None if that of none."""
     from mem3r_ros.data.bonn import NAME
+    from mem3r_ros.data.euroc import is_euroc
     from mem3r_ros.data.hypersim import is_hypersim
     from mem3r_ros.data.kitti_raw import is_kitti_raw
+    from mem3r_ros.data.nrgbd import is_nrgbd
+    from mem3r_ros.data.sintel import is_sintel
 
     if (path / 'rgb.txt').exists():
         return 'bonn' if path.resolve().name.startswith(NAME) else 'tum'
@@ -116,8 +122,14 @@ def _layout_of(path: Path) -> str | None:
         return '7scenes'
     if any((path / f'image_{number}').is_dir() for number in range(4)):
         return 'kitti'
-    if is_kitti_raw(path):
-        return 'kitti_raw'
+    for layout, is_layout in (
+        ('kitti_raw', is_kitti_raw),
+        ('euroc', is_euroc),
+        ('sintel', is_sintel),
+        ('nrgbd', is_nrgbd),
+    ):
+        if is_layout(path):
+            return layout
     if (path / 'color').is_dir() and any((path / n).is_dir() for n in ('pose', 'intrinsic')):
         return 'scannet'
     if (path / 'image_left').is_dir():
