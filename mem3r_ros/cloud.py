@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.config import dataclass, setting, validate
+from mem3r_ros.config import setting, settings
 
 _KEY_BITS = 21  # per axis; 2 million voxels each way
 _KEY_OFFSET = 1 << (_KEY_BITS - 1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class CloudConfig:
     """Which pixels of a frame become points."""
 
@@ -46,10 +48,6 @@ class CloudConfig:
         high=10.0,
         dynamic=True,
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 import dataclasses
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from typing_extensions import dataclass_transform
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import write_text
@@ -57,12 +59,28 @@ def section(config: type) -> Any:
     return field(default_factory=config, metadata={'help': (config.__doc__ or '').strip()})
 
 
-def validate(config: Any) -> None:
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def settings(config_type: type[ConfigType]) -> type[ConfigType]:
     """
-    Check every declared limit; call this from ``__post_init__``.
+    Make a class of settings: a frozen dataclass that checks its values when it is built.
 
-    :raises UserError: a value has the wrong type, is out of range or is not among the choices.
+    The limits of each ``setting`` are checked first; then the method ``check``, if the class has
+    one, may refuse values that do not fit together.
+
+    :raises UserError: on construction, if a value is refused.
     """
+    config_type.__post_init__ = _check_all
+    return dataclasses.dataclass(frozen=True, kw_only=True, slots=True)(config_type)
+
+
+def _check_all(config: Any) -> None:
+    _check_limits(config)
+    check = getattr(config, 'check', None)
+    if check is not None:
+        check()
+
+
+def _check_limits(config: Any) -> None:
     for item in fields(config):
         if is_dataclass(getattr(config, item.name)):
             continue
@@ -78,13 +96,20 @@ def validate(config: Any) -> None:
 
 
 def _normalise(item: Field, value: Any) -> Any:
-    """Turn lists into tuples and whole numbers into floats where the default is one."""
-    if isinstance(value, list):
-        value = tuple(value)
-    default = item.default
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
+    """Turn lists into tuples, and whole numbers into floats where the default holds floats."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_float, value)) if _holds_floats(item.default) else tuple(value)
+    return _float(value) if isinstance(item.default, float) else value
+
+
+def _holds_floats(default: Any) -> bool:
+    return isinstance(default, tuple) and {type(entry) for entry in default} == {float}
+
+
+def _float(value: Any) -> Any:
+    """Turn a whole number into a float; leave anything else to the check of types."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole else value
 
 
 def _check(owner: str, item: Field, value: Any) -> None:
@@ -94,6 +119,8 @@ def _check(owner: str, item: Field, value: Any) -> None:
         raise UserError(
             f'{owner}.{item.name} is {value!r}; it must be of type {type(default).__name__}'
         )
+    if _holds_floats(default) and not all(isinstance(entry, float) for entry in value):
+        raise UserError(f'{owner}.{item.name} is {value!r}; it must hold numbers')
     choices = limits.get('choices')
     if choices is not None and value not in choices:
         raise UserError(
@@ -196,17 +223,3 @@ def dump_yaml(config: Any, path: str | Path) -> None:
 
     text = yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
     write_text(path, text)
-
-
-__all__ = [
-    'dataclass',
-    'dump_yaml',
-    'flatten',
-    'from_dict',
-    'load_yaml',
-    'replace_path',
-    'section',
-    'setting',
-    'to_dict',
-    'validate',
-]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import time
 from typing import Any
 
-from mem3r_ros.config import from_dict, replace_path, section, to_dict, validate
+from mem3r_ros.config import from_dict, replace_path, section, settings, to_dict
 from mem3r_ros.data import Sequence, SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.model.backend import BackendConfig
@@ -21,15 +21,11 @@ from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker, TrackerConfig
 NODE_NAME = 'mem3r'  # in launch and parameter files
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class RunConfig(BackendConfig):
     """Settings of a run without ROS; names as those of the node's parameters."""
 
     tracking: TrackerConfig = section(TrackerConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
 
 def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:

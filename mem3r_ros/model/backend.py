@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
-from mem3r_ros.config import setting, validate
+from mem3r_ros.config import setting, settings
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import Mem3R, load_model
 from mem3r_ros.threads import choose_num_threads, use_num_threads
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class BackendConfig:
     """The network, and what it computes on and with."""
 
@@ -26,10 +24,6 @@ class BackendConfig:
         'float32', 'numbers of the network', choices=('float32', 'float16', 'bfloat16')
     )
     num_threads: int = setting(0, 'CPU threads; 0: as many as cores are idle at the start', low=0)
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
 
 def choose_device(name: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import math
 from typing import Any
 
-from mem3r_ros.config import dataclass, from_dict, setting, to_dict, validate
+from mem3r_ros.config import from_dict, setting, settings, to_dict
 from mem3r_ros.errors import UserError
 
 # Written by CUT3R's training code, without effect on the network as it is built here.
@@ -28,7 +28,7 @@ IGNORED_FIELDS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class ModelConfig:
     """Sizes and choices of one network; the defaults are CUT3R 512-DPT."""
 
@@ -175,8 +175,8 @@ class ModelConfig:
         choices=('long_side', 'area'),
     )
 
-    def __post_init__(self) -> None:
-        validate(self)
+    def check(self) -> None:
+        """Refuse values that do not fit together."""
         self._check_widths()
         self.rope_base  # noqa: B018 - refuses what is no base
         if self.motion_input and not self.pose_head:

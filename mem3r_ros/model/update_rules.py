@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-from mem3r_ros.config import dataclass, setting, validate
+from mem3r_ros.config import setting, settings
 from mem3r_ros.errors import UserError
 
 RuleState = dict[str, Tensor]
@@ -89,15 +89,12 @@ class RuleInput(NamedTuple):
     observer: AttentionMean | AttentionProduct | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class UpdateRule:
     """The CUT3R rule, and the interface of all others: every token takes its whole candidate."""
 
     name: ClassVar[str] = 'cut3r'
     observer: ClassVar[type | None] = None
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def initial_state(self, seen: RuleInput) -> RuleState:
         """
@@ -121,7 +118,7 @@ class UpdateRule:
 Cut3rRule = UpdateRule
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class Ttt3rRule(UpdateRule):
     """Open each token as far as it attends to the image: beta = sigmoid(mean logit)."""
 
@@ -133,7 +130,7 @@ class Ttt3rRule(UpdateRule):
         return torch.sigmoid(seen.observer.value)[..., None], state
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class Ttsa3rRule(UpdateRule):
     """Open a token where its candidate moves and where it looks at what changed in the image."""
 
@@ -158,7 +155,7 @@ class Ttsa3rRule(UpdateRule):
         return (temporal * spatial)[..., None], self.initial_state(seen)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class MemixRule(UpdateRule):
     """Write only the patches of tokens that agree least with the image; keep the others."""
 
@@ -176,8 +173,8 @@ class MemixRule(UpdateRule):
         choices=('cut3r', 'ttt3r', 'ttsa3r'),
     )
 
-    def __post_init__(self) -> None:
-        validate(self)
+    def check(self) -> None:
+        """Refuse values that do not fit together."""
         if self.num_written > self.num_patches:
             raise UserError(
                 f'memix num_written is {self.num_written}; it must be at most num_patches '
@@ -215,7 +212,7 @@ class MemixRule(UpdateRule):
         return hard if soft is None else hard * soft, after
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class Filt3rRule(UpdateRule):
     """Treat each token as a scalar Kalman filter whose process noise follows its own change."""
 

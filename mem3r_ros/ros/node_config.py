@@ -8,17 +8,16 @@ The ROS parameters, ``config/default.yaml`` and the table in the documentation c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import math
 
-from mem3r_ros.config import section, setting, validate
+from mem3r_ros.config import section, setting, settings
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.backend import BackendConfig
 from mem3r_ros.ros.qos import QOS_NAMES
 from mem3r_ros.tracker import TrackerConfig
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class InputSettings:
     """How images and what belongs to them come in."""
 
@@ -52,12 +51,8 @@ class InputSettings:
         unit='s',
     )
 
-    def __post_init__(self) -> None:
-        """Check the limits."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class DepthSettings:
     """How depth/image is written."""
 
@@ -68,12 +63,8 @@ class DepthSettings:
         dynamic=True,
     )
 
-    def __post_init__(self) -> None:
-        """Check the limits."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class PathSettings:
     """The way so far: path, and what ~/save_trajectory writes."""
 
@@ -87,12 +78,8 @@ class PathSettings:
         100000, 'poses kept for ~/save_trajectory; when full, every second one goes', low=2
     )
 
-    def __post_init__(self) -> None:
-        """Check the limits."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class MapSettings:
     """The accumulated cloud."""
 
@@ -112,12 +99,8 @@ class MapSettings:
         dynamic=True,
     )
 
-    def __post_init__(self) -> None:
-        """Check the limits."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class DiagnosticSettings:
     """What the node tells about itself."""
 
@@ -126,12 +109,8 @@ class DiagnosticSettings:
         3.0, 'after so long without an image the node says why', low=0.1, unit='s', dynamic=True
     )
 
-    def __post_init__(self) -> None:
-        """Check the limits."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class NodeConfig(BackendConfig):
     """All parameters of the node; the dotted names are those of ROS."""
 
@@ -221,10 +200,8 @@ class NodeConfig(BackendConfig):
     diagnostics: DiagnosticSettings = section(DiagnosticSettings)
     tracking: TrackerConfig = section(TrackerConfig)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Check the limits and what single limits cannot say."""
-        object.__setattr__(self, 'initial_base_pose', tuple(map(float, self.initial_base_pose)))
-        validate(self)
         if len(self.initial_base_pose) != 6:
             raise UserError(
                 f'initial_base_pose has {len(self.initial_base_pose)} numbers; it takes six: '

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from mem3r_ros.cloud import CloudConfig
-from mem3r_ros.config import dataclass, section, setting, validate
+from mem3r_ros.config import section, setting, settings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class InputConfig:
     """How a camera's image becomes the network's input."""
 
@@ -23,12 +23,8 @@ class InputConfig:
     )
     square_ok: bool = setting(False, 'leave square images square instead of cropping them to 4:3')
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class DepthConfig:
     """Which depth is given out."""
 
@@ -48,12 +44,8 @@ class DepthConfig:
         100.0, 'depth beyond becomes +inf', low=0.1, high=1e6, unit='m', dynamic=True
     )
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class ScaleConfig:
     """Where metres come from."""
 
@@ -83,12 +75,8 @@ class ScaleConfig:
         unit='m',
     )
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class StillnessConfig:
     """When the camera counts as standing."""
 
@@ -103,12 +91,8 @@ class StillnessConfig:
         dynamic=True,
     )
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class RefinementConfig:
     """Poses improved by corners followed at camera resolution."""
 
@@ -143,12 +127,8 @@ class RefinementConfig:
         high=1.0,
     )
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class HealthConfig:
     """What counts as bad, and what happens then."""
 
@@ -229,12 +209,8 @@ class HealthConfig:
         dynamic=True,
     )
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class CovarianceConfig:
     """How wrong poses are; fitted by ``python -m mem3r_ros.evaluation.covariance_fit``."""
 
@@ -261,12 +237,8 @@ class CovarianceConfig:
         0.45, "relative standard deviation of the network's own metres", low=0.0, high=10.0
     )
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class TrackerConfig:
     """How frames are turned into poses, depth and points."""
 
@@ -292,7 +264,3 @@ class TrackerConfig:
     refinement: RefinementConfig = section(RefinementConfig)
     health: HealthConfig = section(HealthConfig)
     covariance: CovarianceConfig = section(CovarianceConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        validate(self)

@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from mem3r_ros.config import from_dict, section, setting, validate
+from mem3r_ros.config import from_dict, section, setting, settings
 from mem3r_ros.errors import UserError
 
 SOURCE_KINDS = ('worlds', 'sequence')
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class SourceConfig:
     """One source of clips and how often it is drawn."""
 
@@ -25,13 +24,13 @@ class SourceConfig:
     strides: tuple = setting((1,), 'frame strides that are drawn from', low=1)
     is_metric: bool = setting(True, 'whether its depth and poses are in metres')
 
-    def __post_init__(self) -> None:
-        validate(self)
+    def check(self) -> None:
+        """Refuse values that do not fit together."""
         if self.kind == 'sequence' and not self.path:
             raise UserError('SourceConfig.path is empty; name the folder or bag of the sequence')
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class LossConfig:
     """How much each error counts; 0 leaves it out."""
 
@@ -63,11 +62,8 @@ class LossConfig:
     )
     confidence_alpha: float = setting(0.2, 'reward of being confident (DUSt3R)', low=0.0)
 
-    def __post_init__(self) -> None:
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class StageConfig:
     """One step of the curriculum: how long the clips are and how they are cut."""
 
@@ -87,13 +83,13 @@ class StageConfig:
         high=1.0,
     )
 
-    def __post_init__(self) -> None:
-        validate(self)
+    def check(self) -> None:
+        """Refuse values that do not fit together."""
         for size in self.sizes:
             parse_size(size)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class OptimiserConfig:
     """AdamW, its schedule and what guards it."""
 
@@ -108,11 +104,8 @@ class OptimiserConfig:
     clip_norm: float = setting(1.0, 'largest gradient norm', low=0.0)
     ema_decay: float = setting(0.998, 'memory of the averaged weights', low=0.0, high=1.0)
 
-    def __post_init__(self) -> None:
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class RuntimeConfig:
     """What the machine does: threads, precision, loader, how often something is written."""
 
@@ -129,11 +122,8 @@ class RuntimeConfig:
     validation_clips: int = setting(12, 'held-out clips', low=0)
     validation_frames: int = setting(8, 'frames in each of them', low=2, unit='frames')
 
-    def __post_init__(self) -> None:
-        validate(self)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class TrainConfig:
     """A recipe."""
 
@@ -157,14 +147,14 @@ class TrainConfig:
     optimiser: OptimiserConfig = section(OptimiserConfig)
     runtime: RuntimeConfig = section(RuntimeConfig)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse values that do not fit together."""
         for name, kind in (('sources', SourceConfig), ('stages', StageConfig)):
-            entries = tuple(
+            entries = [
                 from_dict(kind, entry) if isinstance(entry, Mapping) else entry
                 for entry in getattr(self, name)
-            )
-            object.__setattr__(self, name, entries)
-        validate(self)
+            ]
+            object.__setattr__(self, name, tuple(entries))
         if sum(stage.share for stage in self.stages) <= 0:
             raise UserError('TrainConfig.stages have no share above 0; give one of them a share')
         if sum(source.weight for source in self.sources) <= 0:

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from mem3r_ros.config import section, setting, validate
+from mem3r_ros.config import section, setting, settings
 from mem3r_ros.errors import UserError
 
 WORLD_KINDS = ('room', 'desk', 'corridor', 'hall', 'street', 'yard', 'abstract')
 PATH_KINDS = ('handheld', 'orbit', 'rotate', 'walk', 'drive', 'drone')
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class WorldWeights:
     """How often each kind of world is drawn, relative to the others."""
 
@@ -25,14 +23,13 @@ class WorldWeights:
     yard: float = setting(0.07, 'open ground with houses and trees', low=0.0)
     abstract: float = setting(0.08, 'bodies floating in space', low=0.0)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Check the limits."""
-        validate(self)
         if sum(getattr(self, kind) for kind in WORLD_KINDS) <= 0:
             raise UserError('all weights of worlds are 0; make at least one of them positive')
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class WorldConfig:
     """Seed and mixture of the rendered worlds; the same values give the same clips anywhere."""
 
@@ -61,7 +58,3 @@ class WorldConfig:
     textures_per_kind: int = setting(
         24, 'how many pictures of each kind of surface there are', low=1
     )
-
-    def __post_init__(self) -> None:
-        """Check the limits."""
-        validate(self)
