@@ -15,12 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mem3r_ros.data.encodings import BitDepth, decode_compressed, decode_image
 from mem3r_ros.data.folder import in_natural_order
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.trajectory import NANOSECONDS
 
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 
@@ -147,31 +143,3 @@ def _storages(path: Path) -> list[Path]:
     if not files:
         raise UserError(f'no bag in {path}; expected metadata.yaml or *.mcap, *.db3 files')
     return files
-
-
-def image_from_message(message: Any, depth: BitDepth | None = None) -> np.ndarray:
-    """
-    Decode a sensor_msgs Image or CompressedImage, of rclpy or of rosbags.
-
-    :param depth: of the stream that the image belongs to, see :func:`decode_image`.
-    :return: image [H, W, 3] uint8 RGB.
-    :raises UnknownEncoding: nobody knows the encoding.
-    :raises BadFrame: the data are damaged.
-    """
-    if hasattr(message, 'format'):
-        return decode_compressed(message.data, message.format, depth)
-    return decode_image(
-        message.data,
-        message.height,
-        message.width,
-        message.encoding,
-        message.step,
-        bool(message.is_bigendian),
-        depth,
-    )
-
-
-def header_stamp_ns(message: Any) -> int:
-    """Return the stamp of a message's header in nanoseconds; 0 where nobody set it."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)

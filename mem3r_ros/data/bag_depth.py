@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mem3r_ros.data.encodings import decode_compressed_depth, decode_depth
 from mem3r_ros.data.sequence import MATCH_TOLERANCE_NS
 from mem3r_ros.errors import UserError
 from mem3r_ros.trajectory import NANOSECONDS
@@ -70,26 +69,6 @@ class DepthPairing:
         if nearest is None or abs(nearest.stamp_ns - image.stamp_ns) > MATCH_TOLERANCE_NS:
             return image.content, None
         return image.content, nearest.content
-
-
-def depth_from_message(message: Any) -> np.ndarray:
-    """
-    Decode depth of a sensor_msgs Image or CompressedImage, of rclpy or of rosbags.
-
-    :return: depth [H, W] float32 m along z, NaN where there is no measurement.
-    :raises UnknownEncoding: the message holds no depth, or packs it in an unknown way.
-    :raises BadFrame: the data are damaged.
-    """
-    if hasattr(message, 'format'):
-        return decode_compressed_depth(message.data, message.format)
-    return decode_depth(
-        message.data,
-        message.height,
-        message.width,
-        message.encoding,
-        message.step,
-        bool(message.is_bigendian),
-    )
 
 
 def check_registered(depth_m: np.ndarray, depth_frame: str, image: np.ndarray, frame: str) -> None:

@@ -182,13 +182,20 @@ def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
 
 
 def decode_depth(
-    data: Any, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False
+    data: Any,
+    height: int,
+    width: int,
+    encoding: str,
+    step: int,
+    is_bigendian: bool = False,
+    keep_far: bool = False,
 ) -> np.ndarray:
     """
     Convert the bytes of an uncompressed depth message (REP 118) to metres.
 
     :param data: see :func:`decode_image`, as the other arguments.
     :param encoding: 16UC1 or mono16 (mm), or 32FC1 (m).
+    :param keep_far: whether +inf ("beyond the range", REP 117) stays; otherwise it becomes NaN.
     :return: depth [H, W] float32 m, NaN where there is no measurement.
     :raises UnknownEncoding: the encoding is another.
     :raises BadFrame: size and data contradict each other.
@@ -203,7 +210,7 @@ def decode_depth(
     dtype = np.dtype(sample).newbyteorder('>' if is_bigendian else '<')
     rows = _rows(np.frombuffer(data, np.uint8), height, width * dtype.itemsize, step)
     stored = np.ascontiguousarray(rows).view(dtype).reshape(height, width)
-    return _metres(stored.astype(np.float32) / np.float32(units_a_metre))
+    return _metres(stored.astype(np.float32) / np.float32(units_a_metre), keep_far)
 
 
 def decode_compressed_depth(data: Any, format: str) -> np.ndarray:
@@ -236,9 +243,10 @@ def decode_compressed_depth(data: Any, format: str) -> np.ndarray:
         return _metres(np.where(stored == 0, np.float32(np.nan), A / (values - B)))
 
 
-def _metres(depth_m: np.ndarray) -> np.ndarray:
-    """Mark as NaN whatever is no distance; REP 117's "beyond the range" is none either."""
-    depth_m[~(np.isfinite(depth_m) & (depth_m > 0))] = np.nan
+def _metres(depth_m: np.ndarray, keep_far: bool = False) -> np.ndarray:
+    """Mark as NaN whatever is not a distance; +inf is one only with ``keep_far``."""
+    largest = np.inf if keep_far else np.finfo(np.float32).max
+    depth_m[~((depth_m > 0) & (depth_m <= largest))] = np.nan
     return depth_m
 
 

@@ -18,7 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.message_decoding import camera_from_info
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.conversions import mask_from_message, stamp_ns
 from mem3r_ros.ros.frame_result import InputFrame

@@ -12,8 +12,8 @@ import traceback
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.data.bag import image_from_message
 from mem3r_ros.data.encodings import BitDepth
+from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.ros.frame_result import InputFrame, Result, Start, Stopwatch
 from mem3r_ros.ros.frame_statistics import FrameCounts

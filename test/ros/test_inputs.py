@@ -13,8 +13,7 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 
-from mem3r_ros.data.bag import image_from_message
-from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.message_decoding import camera_from_info, image_from_message
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.ros.base_odometry import matrix_from_xyz_rpy
 from mem3r_ros.ros.conversions import (

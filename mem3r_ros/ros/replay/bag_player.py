@@ -16,9 +16,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from mem3r_ros.data.bag import Bag, BagMessage, header_stamp_ns, image_from_message
+from mem3r_ros.data.bag import Bag, BagMessage
 from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic
 from mem3r_ros.data.encodings import BitDepth
+from mem3r_ros.data.message_decoding import header_stamp_ns, image_from_message
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.ros.conversions import stamp_message
 

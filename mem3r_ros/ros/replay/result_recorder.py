@@ -18,7 +18,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_ros import Buffer, TransformException, TransformListener
 
-from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.message_decoding import camera_from_info, depth_from_message
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.ros.conversions import matrix_from_pose_message, matrix_from_transform, stamp_ns
 from mem3r_ros.ros.qos import qos_profile
@@ -150,7 +150,7 @@ class Receiver:
             self.last_problem = status['reason']
         if pending.depth is not None:
             intrinsics = None if pending.info is None else camera_from_info(pending.info)
-            recorder.add_depth(stamp, depth_from_message(pending.depth), intrinsics)
+            recorder.add_depth(stamp, depth_from_message(pending.depth, keep_far=True), intrinsics)
         if pending.points is not None:
             recorder.add_points(stamp, *points_from_message(pending.points))
         recorder.add_status(stamp, state, status.get('reason', ''))
@@ -159,12 +159,6 @@ class Receiver:
             # An image of a recording waits for its turn; that is no time of the node.
             times['total'] -= times.pop('wait', 0.0)
         recorder.add_timings(times)
-
-
-def depth_from_message(message: Image) -> np.ndarray:
-    """Return a 32FC1 image as [H, W] float32 m."""
-    dtype = np.dtype(np.float32).newbyteorder('>' if message.is_bigendian else '<')
-    return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
 
 
 def points_from_message(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:

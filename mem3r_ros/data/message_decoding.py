@@ -1,16 +1,80 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration messages, of rclpy or of rosbags, as Intrinsics."""
+"""
+Messages of sensor_msgs as arrays and Intrinsics, whether rclpy or rosbags made them.
+
+Images, depth images, calibrations and the stamp of their headers; nothing here needs ROS.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+import numpy as np
+
 from mem3r_ros.camera import DISTORTION_MODELS, Intrinsics
+from mem3r_ros.data.encodings import (
+    BitDepth,
+    decode_compressed,
+    decode_compressed_depth,
+    decode_depth,
+    decode_image,
+)
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.trajectory import NANOSECONDS
 
 RECTIFIED = re.compile(r'(^|[/_])rect')
+
+
+def header_stamp_ns(message: Any) -> int:
+    """Return the stamp of a message's header in nanoseconds; 0 where nobody set it."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def image_from_message(message: Any, depth: BitDepth | None = None) -> np.ndarray:
+    """
+    Decode a sensor_msgs Image or CompressedImage.
+
+    :param depth: of the stream that the image belongs to, see :func:`decode_image`.
+    :return: image [H, W, 3] uint8 RGB.
+    :raises UnknownEncoding: the encoding is not supported.
+    :raises BadFrame: the data are damaged.
+    """
+    if hasattr(message, 'format'):
+        return decode_compressed(message.data, message.format, depth)
+    return decode_image(
+        message.data,
+        message.height,
+        message.width,
+        message.encoding,
+        message.step,
+        bool(message.is_bigendian),
+        depth,
+    )
+
+
+def depth_from_message(message: Any, keep_far: bool = False) -> np.ndarray:
+    """
+    Decode depth of a sensor_msgs Image or CompressedImage.
+
+    :param keep_far: whether +inf, "beyond the range" of REP 117, stays; otherwise it becomes NaN.
+    :return: depth [H, W] float32 m along z, NaN where there is no measurement.
+    :raises UnknownEncoding: the message holds no depth, or packs it in an unknown way.
+    :raises BadFrame: the data are damaged.
+    """
+    if hasattr(message, 'format'):
+        return decode_compressed_depth(message.data, message.format)
+    return decode_depth(
+        message.data,
+        message.height,
+        message.width,
+        message.encoding,
+        message.step,
+        bool(message.is_bigendian),
+        keep_far,
+    )
 
 
 def camera_from_info(message: Any, image_topic: str = '') -> Intrinsics | None:
