@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mem3r_ros.cli.main import main
 from mem3r_ros.data import open_sequence
 from mem3r_ros.worlds import sample_recording as sample
 
@@ -47,9 +48,8 @@ def test_the_command_makes_the_same_room_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sample, 'NUM_FRAMES', 2)
     monkeypatch.setattr(sample, 'OVERSAMPLING', 1)
     monkeypatch.setattr(sample, 'loop_path', lambda count, path=sample.loop_path: path(150)[:3])
-    monkeypatch.setattr('sys.argv', ['sample', '--output', str(tmp_path / 'bag')])
 
-    assert sample.main() == 0
+    assert main(['sample', '--output', str(tmp_path / 'bag')]) == 0
 
     assert 'MiB' in capsys.readouterr().out
     made, shipped = list(open_sequence(tmp_path / 'bag')), iter(open_sequence(BAG))
@@ -58,11 +58,10 @@ def test_the_command_makes_the_same_room_again(tmp_path, monkeypatch, capsys):
         assert difference.mean() < 8
 
 
-def test_a_folder_that_is_no_recording_is_not_overwritten(tmp_path, monkeypatch):
+def test_a_folder_that_is_not_a_recording_is_not_overwritten(tmp_path, capsys):
     (tmp_path / 'precious').write_text('data')
-    monkeypatch.setattr('sys.argv', ['sample', '--output', str(tmp_path)])
 
-    with pytest.raises(ValueError, match='not a recording'):
-        sample.main()
+    assert main(['sample', '--output', str(tmp_path)]) == 2
 
+    assert 'not a recording' in capsys.readouterr().err
     assert (tmp_path / 'precious').exists()

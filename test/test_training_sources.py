@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.config import from_dict
 from mem3r_ros.errors import UserError
-from mem3r_ros.training.clip_sources import SequenceSource, fit_frame
-from mem3r_ros.training.config import SourceConfig
+from mem3r_ros.training.clip_sources import SequenceSource, build_source, fit_frame
+from mem3r_ros.training.config import SourceConfig, TrainConfig
+from mem3r_ros.worlds import WorldConfig, render_clip
 
 CAMERA = {'width': 320, 'height': 240, 'fx': 260.0, 'fy': 260.0, 'cx': 159.5, 'cy': 119.5}
 
@@ -162,3 +164,30 @@ def test_a_sequence_without_camera_or_poses_is_refused(tmp_path):
     (tmp_path / 'groundtruth.txt').unlink()
     with pytest.raises(UserError, match='has 0 images with a pose; training needs at least 2'):
         SequenceSource(config)
+
+
+def test_a_recipe_chooses_the_worlds_that_are_rendered():
+    worlds = {'world': 'corridor', 'path': 'drive', 'grey_share': 1, 'textures_per_kind': 2}
+    recipe = from_dict(TrainConfig, {'sources': [{'kind': 'worlds', 'worlds': worlds}]})
+
+    clip = build_source(recipe.sources[0]).clip(3, 2, (48, 32))
+
+    expected = render_clip(3, 2, (48, 32), WorldConfig(**worlds))
+    assert (clip.image == expected.image.numpy()).all()
+    assert (clip.image[..., 0] == clip.image[..., 1]).all()  # grey
+
+
+def test_a_stride_skips_frames_of_a_world():
+    worlds = WorldConfig(world='room', textures_per_kind=2)
+
+    every = build_source(SourceConfig(worlds=worlds)).clip(4, 5, (48, 32))
+    second = build_source(SourceConfig(worlds=worlds, strides=(2,))).clip(4, 3, (48, 32))
+
+    assert (every.image[::2] == second.image).all()
+    assert (every.depth_m[::2] == second.depth_m).all()
+    assert (every.T_world_camera[::2] == second.T_world_camera).all()
+
+
+def test_an_unknown_world_is_refused_with_its_name():
+    with pytest.raises(UserError, match=r"WorldConfig\.world is 'castle'; choose one of"):
+        from_dict(TrainConfig, {'sources': [{'worlds': {'world': 'castle'}}]})

@@ -31,7 +31,7 @@ COMMANDS = {
     'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
     'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and fetch weights'),
     'train': ('mem3r_ros.cli.train', 'train a network by a recipe'),
-    'sample': ('mem3r_ros.worlds.sample_recording', 'make the shipped recording again'),
+    'sample': ('mem3r_ros.cli.sample', 'render the shipped recording'),
     'doctor': ('mem3r_ros.cli.doctor', 'check this machine and its ROS for what is missing'),
 }
 EXIT_USER_ERROR = 2

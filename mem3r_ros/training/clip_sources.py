@@ -48,21 +48,20 @@ class WorldSource:
     """Rendered worlds: never the same clip twice."""
 
     def __init__(self, config: SourceConfig) -> None:
-        self._strides = config.strides
+        self._strides, self._worlds = config.strides, config.worlds
 
     def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
-        """Render a clip; a stride of s renders s times the frames and drops the rest."""
+        """Render a clip with a random stride."""
         from mem3r_ros.worlds import render_clip
 
         stride = int(np.random.default_rng([index, 1]).choice(self._strides))
-        world = render_clip(index, (num_frames - 1) * stride + 1, size)
-        as_array = lambda values, kind: np.asarray(values)[::stride].astype(kind)  # noqa: E731
+        world = render_clip(index, num_frames, size, self._worlds, stride=stride)
         return Clip(
-            image=as_array(world.image, np.uint8),
-            depth_m=as_array(world.depth_m, np.float32),
-            T_world_camera=as_array(world.T_world_camera, np.float64),
-            intrinsics=np.asarray(world.intrinsics, np.float32).reshape(-1)[:4],
-            moving=as_array(world.moving, bool),
+            image=world.image.numpy(),
+            depth_m=world.depth_m.numpy(),
+            T_world_camera=world.T_world_camera.numpy().astype(np.float64),
+            intrinsics=world.intrinsics.numpy(),
+            moving=world.moving.numpy(),
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from mem3r_ros.config import from_dict, section, setting, settings
 from mem3r_ros.errors import UserError
+from mem3r_ros.worlds.config import WorldConfig
 
 SOURCE_KINDS = ('worlds', 'sequence')
 
@@ -23,6 +24,7 @@ class SourceConfig:
     weight: float = setting(1.0, 'relative number of clips from this source', low=0.0)
     strides: tuple = setting((1,), 'frame strides that are drawn from', low=1)
     is_metric: bool = setting(True, 'whether its depth and poses are in metres')
+    worlds: WorldConfig = section(WorldConfig)
 
     def check(self) -> None:
         """Refuse values that do not fit together."""

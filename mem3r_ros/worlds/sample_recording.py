@@ -9,7 +9,6 @@ It holds what a camera driver would publish, ``/camera/image_raw/compressed`` an
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 import shutil
 
@@ -194,22 +193,13 @@ def _transform(types: dict, stamp_ns: int, T_map_camera: np.ndarray) -> object:
     return types['TFMessage'](transforms=[stamped])
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``mem3r sample``."""
-    parser.add_argument(
-        '--output', metavar='DIR', type=Path, default=Path('samples') / SAMPLE,
-        help='folder of the recording, made anew (%(default)s)',
-    )  # fmt: skip
-
-
-def run(args: argparse.Namespace) -> int:
+def write_sample(output: Path) -> int:
     """
-    Render the sample and write it.
+    Render the sample and write it to a folder; a recording that is there is replaced.
 
-    :return: 0.
+    :return: number of images.
     :raises UserError: the folder holds something else.
     """
-    output = args.output
     if output.exists():
         if any(output.iterdir()) and not (output / 'metadata.yaml').exists():
             raise UserError(f'{output} is not a recording; choose another folder for --output')
@@ -219,17 +209,4 @@ def run(args: argparse.Namespace) -> int:
     # the rest of the size is for poses, camera_info and the container
     files = encode(images, MAX_BYTES - NUM_FRAMES * 1400 - 65536)
     write_bag(output, files, poses, intrinsics)
-    size = sum(file.stat().st_size for file in output.iterdir())
-    print(f'{output}: {len(files)} images of {SIZE[0]}x{SIZE[1]} px, {size / 2**20:.2f} MiB')
-    return 0
-
-
-def main() -> int:
-    """Run as ``python -m mem3r_ros.worlds.sample_recording``."""
-    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())
+    return len(files)
