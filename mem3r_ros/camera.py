@@ -24,6 +24,7 @@ DISTORTION_MODELS = {
     'rational_polynomial': (8, 12, 14),
     'equidistant': (4,),
 }
+_FOCAL_VOTES = 64
 NOMINAL_FOCAL = 0.85  # of the longer side of the image: a common lens, held either way up
 
 
@@ -173,48 +174,39 @@ def estimate_focal(
 
 
 @dataclass(slots=True)
-class FocalMemory:
-    """Votes for the focal length."""
+class FocalEstimate:
+    """
+    The focal length of an uncalibrated camera, estimated over many frames.
+
+    Estimates of single frames are votes in log focal length per image width. The result is the
+    median of the newest votes, and its spread is their scaled median deviation.
+    """
 
     log_votes: list[float] = field(default_factory=list)  # log of focal length per image width
 
-
-class FocalEstimate:
-    """
-    The focal length of an uncalibrated camera, made sure by many frames.
-
-    Per-frame estimates are votes in log focal length per image width; the answer is the median of
-    the newest ``window`` votes and its spread their scaled median deviation.
-    """
-
-    def __init__(self, window: int = 64) -> None:
-        """Start without a vote; ``window`` bounds how many are kept."""
-        self._window = window
-        self.memory = FocalMemory()
-
     def add(self, focal_px: float, width: int) -> None:
-        """Take one frame's estimate; absurd ones (view under 5 or over 170 degrees) are left."""
+        """Add the estimate of one frame; views below 5 or above 170 degrees are ignored."""
         if math.isfinite(focal_px) and 0.04 * width < focal_px < 12.0 * width:
-            self.memory.log_votes.append(math.log(focal_px / width))
-            del self.memory.log_votes[: -self._window]
+            self.log_votes.append(math.log(focal_px / width))
+            del self.log_votes[:-_FOCAL_VOTES]
 
     @property
     def count(self) -> int:
-        """How many votes there are."""
-        return len(self.memory.log_votes)
+        """Number of votes."""
+        return len(self.log_votes)
 
     def focal_px(self, width: int) -> float:
         """Return the focal length in px for an image of this width; NaN without votes."""
-        if not self.memory.log_votes:
+        if not self.log_votes:
             return math.nan
-        return math.exp(float(np.median(self.memory.log_votes))) * width
+        return math.exp(float(np.median(self.log_votes))) * width
 
     @property
     def spread(self) -> float:
-        """Relative standard deviation of the votes (1.4826 median deviation); NaN if under 3."""
+        """Relative standard deviation of the votes (1.4826 median deviation); NaN below 3."""
         if self.count < 3:
             return math.nan
-        votes = np.asarray(self.memory.log_votes)
+        votes = np.asarray(self.log_votes)
         return 1.4826 * float(np.median(np.abs(votes - np.median(votes))))
 
 

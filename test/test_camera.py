@@ -143,8 +143,8 @@ def test_focal_of_many_frames_withstands_outliers_and_tells_its_spread():
 
 
 def test_focal_estimate_remembers_a_bounded_number_of_frames():
-    estimate = FocalEstimate(window=16)
+    estimate = FocalEstimate()
     for _ in range(1000):
         estimate.add(80.0, 128)
 
-    assert estimate.count == 16
+    assert estimate.count == 64

@@ -361,7 +361,7 @@ def test_each_stage_tells_its_milliseconds():
 
     tracked = run(Tracker(oracle), oracle, range(3))[-1]
 
-    assert {'prepare', 'stillness', 'network', 'judge', 'odometry', 'products'} == set(
+    assert {'prepare', 'stillness', 'network', 'health', 'odometry', 'outputs'} == set(
         tracked.health.stage_ms
     )
     assert all(0 <= spent < 1000 for spent in tracked.health.stage_ms.values())

@@ -14,7 +14,7 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.model import ModelConfig
 from mem3r_ros.tracker import BadFrame, CameraFrame, Status, Tracker
 from mem3r_ros.tracker.config import InputConfig
-from mem3r_ros.tracker.frame_validation import Intake
+from mem3r_ros.tracker.frame_validation import FrameValidation
 from mem3r_ros.tracker.image_preparation import Preparation
 
 SCENE = moving_scene()
@@ -211,7 +211,7 @@ def textured(width: int, height: int) -> np.ndarray:
 def test_the_flow_looks_at_more_pixels_than_the_network_and_not_at_masked_ones():
     mask = np.zeros((480, 640), np.uint8)
     mask[:, :320] = 1
-    accepted = Intake().accept(CameraFrame(0, textured(640, 480), mask=mask))
+    accepted = FrameValidation().check(CameraFrame(0, textured(640, 480), mask=mask))
 
     prepared = Preparation(ModelConfig.preset('mem3r-tiny')).prepare(accepted, InputConfig())
 
@@ -222,7 +222,7 @@ def test_the_flow_looks_at_more_pixels_than_the_network_and_not_at_masked_ones()
 
 
 def test_a_network_without_flow_is_given_no_finer_image():
-    accepted = Intake().accept(CameraFrame(0, textured(640, 480)))
+    accepted = FrameValidation().check(CameraFrame(0, textured(640, 480)))
 
     prepared = Preparation(ModelConfig.preset('mem3r-512-dpt')).prepare(accepted, InputConfig())
 

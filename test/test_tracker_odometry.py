@@ -69,24 +69,24 @@ def test_after_a_long_silence_no_old_velocity_is_published():
 def test_the_twist_of_a_first_frame_is_unknown_and_that_of_a_standing_camera_is_not():
     odometry = Odometry()
     odometry.start(0)
-    unknown = np.diag(odometry.twist_covariance).copy()
+    unknown = np.diag(odometry.published().twist_covariance).copy()
 
     odometry.hold(FRAME_NS)
 
     assert unknown.min() > 1.0
-    assert np.diag(odometry.twist_covariance).max() == pytest.approx(1e-4)
+    assert np.diag(odometry.published().twist_covariance).max() == pytest.approx(1e-4)
 
 
 def test_the_last_velocity_is_published_only_while_it_is_gone_on_with():
     odometry, stamp = driven()
-    moving = odometry.twist
+    moving = odometry.published().twist
 
     stamp = coasted(odometry, stamp, 5)
-    assert (odometry.twist == moving).all()
+    assert (odometry.published().twist == moving).all()
     coasted(odometry, stamp, 1)
 
-    assert (odometry.twist == 0).all()
-    assert np.diag(odometry.twist_covariance).min() > 1.0
+    assert (odometry.published().twist == 0).all()
+    assert np.diag(odometry.published().twist_covariance).min() > 1.0
 
 
 def test_after_a_bridged_stretch_the_twist_is_not_published_as_certain():
@@ -95,7 +95,7 @@ def test_after_a_bridged_stretch_the_twist_is_not_published_as_certain():
 
     odometry.advance(STEP @ STEP @ STEP @ STEP, NOISE, 0.0, stamp + FRAME_NS)
 
-    assert np.diag(odometry.twist_covariance).min() > 0.05
+    assert np.diag(odometry.published().twist_covariance).min() > 0.05
 
 
 def test_doubt_of_a_bridged_dark_stretch_ends_with_it():
@@ -104,36 +104,36 @@ def test_doubt_of_a_bridged_dark_stretch_ends_with_it():
     bridge = STEP @ STEP @ STEP @ STEP
     through.advance(bridge, NOISE, 0.0, stamp + 4 * FRAME_NS)
     stamp = coasted(odometry, stamp, 3)
-    blind = np.diag(odometry.covariance).copy()
+    blind = np.diag(odometry.published().covariance).copy()
 
     odometry.advance(bridge, NOISE, 0.0, stamp + FRAME_NS)
-    after = np.diag(odometry.covariance)
+    after = np.diag(odometry.published().covariance)
 
     assert (blind[:3] > 2 * after[:3]).all()
     # What is left is the way back to the measured path, here next to nothing.
-    assert np.allclose(after, np.diag(through.covariance), rtol=0.01, atol=1e-5)
+    assert np.allclose(after, np.diag(through.published().covariance), rtol=0.01, atol=1e-5)
 
 
 def test_doubt_of_the_dark_ends_where_the_camera_turns_out_to_stand():
     odometry, stamp = driven()
-    before = odometry.covariance
+    before = odometry.published().covariance
     stamp = coasted(odometry, stamp, 3)
-    left_m = np.linalg.norm(odometry.T_odom_camera[:3, 3] - odometry.memory.T_odom_measured[:3, 3])
+    left_m = np.linalg.norm(odometry.T_odom_camera[:3, 3] - odometry.T_odom_measured[:3, 3])
 
     odometry.hold(stamp + FRAME_NS)
 
-    added = np.trace((odometry.covariance - before)[:3, :3])
+    added = np.trace((odometry.published().covariance - before)[:3, :3])
     assert added == pytest.approx(left_m**2, rel=0.05)
 
 
 def test_a_start_after_the_dark_keeps_its_doubt():
     odometry, stamp = driven()
     stamp = coasted(odometry, stamp, 10)
-    blind = odometry.covariance
+    blind = odometry.published().covariance
 
     odometry.start(stamp)
 
-    assert np.allclose(odometry.covariance, blind)
+    assert np.allclose(odometry.published().covariance, blind)
     assert np.trace(blind) > np.trace(coasting_covariance(0.0, 0.0, 0.0, 1.0))
     odometry.advance(STEP, NOISE, 0.0, stamp + FRAME_NS)
-    assert np.trace(odometry.covariance) > np.trace(blind)
+    assert np.trace(odometry.published().covariance) > np.trace(blind)

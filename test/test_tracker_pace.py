@@ -12,7 +12,7 @@ import pytest
 from mem3r_ros.geometry import invert, matrix
 from mem3r_ros.tracker import Status, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import CovarianceConfig, HealthConfig, ScaleConfig
-from mem3r_ros.tracker.motion_model import Pace
+from mem3r_ros.tracker.motion_model import MotionModel
 
 NOISE = CovarianceConfig()
 
@@ -127,27 +127,27 @@ def test_a_speed_that_lasts_is_believed_in_the_end():
 
 
 def test_jitter_of_stamps_is_no_acceleration():
-    pace = Pace()
+    pace = MotionModel()
     for _ in range(5):
-        pace.note(forward(0.033), 0.033, 1.0)
+        pace.add(forward(0.033), 0.033, 1.0)
 
     assert pace.acceleration(forward(0.033), 0.003, 1.0, NOISE) < HealthConfig().max_acceleration
 
 
 def test_little_knowledge_condemns_nothing():
-    pace = Pace()
+    pace = MotionModel()
     assert pace.acceleration(None, 0.1, 1.0, NOISE) == 0.0
-    pace.note(None, 0.1, 1.0)
+    pace.add(None, 0.1, 1.0)
     for _ in range(2):
-        pace.note(forward(0.05), 0.1, 1.0)
+        pace.add(forward(0.05), 0.1, 1.0)
 
     assert pace.acceleration(forward(3.0), 0.1, 1.0, NOISE) == 0.0
 
 
 def test_acceleration_is_told_in_metres():
-    pace = Pace()
+    pace = MotionModel()
     for _ in range(5):
-        pace.note(forward(0.0), 0.1, 2.0)
+        pace.add(forward(0.0), 0.1, 2.0)
 
     # From rest to 10 m/s between the middles of two intervals of 0.1 s.
     found = pace.acceleration(forward(1.0 + 3 * NOISE.position_floor_m), 0.1, 2.0, NOISE)

@@ -262,4 +262,4 @@ def test_the_wheels_vote_on_the_motion_that_is_published():
         published.append(tracker.track(frame, ()).T_odom_camera[:3, 3])
 
     way_m = np.linalg.norm(np.diff(published, axis=0), axis=1).sum()
-    assert tracker._stream.scale.memory.visual_path == pytest.approx(way_m)
+    assert tracker._stream.scale.visual_path == pytest.approx(way_m)

@@ -5,7 +5,15 @@
 from dataclasses import replace
 
 import numpy as np
-from oracle import FRAME_NS, OracleNetwork, adversarial_origin, adversarial_unit, moving_scene, run
+from oracle import (
+    FRAME_NS,
+    OracleNetwork,
+    adversarial_origin,
+    adversarial_unit,
+    moving_scene,
+    rendered_scene,
+    run,
+)
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -168,6 +176,26 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_snapshot_written_by_version_0_1_continues_its_stream(repository_dir):
+    oracle = OracleNetwork(
+        rendered_scene(6, 24, (192, 128)), shrink=2, pose_noise=0.005, depth_noise=0.01
+    )
+    config = TrackerConfig(reset_interval=8)
+    tracker, restored = Tracker(oracle, config), Tracker(oracle, config)
+    run(tracker, oracle, range(12))
+
+    restored.restore(repository_dir / 'test/data/stream_0_1.safetensors')
+
+    expected = run(tracker, oracle, range(12, 24))
+    for first, second in zip(expected, run(restored, oracle, range(12, 24))):
+        assert second.segment == first.segment
+        assert second.status is first.status
+        assert np.allclose(second.T_odom_camera, first.T_odom_camera, atol=1e-6)
+        assert np.allclose(second.covariance, first.covariance, rtol=1e-6)
+        assert np.allclose(second.depth, first.depth, rtol=1e-6, equal_nan=True)
+    assert first.segment == 3
+
+
 def test_files_that_are_no_snapshot_are_refused(tmp_path):
     oracle = stormy_oracle()
     tracker = Tracker(oracle, CONFIG)
@@ -180,7 +208,7 @@ def test_files_that_are_no_snapshot_are_refused(tmp_path):
     tracker.snapshot(path)
     tensors = load_file(path)
     save_file(tensors, path, {'format': 'something else'})
-    with pytest.raises(UserError, match='no snapshot'):
+    with pytest.raises(UserError, match='not a snapshot'):
         tracker.restore(path)
     save_file(tensors, path, {'format': 'mem3r_ros stream', 'version': '0', 'values': '{}'})
     with pytest.raises(UserError, match='version 0'):

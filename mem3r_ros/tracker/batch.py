@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Several cameras at once: each keeps its own stream, the network runs once for all of them."""
+"""Several cameras at once: one stream each, and one run of the network for all of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mem3r_ros.errors import BadFrame
 from mem3r_ros.model import FrameInput
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.frame import CameraFrame, TrackedFrame
-from mem3r_ros.tracker.measurement import Work
+from mem3r_ros.tracker.measurement import FrameContext
 from mem3r_ros.tracker.tracker import Tracker
 
 
 class BatchTracker:
-    """Trackers of synchronised cameras on one network; the results are those of single ones."""
+    """Trackers of synchronised cameras on one network, with the results of single trackers."""
 
     def __init__(self, model: Any, configs: Sequence[TrackerConfig | None]) -> None:
         """
@@ -39,54 +39,54 @@ class BatchTracker:
         """
         Track one frame of each camera.
 
-        :param frames: in the order of the streams; None where a camera gave nothing.
+        :param frames: in the order of the streams; None where a camera has no frame.
         :param outputs: as in :meth:`Tracker.track`.
         :return: results in the same order; the error itself for a frame that cannot be used.
         """
         results: list[TrackedFrame | BadFrame | None] = [None] * len(self.trackers)
-        groups: dict[tuple, list[tuple[int, Work]]] = {}
+        groups: dict[tuple, list[tuple[int, FrameContext]]] = {}
         for index, (tracker, frame) in enumerate(zip(self.trackers, frames, strict=True)):
             if frame is None:
                 continue
             try:
-                work = tracker.begin(frame, outputs)
+                context = tracker.begin(frame, outputs)
             except BadFrame as error:
                 results[index] = error
                 continue
-            if work.input is None:
-                results[index] = tracker.finish(work, None)
+            if context.input is None:
+                results[index] = tracker.finish(context, None)
             else:
-                groups.setdefault(_group_key(tracker, work), []).append((index, work))
+                groups.setdefault(_group_key(tracker, context), []).append((index, context))
         for members in groups.values():
             for index, result in self._step(members):
                 results[index] = result
         return results
 
-    def _step(self, members: list[tuple[int, Work]]) -> list[tuple[int, TrackedFrame]]:
+    def _step(self, members: list[tuple[int, FrameContext]]) -> list[tuple[int, TrackedFrame]]:
         trackers = [self.trackers[index] for index, _ in members]
-        works = [work for _, work in members]
+        contexts = [context for _, context in members]
         states = [tracker.state for tracker in trackers]
-        wanted = frozenset().union(*(work.fields for work in works))
-        with works[0].clock('network'):
+        wanted = frozenset().union(*(context.fields for context in contexts))
+        with contexts[0].clock('network'):
             prediction, state = self._model.step(
-                _joined([work.input for work in works]),
+                _joined([context.input for context in contexts]),
                 type(states[0]).cat(states),
                 trackers[0].rule,
                 outputs=wanted,
             )
         results = []
-        for row, (index, work) in enumerate(members):
-            work.clock.stage_ms.setdefault('network', works[0].clock.stage_ms['network'])
+        for row, (index, context) in enumerate(members):
+            context.clock.stage_ms.setdefault('network', contexts[0].clock.stage_ms['network'])
             answer = (_row(prediction, row), state.select([row]))
-            results.append((index, self.trackers[index].finish(work, answer)))
+            results.append((index, self.trackers[index].finish(context, answer)))
         return results
 
 
-def _group_key(tracker: Tracker, work: Work) -> tuple:
-    """Streams can share a step if image, state and update rule have the same form."""
+def _group_key(tracker: Tracker, context: FrameContext) -> tuple:
+    """Return the key of streams that can share a step: image, state shapes and update rule."""
     state = tracker.state.to_dict()
     shapes = tuple(sorted((name, tuple(tensor.shape[1:])) for name, tensor in state.items()))
-    return tuple(work.input.image.shape[1:]), shapes, tracker.config.update_rule
+    return tuple(context.input.image.shape[1:]), shapes, tracker.config.update_rule
 
 
 def _joined(inputs: list[FrameInput]) -> FrameInput:

@@ -9,19 +9,19 @@ import math
 import cv2
 import numpy as np
 
-_MIN_STRENGTH = 0.1  # of the usual cell's best corner
-_BORDER = 4  # px at the edge of the image that are no corners
+_MIN_STRENGTH = 0.1  # of the median over the best corners of all cells
+_BORDER = 4  # px at the edge of the image without corners
 
 
 def grid_corners(grey: np.ndarray, num_cells: int, ignore: np.ndarray | None) -> np.ndarray:
     """
     Return the best corner of each cell of a grid (Shi and Tomasi 1994).
 
-    One per cell, so that something richly textured cannot gather all corners on itself.
+    One per cell, so a richly textured object does not get all corners.
 
     :param grey: [H, W] uint8.
-    :param num_cells: about so many cells, and at most so many corners.
-    :param ignore: pixels where no corner may be, [H, W] bool.
+    :param num_cells: approximate number of cells; the number of corners is at most this.
+    :param ignore: pixels without corners, [H, W] bool.
     :return: [N, 1, 2] float32, x and y.
     """
     cell = max(8, math.ceil(math.sqrt(grey.size / num_cells)))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What a prediction shows of the scene: depth, confidence, intrinsics and points in metres."""
+"""Dense outputs of a frame: depth, confidence, intrinsics and points in metres."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mem3r_ros.tracker.image_preparation import Prepared
 
 
 @dataclass(slots=True)
-class View:
-    """The dense part of one prediction on the host, in the network's units."""
+class DenseView:
+    """The dense part of one prediction on the host, in units of the network."""
 
     points: np.ndarray  # [h, w, 3] float32, camera frame
     depth: np.ndarray  # [h, w] float32, NaN where there is none
     confidence: np.ndarray  # [h, w] float32, above 1
-    focal_px: float  # NaN if the network does not say
+    focal_px: float  # NaN if the network does not predict it
 
     @classmethod
-    def of(cls, prediction: Any, ignore: np.ndarray | None) -> View | None:
-        """Fetch what the network computed; None if it was not asked for points."""
+    def of(cls, prediction: Any, ignore: np.ndarray | None) -> DenseView | None:
+        """Copy the prediction to the host; None if it has no points."""
         if prediction.points_camera is None:
             return None
         points = prediction.points_camera[0].float().cpu().numpy()
@@ -45,7 +45,7 @@ class View:
 
     @property
     def median_confidence(self) -> float:
-        """Median confidence over 1 of the pixels that count."""
+        """Median confidence over 1 of the pixels with depth."""
         thinned = self.confidence[::2, ::2][np.isfinite(self.depth[::2, ::2])]
         return float(np.median(thinned)) - 1.0 if len(thinned) else 0.0
 
@@ -62,15 +62,15 @@ class View:
         return self.depth_at((width - 1) / 2, (height - 1) / 2)
 
 
-class Products:
-    """Makes the dense outputs; keeps the rays of the camera in use and the focal estimate."""
+class DenseOutputs:
+    """Makes the dense outputs; keeps the focal estimate and the rays of the current camera."""
 
     def __init__(self) -> None:
-        """Know no camera yet."""
+        """Start without a camera."""
         self.focal = FocalEstimate()
         self._rays: tuple[Intrinsics, np.ndarray] | None = None
 
-    def observe_focal(self, prepared: Prepared, view: View | None) -> None:
+    def observe_focal(self, prepared: Prepared, view: DenseView | None) -> None:
         """Use one prediction of an uncalibrated camera in the focal estimate; once per frame."""
         if prepared.network_camera is not None or view is None:
             return
@@ -95,17 +95,20 @@ class Products:
             focal_px = nominal_focal_px(width, height)
         return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
+    def source_camera(self, prepared: Prepared) -> Intrinsics:
+        """Return the camera of the rectified source image, calibrated or estimated."""
+        return prepared.camera or prepared.pixels.source_camera(self.network_camera(prepared))
+
     def rays(self, camera: Intrinsics) -> np.ndarray:
-        """Return the camera's rays, made again only when the camera changes."""
+        """Return the rays of the camera; they are computed when the camera changes."""
         if self._rays is None or self._rays[0] != camera:
             self._rays = (camera, camera.rays())
         return self._rays[1]
 
     def make(
         self,
-        view: View,
+        view: DenseView,
         prepared: Prepared,
-        network_camera: Intrinsics,
         scale: float,
         wanted: frozenset[str],
         config: TrackerConfig,
@@ -121,8 +124,8 @@ class Products:
             if config.depth.min_confidence > 1.0:
                 depth[view.confidence < config.depth.min_confidence] = np.nan
             depth[depth > config.depth.max_range_m] = np.inf
-        camera, confidence, image = network_camera, view.confidence, prepared.small
-        source_camera = prepared.camera or prepared.pixels.source_camera(network_camera)
+        camera, source_camera = self.network_camera(prepared), self.source_camera(prepared)
+        confidence, image = view.confidence, prepared.small
         if config.depth.resolution == 'camera':
             camera = source_camera
             depth = prepared.pixels.to_source(depth)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The door of the tracker: what is not a usable frame is counted, told and kept out."""
+"""Validates incoming frames; counts and reports the ones it rejects."""
 
 from __future__ import annotations
 
@@ -12,108 +12,96 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.tracker.frame import CameraFrame
 
-# A new image size is believed after so many frames in a row.
+# The stream changes to another image size after this many frames of it in a row.
 _NEW_SIZE_FRAMES = 10
 _NOTICE_INTERVAL_NS = 1_000_000_000
-_GAPS = 15  # that say how often frames come
-
-
-@dataclass(slots=True)
-class IntakeMemory:
-    """What has come in so far."""
-
-    last_stamp_ns: int | None = None  # of the last frame let in
-    size: tuple[int, int] | None = None  # width, height
-    num_other_size: int = 0  # frames in a row of another size
-    gaps_s: list[float] = field(default_factory=list)  # newest times between two frames
-    shift: int = 0  # bits that 16-bit images are shifted right
-    counts: dict[str, int] = field(default_factory=dict)
-    last_notice_ns: int | None = None
+_GAPS = 15  # frame intervals that the usual interval is computed from
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A frame that can be worked on."""
+class ValidFrame:
+    """A frame that passed the checks."""
 
     frame: CameraFrame
     image: np.ndarray  # [H, W, 3] uint8
     camera: Intrinsics | None
     mask: np.ndarray | None  # [H, W] uint8, nonzero = ignore
     gap_s: float  # since the last frame; 0 for the first
-    usual_gap_s: float  # median of the frames before; 0 when there are none
-    is_new_size: bool  # the stream goes on with another image size
+    usual_gap_s: float  # median of the gaps before; 0 when there are none
+    is_new_size: bool  # the stream continues with another image size
     notice: str
 
 
-class Intake:
-    """Lets frames in, one after the other."""
+@dataclass(slots=True)
+class FrameValidation:
+    """Checks the frames of one stream, in order."""
 
-    def __init__(self) -> None:
-        """Expect the first frame."""
-        self.memory = IntakeMemory()
+    last_stamp_ns: int | None = None  # of the last valid frame
+    size: tuple[int, int] | None = None  # width, height
+    num_other_size: int = 0  # frames in a row of another size
+    gaps_s: list[float] = field(default_factory=list)  # newest intervals between two frames
+    shift: int = 0  # bits that 16-bit images are shifted right
+    counts: dict[str, int] = field(default_factory=dict)  # rejected frames by reason
+    last_notice_ns: int | None = None
 
-    def accept(self, frame: CameraFrame) -> Accepted:
+    def check(self, frame: CameraFrame) -> ValidFrame:
         """
         Check one frame.
 
-        A wrong mask or calibration is left out; what makes the image itself useless is refused.
+        A mask or calibration of another size is ignored. An unusable image is rejected.
 
-        :raises BadFrame: stamp not after the last one, not an image, NaN, or another size.
+        :raises BadFrame: the stamp is not after the last one, or the image is no image, holds
+            NaN, or has another size.
         """
-        memory = self.memory
         self._check_stamp(frame.stamp_ns)
         image = self._image(frame)
         is_new_size = self._check_size(image, frame.stamp_ns)
         notice = ''
         mask = frame.mask
         if mask is not None and np.shape(mask) != image.shape[:2]:
-            notice = self._count(
+            notice = self.count(
                 'mask of wrong shape',
-                f'mask is {np.shape(mask)}, the image {image.shape[:2]}; the mask is left out',
+                f'mask is {np.shape(mask)}, the image {image.shape[:2]}; the mask is ignored',
                 frame.stamp_ns,
             )
             mask = None
         camera = frame.camera
         if camera is not None and (camera.height, camera.width) != image.shape[:2]:
-            notice = self._count(
+            notice = self.count(
                 'calibration of another size',
                 f'calibration is for {camera.width}x{camera.height}, the image is '
-                f'{image.shape[1]}x{image.shape[0]}; the calibration is left out',
+                f'{image.shape[1]}x{image.shape[0]}; the calibration is ignored',
                 frame.stamp_ns,
             )
             camera = None
-        gap_s, usual_gap_s = 0.0, float(np.median(memory.gaps_s)) if memory.gaps_s else 0.0
-        if memory.last_stamp_ns is not None:
-            gap_s = (frame.stamp_ns - memory.last_stamp_ns) * 1e-9
-            memory.gaps_s = [*memory.gaps_s[1 - _GAPS :], gap_s]
-        memory.last_stamp_ns = frame.stamp_ns
+        gap_s, usual_gap_s = 0.0, float(np.median(self.gaps_s)) if self.gaps_s else 0.0
+        if self.last_stamp_ns is not None:
+            gap_s = (frame.stamp_ns - self.last_stamp_ns) * 1e-9
+            self.gaps_s = [*self.gaps_s[1 - _GAPS :], gap_s]
+        self.last_stamp_ns = frame.stamp_ns
         mask = None if mask is None else np.asarray(mask).astype(np.uint8, copy=False)
-        return Accepted(frame, image, camera, mask, gap_s, usual_gap_s, is_new_size, notice)
+        return ValidFrame(frame, image, camera, mask, gap_s, usual_gap_s, is_new_size, notice)
 
     def count(self, reason: str, text: str, stamp_ns: int) -> str:
-        """Count something bad; return ``text`` if it may be told now, at most once a second."""
-        return self._count(reason, text, stamp_ns)
-
-    def _count(self, reason: str, text: str, stamp_ns: int) -> str:
-        memory = self.memory
-        memory.counts[reason] = memory.counts.get(reason, 0) + 1
-        last = memory.last_notice_ns
+        """Count a problem; return ``text`` for the user, or '' if one was returned this second."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        last = self.last_notice_ns
         if last is not None and abs(stamp_ns - last) < _NOTICE_INTERVAL_NS:
             return ''
-        memory.last_notice_ns = stamp_ns
+        self.last_notice_ns = stamp_ns
         return text
 
     def _refuse(self, reason: str, text: str, stamp_ns: int) -> BadFrame:
         error = BadFrame(text)
-        error.tell = bool(self._count(reason, text, stamp_ns))
+        error.tell = bool(self.count(reason, text, stamp_ns))
         return error
 
     def _check_stamp(self, stamp_ns: int) -> None:
-        last = self.memory.last_stamp_ns
+        last = self.last_stamp_ns
         if last is None or stamp_ns > last:
             return
         if stamp_ns == last:
-            raise self._refuse('repeated stamp', f'stamp {stamp_ns} ns came twice', stamp_ns)
+            raise self._refuse('repeated stamp', f'stamp {stamp_ns} ns is a repetition', stamp_ns)
         raise self._refuse(
             'backward stamp', f'stamp {stamp_ns} ns is before the last one, {last} ns', stamp_ns
         )
@@ -133,7 +121,7 @@ class Intake:
         elif image.dtype.kind == 'f':
             if not np.isfinite(image).all():
                 raise self._refuse('not finite', 'image holds NaN or infinity', stamp_ns)
-            # Floating-point images are taken to lie in 0 to 1.
+            # Floating-point images are expected to lie in 0 to 1.
             image = (image.clip(0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
         elif image.dtype != np.uint8:
             raise self._refuse(
@@ -152,25 +140,24 @@ class Intake:
         return np.ascontiguousarray(image[..., :3])
 
     def _from_16_bit(self, image: np.ndarray) -> np.ndarray:
-        # Cameras put 10, 12 or 16 bits into 16: the most ever seen decides, so that brightness
-        # does not flicker from frame to frame.
+        # Cameras store 10, 12 or 16 bits in 16. The largest value so far sets the shift, so the
+        # brightness does not flicker from frame to frame.
         bits = max(int(image.max()).bit_length(), 8)
-        self.memory.shift = max(self.memory.shift, bits - 8)
-        return (image >> self.memory.shift).astype(np.uint8)
+        self.shift = max(self.shift, bits - 8)
+        return (image >> self.shift).astype(np.uint8)
 
     def _check_size(self, image: np.ndarray, stamp_ns: int) -> bool:
-        memory = self.memory
         size = (image.shape[1], image.shape[0])
-        if memory.size is None or size == memory.size:
-            memory.size, memory.num_other_size = size, 0
+        if self.size is None or size == self.size:
+            self.size, self.num_other_size = size, 0
             return False
-        memory.num_other_size += 1
-        if memory.num_other_size < _NEW_SIZE_FRAMES:
+        self.num_other_size += 1
+        if self.num_other_size < _NEW_SIZE_FRAMES:
             raise self._refuse(
                 'wrong size',
-                f'image is {size[0]}x{size[1]}, the stream {memory.size[0]}x{memory.size[1]}; '
-                f'frame left out',
+                f'image is {size[0]}x{size[1]}, the stream {self.size[0]}x{self.size[1]}; '
+                f'the frame is skipped',
                 stamp_ns,
             )
-        memory.size, memory.num_other_size = size, 0
+        self.size, self.num_other_size = size, 0
         return True

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the newest prediction can be believed, and what is to be done when it cannot."""
+"""Checks each prediction, and derives the status of the stream."""
 
 from __future__ import annotations
 
@@ -12,36 +12,28 @@ from mem3r_ros.geometry import rotation_angle
 from mem3r_ros.tracker.config import HealthConfig
 from mem3r_ros.tracker.frame import Status
 
-_WINDOW = 100  # frames that say what is usual
+_WINDOW = 100  # frames that the usual values are computed from
 _MIN_FRAMES = 5
-
-
-@dataclass(slots=True)
-class HealthMemory:
-    """How the stream has been doing."""
-
-    confidences: list[float] = field(default_factory=list)
-    state_changes: list[float] = field(default_factory=list)
-    unusable_since_ns: int | None = None  # no frame has given a pose since
-    doubtful_since_ns: int | None = None  # the network has doubted itself since
-    last_good_ns: int | None = None
-    num_good: int = 0  # frames with a measured increment
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a prediction."""
+    """The problem of a prediction; no reason: none."""
 
     reason: str = ''
     is_unusable: bool = False  # the pose must not be used
 
 
+@dataclass(slots=True)
 class HealthMonitor:
-    """Compares each prediction with fixed limits and with what is usual in this stream."""
+    """Compares each prediction with fixed limits and with the recent values of the stream."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
-        self.memory = HealthMemory()
+    confidences: list[float] = field(default_factory=list)  # over 1, newest frames
+    state_changes: list[float] = field(default_factory=list)  # newest frames
+    unusable_since_ns: int | None = None  # no frame has given a pose since
+    doubtful_since_ns: int | None = None  # predictions have been uncertain since
+    last_good_ns: int | None = None  # newest frame with a pose
+    num_good: int = 0  # frames with a measured increment
 
     def check(
         self,
@@ -53,13 +45,13 @@ class HealthMonitor:
         config: HealthConfig,
     ) -> Problem:
         """
-        Judge a prediction before it is used.
+        Check a prediction before it is used.
 
-        :param increment: ``T_last_camera`` since the last believed frame, m; None at first.
+        :param increment: ``T_last_camera`` since the last accepted frame, m; None at first.
         :param duration_s: time since that frame.
-        :param acceleration: the least that leads to it from the motion before, m/s^2.
+        :param acceleration: smallest one that explains the increment, m/s^2.
         :param confidence: of the frame, over 1; NaN if unknown.
-        :param telemetry: the network's own numbers.
+        :param telemetry: statistics of the network's memories.
         """
         if increment is not None:
             if not np.isfinite(increment).all():
@@ -76,7 +68,7 @@ class HealthMonitor:
         if confidence < config.min_confidence * usual:
             return Problem(f'low confidence ({100 * confidence / usual:.0f} % of the usual)')
         change = telemetry.get('state_change', float('nan'))
-        changes = self.memory.state_changes
+        changes = self.state_changes
         if config.max_state_change > 0 and len(changes) > _MIN_FRAMES:
             usual_change = float(np.median(changes))
             if change > config.max_state_change * usual_change:
@@ -87,68 +79,72 @@ class HealthMonitor:
         return Problem()
 
     def since_good_s(self, stamp_ns: int) -> float:
-        """Return the time since the last believed frame; a second where there is none."""
-        last_ns = self.memory.last_good_ns
+        """Return the time since the last accepted frame; a second where there is none."""
+        last_ns = self.last_good_ns
         return 1.0 if last_ns is None else (stamp_ns - last_ns) * 1e-9
 
     @property
     def usual_confidence(self) -> float:
-        """Median confidence over 1 of the newest frames; NaN until a few have come."""
-        confidences = self.memory.confidences
+        """Median confidence over 1 of the newest frames; NaN until there are a few."""
+        confidences = self.confidences
         return float(np.median(confidences)) if len(confidences) > _MIN_FRAMES else float('nan')
 
-    def learn(self, confidence: float, telemetry: dict[str, float]) -> None:
-        """Let a frame count for what is usual; flawed ones too, so that a lasting change is."""
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the newest predictions were uncertain."""
+        return self.doubtful_since_ns is not None
+
+    def add(self, confidence: float, telemetry: dict[str, float]) -> None:
+        """Add a frame to the usual values; flawed ones too, so a lasting change is accepted."""
         for window, value in (
-            (self.memory.confidences, confidence),
-            (self.memory.state_changes, telemetry.get('state_change', float('nan'))),
+            (self.confidences, confidence),
+            (self.state_changes, telemetry.get('state_change', float('nan'))),
         ):
             if np.isfinite(value):
                 window.append(float(value))
                 del window[:-_WINDOW]
 
-    def good(self, stamp_ns: int, is_measured: bool, doubt: str) -> tuple[Status, str]:
+    def report_pose(self, stamp_ns: int, is_measured: bool, warning: str) -> tuple[Status, str]:
         """
-        Note a frame whose pose is used.
+        Register a frame whose pose is used.
 
         :param is_measured: whether it gave an increment; a first frame does not.
-        :param doubt: why the pose is to be taken with care; empty if it is not.
-        :return: the stream's status and reason.
+        :param warning: why the pose is less reliable than usual; empty if it is not.
+        :return: status of the stream and its reason.
         """
-        memory = self.memory
-        memory.unusable_since_ns = None
-        memory.last_good_ns = stamp_ns
-        memory.num_good += is_measured
-        if not doubt:
-            memory.doubtful_since_ns = None
-        if memory.num_good == 0:
-            return Status.INITIALISING, doubt or 'waiting for the second frame'
-        return (Status.DEGRADED, doubt) if doubt else (Status.TRACKING, '')
+        self.unusable_since_ns = None
+        self.last_good_ns = stamp_ns
+        self.num_good += is_measured
+        if not warning:
+            self.doubtful_since_ns = None
+        if self.num_good == 0:
+            return Status.INITIALISING, warning or 'waiting for the second frame'
+        return (Status.DEGRADED, warning) if warning else (Status.TRACKING, '')
 
-    def doubt_lasts(self, stamp_ns: int, config: HealthConfig) -> bool:
-        """Note that the network doubts itself; say whether it has for too long."""
-        memory = self.memory
-        if memory.doubtful_since_ns is None:
-            memory.doubtful_since_ns = stamp_ns
-        return (stamp_ns - memory.doubtful_since_ns) * 1e-9 >= config.lost_after_s
+    def report_uncertain(self, stamp_ns: int, config: HealthConfig) -> bool:
+        """Register an uncertain prediction; return whether they have lasted too long."""
+        if self.doubtful_since_ns is None:
+            self.doubtful_since_ns = stamp_ns
+        return (stamp_ns - self.doubtful_since_ns) * 1e-9 >= config.lost_after_s
 
-    def bad(self, stamp_ns: int, reason: str, config: HealthConfig) -> tuple[Status, str]:
-        """Note a frame that gave no pose; return the stream's status and reason."""
-        memory = self.memory
-        if memory.unusable_since_ns is None:
-            last = memory.last_good_ns
-            memory.unusable_since_ns = stamp_ns if last is None else last
+    def report_no_pose(
+        self, stamp_ns: int, reason: str, config: HealthConfig
+    ) -> tuple[Status, str]:
+        """Register a frame that gave no pose; return status of the stream and its reason."""
+        if self.unusable_since_ns is None:
+            last = self.last_good_ns
+            self.unusable_since_ns = stamp_ns if last is None else last
         if self.is_lost(stamp_ns, config):
             return Status.LOST, reason
-        return Status.DEGRADED if memory.num_good else Status.INITIALISING, reason
+        return Status.DEGRADED if self.num_good else Status.INITIALISING, reason
 
     def is_lost(self, stamp_ns: int, config: HealthConfig) -> bool:
-        """Say whether there has been no pose for too long."""
-        since = self.memory.unusable_since_ns
+        """Return whether there has been no pose for too long."""
+        since = self.unusable_since_ns
         return since is not None and (stamp_ns - since) * 1e-9 >= config.lost_after_s
 
     def forget_usual(self) -> None:
-        """Learn anew what is usual: a new segment may have another level."""
-        self.memory.confidences = []
-        self.memory.state_changes = []
-        self.memory.doubtful_since_ns = None
+        """Forget the usual values: those of a new segment may differ."""
+        self.confidences = []
+        self.state_changes = []
+        self.doubtful_since_ns = None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""From an accepted frame to everything that the later stages look at, each made once."""
+"""From an valid frame to everything that the later stages look at, each made once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics, Rectifier
 from mem3r_ros.tracker.config import InputConfig
-from mem3r_ros.tracker.frame_validation import Accepted
+from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.pixel_map import PixelMap, plan_pixels
 
 WORKING_WIDTH = 320  # px, of the grey image for stillness and quality
@@ -67,9 +67,9 @@ class Preparation:
             )
         return self._plans[key]
 
-    def prepare(self, accepted: Accepted, config: InputConfig) -> Prepared:
+    def prepare(self, valid: ValidFrame, config: InputConfig) -> Prepared:
         """Make everything that the later stages look at."""
-        image, camera, mask = accepted.image, accepted.camera, accepted.mask
+        image, camera, mask = valid.image, valid.camera, valid.mask
         pixels = self.plan(image.shape[1], image.shape[0], config)
         ignore = None
         if camera is not None and camera.is_distorted:

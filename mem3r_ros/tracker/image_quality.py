@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Is there anything to see? Dark, uniform and blurred images, told before the network runs."""
+"""Finds dark, uniform and blurred images before the network runs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ import numpy as np
 
 from mem3r_ros.tracker.config import HealthConfig
 
-_WINDOW = 60  # frames whose sharpness says what is usual
+_WINDOW = 60  # frames that the usual sharpness is computed from
 _MIN_FRAMES = 5
 _MIN_CONTRAST = 1.5  # grey levels between the 5th and the 95th percentile
-
-
-@dataclass(slots=True)
-class QualityMemory:
-    """How sharp the newest images were."""
-
-    sharpness: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +21,21 @@ class Flaw:
     """What is wrong with an image."""
 
     reason: str = ''
-    is_blind: bool = False  # nothing to see at all: the network is not even asked
+    is_blind: bool = False  # no visible content: the network does not run
 
 
+@dataclass(slots=True)
 class ImageQuality:
-    """Judges images against fixed limits and against what this camera usually gives."""
+    """Compares images with fixed limits and with the recent images of the same camera."""
 
-    def __init__(self) -> None:
-        """Know nothing of the camera yet."""
-        self.memory = QualityMemory()
+    sharpness: list[float] = field(default_factory=list)  # of the newest images
 
-    def judge(self, grey: np.ndarray, config: HealthConfig) -> Flaw:
+    def check(self, grey: np.ndarray, config: HealthConfig) -> Flaw:
         """
         Find the flaw of an image.
 
         :param grey: the image at working size, [H, W] uint8.
-        :return: a flaw without reason if there is none.
+        :return: a flaw with an empty reason if the image is good.
         """
         thinned = np.sort(grey[::4, ::4], axis=None)
         low, high = thinned[len(thinned) // 20], thinned[-len(thinned) // 20]
@@ -51,9 +43,9 @@ class ImageQuality:
             return Flaw(f'dark (brightest twentieth at {int(high)} of 255)', True)
         if float(high) - float(low) < _MIN_CONTRAST:
             return Flaw(f'uniform (contrast of {int(high) - int(low)} grey levels)', True)
-        # Every image counts for what is usual, so that a scene with little detail is accepted
-        # after half a window.
-        window = self.memory.sharpness
+        # Every image enters the window, so a scene with little detail is accepted after half a
+        # window.
+        window = self.sharpness
         detail = float(cv2.Laplacian(grey, cv2.CV_16S).var())
         window.append(detail)
         del window[:-_WINDOW]

@@ -62,8 +62,12 @@ class DepthView:
 
 
 @dataclass(slots=True)
-class RefinementMemory:
-    """The window: M frames (keyframes, and at the end perhaps the newest frame), N corners."""
+class KeyframeRefinement:
+    """
+    The window: M frames (keyframes, and the newest frame if it is none), N corners.
+
+    It improves increments; without enough corners it returns them unchanged.
+    """
 
     grey: np.ndarray | None = None  # [H, W] uint8, the last image; None: no window
     factor: float = 1.0  # metres per unit of the first segment; poses and depths are in these m
@@ -77,14 +81,6 @@ class RefinementMemory:
     prior_depth: np.ndarray = field(default_factory=lambda: np.empty(0))
     prior_sigma: np.ndarray = field(default_factory=lambda: np.empty(0))
     pixels: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))  # [N, M, 2]; NaN
-
-
-class Refinement:
-    """Improves increments; without enough corners it leaves them as they are."""
-
-    def __init__(self) -> None:
-        """Start without a window."""
-        self.memory = RefinementMemory()
 
     def process(
         self,
@@ -106,12 +102,11 @@ class Refinement:
         :return: the fused motion, or the network's own where corners are too few.
         """
         grey, camera = _working_image(image, camera)
-        memory = self.memory
-        if T_last_camera is None or (memory.grey is not None and memory.grey.shape != grey.shape):
-            memory.grey = None
-        if factor != memory.factor:
-            _rescale(memory, factor)
-        if memory.grey is not None:
+        if T_last_camera is None or (self.grey is not None and self.grey.shape != grey.shape):
+            self.grey = None
+        if factor != self.factor:
+            self._rescale(factor)
+        if self.grey is not None:
             T_last_camera = self._refined(grey, camera, T_last_camera, config)
         if view is not None and self.wants_keyframe():
             self._take_keyframe(grey, camera, view, config)
@@ -124,41 +119,39 @@ class Refinement:
         T_last_camera: np.ndarray,
         config: RefinementConfig,
     ) -> np.ndarray:
-        memory = self.memory
-        T_window_last, start = memory.poses[-1], memory.pixels[:, -1]
+        T_window_last, start = self.poses[-1], self.pixels[:, -1]
         self._append(T_last_camera, config)
         pixels, kept = self._follow(grey, camera, start)
-        memory.grey = grey
-        memory.pixels[:, -1] = np.where(kept[:, None], pixels, np.nan)
+        self.grey = grey
+        self.pixels[:, -1] = np.where(kept[:, None], pixels, np.nan)
         adjusted = self._adjusted(camera, config) if kept.sum() >= _MIN_CORNERS else None
         if adjusted is None:
-            memory.grey = None
+            self.grey = None
             return T_last_camera
-        memory.poses = np.stack([orthonormalise(T) for T in adjusted.T_window_camera])
-        memory.log_depth = adjusted.log_depth
-        refined = orthonormalise(invert(T_window_last) @ memory.poses[-1])
+        self.poses = np.stack([orthonormalise(T) for T in adjusted.T_window_camera])
+        self.log_depth = adjusted.log_depth
+        refined = orthonormalise(invert(T_window_last) @ self.poses[-1])
         if _departure(refined, T_last_camera, config) > _MAX_DEPARTURE:
-            memory.grey = None
+            self.grey = None
             return T_last_camera
         return refined
 
     def _append(self, T_last_camera: np.ndarray, config: RefinementConfig) -> None:
         """Put the new frame at the end; in the place of the last one if that is no keyframe."""
-        memory = self.memory
-        T_window_camera = memory.poses[-1] @ T_last_camera
+        T_window_camera = self.poses[-1] @ T_last_camera
         variance = _motion_variance(T_last_camera, config)
-        if not memory.is_key:
-            T_last_camera = memory.motions[-1] @ T_last_camera
-            variance = memory.variances[-1] + variance
+        if not self.is_key:
+            T_last_camera = self.motions[-1] @ T_last_camera
+            variance = self.variances[-1] + variance
             for name in ('poses', 'motions', 'variances'):
-                setattr(memory, name, getattr(memory, name)[:-1])
-            memory.pixels = memory.pixels[:, :-1]
-        memory.poses = np.concatenate([memory.poses, T_window_camera[None]])
-        memory.motions = np.concatenate([memory.motions, T_last_camera[None]])
-        memory.variances = np.concatenate([memory.variances, variance[None]])
-        unseen = np.full((len(memory.rays), 1, 2), np.nan)
-        memory.pixels = np.concatenate([memory.pixels, unseen], axis=1)
-        memory.is_key = False
+                setattr(self, name, getattr(self, name)[:-1])
+            self.pixels = self.pixels[:, :-1]
+        self.poses = np.concatenate([self.poses, T_window_camera[None]])
+        self.motions = np.concatenate([self.motions, T_last_camera[None]])
+        self.variances = np.concatenate([self.variances, variance[None]])
+        unseen = np.full((len(self.rays), 1, 2), np.nan)
+        self.pixels = np.concatenate([self.pixels, unseen], axis=1)
+        self.is_key = False
 
     def _follow(
         self, image: np.ndarray, camera: Intrinsics, start: np.ndarray
@@ -171,9 +164,8 @@ class Refinement:
         :param start: where the last image saw them, [N, 2]; NaN where it did not.
         :return: where they are, [N, 2], and which can be trusted, [N].
         """
-        memory = self.memory
-        T_camera_anchor = invert(memory.poses[-1]) @ memory.poses[memory.anchor]
-        points = memory.rays * np.exp(memory.log_depth)[:, None]
+        T_camera_anchor = invert(self.poses[-1]) @ self.poses[self.anchor]
+        points = self.rays * np.exp(self.log_depth)[:, None]
         points = np.einsum('nij,nj->ni', T_camera_anchor[:, :3, :3], points)
         expected = np.nan_to_num(camera.project(points + T_camera_anchor[:, :3, 3]), nan=-1.0)
         size = np.array(image.shape[::-1])
@@ -189,9 +181,9 @@ class Refinement:
         }
         begin = start[usable].astype(np.float32)[:, None]
         guess = expected[usable].astype(np.float32)[:, None].copy()
-        moved, found, _ = cv2.calcOpticalFlowPyrLK(memory.grey, image, begin, guess, **options)
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(self.grey, image, begin, guess, **options)
         back, found_back, _ = cv2.calcOpticalFlowPyrLK(
-            image, memory.grey, moved, begin.copy(), **options
+            image, self.grey, moved, begin.copy(), **options
         )
         error = np.linalg.norm((back - begin)[:, 0], axis=1)
         pixels[usable] = moved[:, 0]
@@ -200,59 +192,61 @@ class Refinement:
 
     def _adjusted(self, camera: Intrinsics, config: RefinementConfig) -> Adjusted | None:
         """Fit the window; leave out corners of the new frame that do not fit."""
-        memory = self.memory
-        seen = np.isfinite(memory.pixels[..., 0])
-        seen[np.arange(len(seen)), memory.anchor] = False
+        seen = np.isfinite(self.pixels[..., 0])
+        seen[np.arange(len(seen)), self.anchor] = False
         corner, frame = np.nonzero(seen)
         bundle = Bundle(
-            memory.poses,
-            memory.log_depth,
-            memory.anchor,
-            memory.rays,
+            self.poses,
+            self.log_depth,
+            self.anchor,
+            self.rays,
             corner,
             frame,
-            memory.pixels[corner, frame],
-            memory.prior_depth,
-            memory.prior_sigma,
-            memory.motions,
-            np.stack([np.diag(1.0 / variance) for variance in memory.variances]),
+            self.pixels[corner, frame],
+            self.prior_depth,
+            self.prior_sigma,
+            self.motions,
+            np.stack([np.diag(1.0 / variance) for variance in self.variances]),
         )
         try:
             adjusted = adjust(bundle, camera, config.pixel_noise)
         except np.linalg.LinAlgError:
             return None
         wrong = adjusted.error_px > _OUTLIER * config.pixel_noise
-        is_new = frame == len(memory.poses) - 1
-        memory.pixels[corner[wrong], frame[wrong]] = np.nan
+        is_new = frame == len(self.poses) - 1
+        self.pixels[corner[wrong], frame[wrong]] = np.nan
         fits = (is_new & ~wrong).sum() >= max(_MIN_CORNERS, _MIN_SHARE * is_new.sum())
         return adjusted if fits and np.isfinite(adjusted.T_window_camera).all() else None
 
     def wants_keyframe(self) -> bool:
         """Say whether a keyframe is due: no window, much parallax, or few corners left."""
-        memory = self.memory
-        if memory.grey is None or len(memory.poses) < 2:
-            return memory.grey is None
-        now, before = memory.pixels[:, -1], memory.pixels[:, -2]
+        if self.grey is None or len(self.poses) < 2:
+            return self.grey is None
+        now, before = self.pixels[:, -1], self.pixels[:, -2]
         both = np.isfinite(now[:, 0]) & np.isfinite(before[:, 0])
         had = np.isfinite(before[:, 0]).sum()
         shift = np.linalg.norm(now[both] - before[both], axis=1)
         return (
-            both.sum() < _KEY_SHARE * had
-            or np.median(shift) > _KEY_PARALLAX * memory.grey.shape[1]
+            both.sum() < _KEY_SHARE * had or np.median(shift) > _KEY_PARALLAX * self.grey.shape[1]
         )
 
     def _take_keyframe(
         self, grey: np.ndarray, camera: Intrinsics, view: DepthView, config: RefinementConfig
     ) -> None:
         """Make the newest frame a keyframe: old corners go, new ones come."""
-        if self.memory.grey is None:
-            self.memory = _empty_window(self.memory.factor)
-        memory = self.memory
-        memory.grey, memory.is_key = grey, True
-        if len(memory.poses) > _NUM_KEYFRAMES:
-            _drop_oldest(memory, camera)
-        _keep(memory, np.isfinite(memory.pixels[:, -1, 0]))
-        heirs = memory.pixels[:, -1]
+        if self.grey is None:
+            self.__init__(
+                factor=self.factor,
+                poses=np.eye(4)[None],
+                motions=np.eye(4)[None],
+                variances=np.ones((1, 6)),
+                pixels=np.empty((0, 1, 2)),
+            )
+        self.grey, self.is_key = grey, True
+        if len(self.poses) > _NUM_KEYFRAMES:
+            self._drop_oldest(camera)
+        self._keep(np.isfinite(self.pixels[:, -1, 0]))
+        heirs = self.pixels[:, -1]
         corners = grid_corners(grey, _NUM_CELLS, None)[:, 0].astype(np.float64)
         if len(heirs):
             near = np.linalg.norm(corners[:, None] - heirs[None], axis=2).min(axis=1)
@@ -261,20 +255,77 @@ class Refinement:
         depth, good = view.sample(rays)
         rays, log_depth = rays[good], np.log(depth[good])
         log_depth += self._scale_shift(camera, view, config)
-        _add(memory, rays, corners[good], log_depth, config.depth_sigma)
-        if len(memory.rays) < _MIN_CORNERS:
-            memory.grey = None
+        self._add(rays, corners[good], log_depth, config.depth_sigma)
+        if len(self.rays) < _MIN_CORNERS:
+            self.grey = None
 
     def _scale_shift(self, camera: Intrinsics, view: DepthView, config: RefinementConfig) -> float:
         """Return what brings the network's log depth to the scale of the window."""
-        memory = self.memory
-        depth = _depth_in(memory, len(memory.poses) - 1)
-        seen, good = view.sample(_rays(camera, memory.pixels[:, -1]))
+        depth = self._depth_in(len(self.poses) - 1)
+        seen, good = view.sample(_rays(camera, self.pixels[:, -1]))
         good &= depth > 0
         if good.sum() < _MIN_CORNERS:
             return 0.0
         ratio = float(np.median(np.log(depth[good]) - np.log(seen[good])))
         return (1.0 - config.scale_follow) * ratio
+
+    def _rescale(self, factor: float) -> None:
+        """Bring the window to another number of metres per unit."""
+        ratio = factor / self.factor
+        self.factor = factor
+        for name in ('poses', 'motions'):
+            changed = getattr(self, name).copy()
+            changed[:, :3, 3] *= ratio
+            setattr(self, name, changed)
+        self.variances = self.variances * ([ratio**2] * 3 + [1.0] * 3)
+        self.log_depth = self.log_depth + np.log(ratio)
+        self.prior_depth = self.prior_depth + np.log(ratio)
+
+    def _add(
+        self,
+        rays: np.ndarray,
+        pixels: np.ndarray,
+        log_depth: np.ndarray,
+        sigma: float,
+    ) -> None:
+        """Add corners found in the last frame of the window."""
+        num_new, num_frames = len(rays), len(self.poses)
+        seen = np.full((num_new, num_frames, 2), np.nan)
+        seen[:, -1] = pixels
+        new_anchor = np.full(num_new, num_frames - 1, np.int64)
+        self.pixels = np.concatenate([self.pixels, seen])
+        self.anchor = np.concatenate([self.anchor, new_anchor])
+        self.rays = np.concatenate([self.rays, rays])
+        self.log_depth = np.concatenate([self.log_depth, log_depth])
+        self.prior_depth = np.concatenate([self.prior_depth, log_depth])
+        self.prior_sigma = np.concatenate([self.prior_sigma, np.full(num_new, sigma)])
+
+    def _keep(self, kept: np.ndarray) -> None:
+        """Keep some of the corners."""
+        for name in ('anchor', 'rays', 'log_depth', 'prior_depth', 'prior_sigma', 'pixels'):
+            setattr(self, name, getattr(self, name)[kept])
+
+    def _depth_in(self, frame: int) -> np.ndarray:
+        """Return the depth of all corners in one of the frames, [N], m."""
+        T_frame_anchor = invert(self.poses[frame]) @ self.poses[self.anchor]
+        points = self.rays * np.exp(self.log_depth)[:, None]
+        return np.einsum('nj,nj->n', T_frame_anchor[:, 2, :3], points) + T_frame_anchor[:, 2, 3]
+
+    def _drop_oldest(self, camera: Intrinsics) -> None:
+        """Let the oldest keyframe go; its corners are handed to the next one that saw them."""
+        is_orphan = self.anchor == 0
+        depth = self._depth_in(1)
+        heirs = is_orphan & np.isfinite(self.pixels[:, 1, 0]) & (depth > 1e-3)
+        shift = np.log(depth[heirs]) - self.log_depth[heirs]
+        self.rays[heirs] = _rays(camera, self.pixels[heirs, 1])
+        self.log_depth[heirs] += shift
+        self.prior_depth[heirs] += shift
+        self.anchor[heirs] = 1
+        self._keep(~is_orphan | heirs)
+        self.anchor = self.anchor - 1
+        self.pixels = self.pixels[:, 1:]
+        for name in ('poses', 'motions', 'variances'):
+            setattr(self, name, getattr(self, name)[1:])
 
 
 def _motion_variance(T_last_camera: np.ndarray, config: RefinementConfig) -> np.ndarray:
@@ -290,79 +341,6 @@ def _departure(refined: np.ndarray, T_last_camera: np.ndarray, config: Refinemen
     """Return how far a refined motion is from the network's, in standard deviations."""
     sigma = np.sqrt(_motion_variance(T_last_camera, config)[:3].sum())
     return float(np.linalg.norm(refined[:3, 3] - T_last_camera[:3, 3]) / sigma)
-
-
-def _rescale(memory: RefinementMemory, factor: float) -> None:
-    """Bring the window to another number of metres per unit."""
-    ratio = factor / memory.factor
-    memory.factor = factor
-    for name in ('poses', 'motions'):
-        changed = getattr(memory, name).copy()
-        changed[:, :3, 3] *= ratio
-        setattr(memory, name, changed)
-    memory.variances = memory.variances * ([ratio**2] * 3 + [1.0] * 3)
-    memory.log_depth = memory.log_depth + np.log(ratio)
-    memory.prior_depth = memory.prior_depth + np.log(ratio)
-
-
-def _empty_window(factor: float) -> RefinementMemory:
-    return RefinementMemory(
-        factor=factor,
-        poses=np.eye(4)[None],
-        motions=np.eye(4)[None],
-        variances=np.ones((1, 6)),
-        pixels=np.empty((0, 1, 2)),
-    )
-
-
-def _add(
-    memory: RefinementMemory,
-    rays: np.ndarray,
-    pixels: np.ndarray,
-    log_depth: np.ndarray,
-    sigma: float,
-) -> None:
-    """Add corners found in the last frame of the window."""
-    num_new, num_frames = len(rays), len(memory.poses)
-    seen = np.full((num_new, num_frames, 2), np.nan)
-    seen[:, -1] = pixels
-    new_anchor = np.full(num_new, num_frames - 1, np.int64)
-    memory.pixels = np.concatenate([memory.pixels, seen])
-    memory.anchor = np.concatenate([memory.anchor, new_anchor])
-    memory.rays = np.concatenate([memory.rays, rays])
-    memory.log_depth = np.concatenate([memory.log_depth, log_depth])
-    memory.prior_depth = np.concatenate([memory.prior_depth, log_depth])
-    memory.prior_sigma = np.concatenate([memory.prior_sigma, np.full(num_new, sigma)])
-
-
-def _keep(memory: RefinementMemory, kept: np.ndarray) -> None:
-    """Keep some of the corners."""
-    for name in ('anchor', 'rays', 'log_depth', 'prior_depth', 'prior_sigma', 'pixels'):
-        setattr(memory, name, getattr(memory, name)[kept])
-
-
-def _depth_in(memory: RefinementMemory, frame: int) -> np.ndarray:
-    """Return the depth of all corners in one of the frames, [N], m."""
-    T_frame_anchor = invert(memory.poses[frame]) @ memory.poses[memory.anchor]
-    points = memory.rays * np.exp(memory.log_depth)[:, None]
-    return np.einsum('nj,nj->n', T_frame_anchor[:, 2, :3], points) + T_frame_anchor[:, 2, 3]
-
-
-def _drop_oldest(memory: RefinementMemory, camera: Intrinsics) -> None:
-    """Let the oldest keyframe go; its corners are handed to the next one that saw them."""
-    is_orphan = memory.anchor == 0
-    depth = _depth_in(memory, 1)
-    heirs = is_orphan & np.isfinite(memory.pixels[:, 1, 0]) & (depth > 1e-3)
-    shift = np.log(depth[heirs]) - memory.log_depth[heirs]
-    memory.rays[heirs] = _rays(camera, memory.pixels[heirs, 1])
-    memory.log_depth[heirs] += shift
-    memory.prior_depth[heirs] += shift
-    memory.anchor[heirs] = 1
-    _keep(memory, ~is_orphan | heirs)
-    memory.anchor = memory.anchor - 1
-    memory.pixels = memory.pixels[:, 1:]
-    for name in ('poses', 'motions', 'variances'):
-        setattr(memory, name, getattr(memory, name)[1:])
 
 
 def _rays(camera: Intrinsics, pixels: np.ndarray) -> np.ndarray:

@@ -1,24 +1,25 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What is known about one frame on its way through the tracker."""
+"""One frame before and after the network."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import math
 from typing import Any
 
 import numpy as np
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.tracker.dense_outputs import View
-from mem3r_ros.tracker.frame_validation import Accepted
+from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.tracker.decision import Decision
+from mem3r_ros.tracker.dense_outputs import DenseView
+from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.health import Problem
 from mem3r_ros.tracker.image_preparation import Prepared
-from mem3r_ros.tracker.image_quality import Flaw
-from mem3r_ros.tracker.segments import Segments
 from mem3r_ros.tracker.stage_clock import StageClock
+from mem3r_ros.tracker.stream_state import StreamState
 
 ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
 
@@ -38,69 +39,79 @@ def wanted_outputs(outputs: Collection[str] | None) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class FrameContext:
     """One frame before the network."""
 
-    accepted: Accepted
+    valid: ValidFrame
     prepared: Prepared
-    flaw: Flaw
-    is_still: bool
-    update: bool  # whether the network may remember the frame
-    wanted: frozenset[str]
-    reason: str  # why a new segment has begun with this frame; usually empty
-    clock: StageClock
-    input: Any  # FrameInput; None for a blind frame
+    decision: Decision
+    wanted: frozenset[str]  # outputs
     fields: frozenset[str]  # of the prediction
+    input: Any  # FrameInput; None for a blind frame
+    clock: StageClock
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the frame."""
+        return self.valid.frame.stamp_ns
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What the network said about one frame."""
+class Measurement:
+    """The prediction for one frame, on the host and in metres."""
 
-    T_world_camera: np.ndarray  # in the segment's world and units
-    increment: np.ndarray | None  # since the last measured frame, m
-    view: View | None
+    T_world_camera: np.ndarray  # in the world and units of the segment
+    increment: np.ndarray | None  # since the last measured frame, m; identity at rest
+    view: DenseView | None
     unit: float  # units of the first segment per unit of the view
     confidence: float  # over 1; NaN if unknown
-    confidence_ratio: float  # to the stream's usual; NaN if unknown
+    confidence_ratio: float  # to the usual one of the stream; NaN if unknown
     telemetry: dict[str, float]
-    state: Any
-    problem: Problem = field(default_factory=Problem)
+    state: Any  # of the network, after the frame
+    problem: Problem
+
+    @property
+    def step_m(self) -> float:
+        """Length of the increment; 0 without one."""
+        return 0.0 if self.increment is None else float(np.linalg.norm(self.increment[:3, 3]))
 
 
-def look_at(
-    prediction: Any,
-    state: Any,
-    work: Work,
-    segments: Segments,
-    factor: float,
-    usual_confidence: float,
-) -> Look:
+def measure(
+    answer: tuple[Any, Any], context: FrameContext, stream: StreamState, config: TrackerConfig
+) -> Measurement:
     """
-    Bring a prediction to the host and into metres.
+    Convert a prediction to metres, and check it.
 
-    :param state: the network's state after the frame.
-    :param factor: metres per unit of the first segment.
-    :param usual_confidence: over 1; NaN if unknown.
+    :param answer: the prediction, and the network state after the frame.
     """
-    view = View.of(prediction, work.prepared.ignore)
+    prediction, state = answer
+    view = DenseView.of(prediction, context.prepared.ignore)
+    confidence = math.nan if view is None else view.median_confidence
+    usual = stream.health.usual_confidence
+    telemetry = {name: float(value[0]) for name, value in (prediction.telemetry or {}).items()}
     T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
-    increment = None
-    if np.isfinite(T_world_camera).all():
-        increment = segments.increment(T_world_camera)
+    if context.decision.is_still:
+        increment, problem = np.eye(4), Problem()
+    else:
+        factor = stream.metres_per_unit(config)
+        increment = stream.segments.increment(T_world_camera)
         if increment is not None:
             increment[:3, 3] *= factor
-    else:
-        increment = np.full((4, 4), np.nan)
-    telemetry = {name: float(value[0]) for name, value in (prediction.telemetry or {}).items()}
-    confidence = math.nan if view is None else view.median_confidence
-    return Look(
+        since_s = stream.health.since_good_s(context.stamp_ns)
+        acceleration = stream.motion_model.acceleration(
+            increment, since_s, factor, config.covariance
+        )
+        problem = stream.health.check(
+            increment, since_s, acceleration, confidence, telemetry, config.health
+        )
+    return Measurement(
         T_world_camera=T_world_camera,
         increment=increment,
         view=view,
-        unit=segments.memory.scale,
+        unit=stream.segments.scale,
         confidence=confidence,
-        confidence_ratio=confidence / usual_confidence if usual_confidence else math.nan,
+        confidence_ratio=confidence / usual if usual else math.nan,
         telemetry=telemetry,
         state=state,
+        problem=problem,
     )

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Metres: a factor on pose increments, depth and points together, and how sure it is.
+The metric scale: one factor on pose increments, depth and points, and its uncertainty.
 
-Measured factors are medians of many votes in the logarithm; their spread is the standard error of
-that median, neighbouring votes counted as the few that they are worth. Because the factor
-multiplies increments and never a pose, correcting it cannot move the robot.
+A measured factor is the median of many votes in the logarithm. Its spread is the standard error of
+that median, corrected for the correlation of neighbouring votes. The factor multiplies increments
+and never a pose, so a correction does not move the robot.
 """
 
 from __future__ import annotations
@@ -19,29 +19,21 @@ from mem3r_ros.tracker.config import ScaleConfig
 
 _WINDOW = 50  # votes
 _WHEEL_CHORD_M = 0.3  # wheel path between two votes
-_MIN_VOTES = 3  # fewer say nothing about their spread
+_MIN_VOTES = 3  # fewer give no spread
 _FEW_VOTES_SPREAD = 0.1
 
 
 @dataclass(slots=True)
-class ScaleMemory:
-    """Votes for the factor, and the wheel path under measurement."""
+class Scale:
+    """Votes for the factor, and the wheel path in progress; without votes, the factor is 1."""
 
     source: str = ''
     log_votes: list[float] = field(default_factory=list)
-    is_unit_new: bool = False  # since the stream began; what was known is a guess now
+    is_unit_new: bool = False  # a segment without connection began; the factor is a guess
     log_factor_before: float | None = None  # measured in an earlier unit
     wheel_start_m: float | None = None
     wheel_last_m: float | None = None
-    visual_path: float = 0.0  # network units driven since wheel_start_m
-
-
-class Scale:
-    """Knows how many metres a unit of the network is."""
-
-    def __init__(self) -> None:
-        """Know nothing yet: the network's unit counts as a metre."""
-        self.memory = ScaleMemory()
+    visual_path: float = 0.0  # path of the camera since wheel_start_m, network units
 
     def factor(self, config: ScaleConfig) -> float:
         """Return metres per unit of the first segment."""
@@ -50,19 +42,19 @@ class Scale:
             return config.factor
         if config.source == 'model':
             return 1.0
-        if not self.memory.log_votes:
-            return math.exp(self.memory.log_factor_before or 0.0)
-        return math.exp(float(np.median(self.memory.log_votes)))
+        if not self.log_votes:
+            return math.exp(self.log_factor_before or 0.0)
+        return math.exp(float(np.median(self.log_votes)))
 
     def spread(self, config: ScaleConfig, model_spread: float) -> float:
         """
         Return the relative standard deviation of the factor.
 
-        :param model_spread: that of the network's own scale, in force until something is measured.
+        :param model_spread: spread of the scale of the network, used until a source measures.
         """
         self._follow(config)
-        votes = np.asarray(self.memory.log_votes)
-        if config.source == 'fixed' and not self.memory.is_unit_new:
+        votes = np.asarray(self.log_votes)
+        if config.source == 'fixed' and not self.is_unit_new:
             return 0.0
         if config.source in ('model', 'fixed') or len(votes) == 0:
             return model_spread
@@ -75,24 +67,24 @@ class Scale:
 
     @property
     def is_distance_wanted(self) -> bool:
-        """Whether the first image is still to be compared with the measured distance."""
-        return not self.memory.log_votes and self.memory.log_factor_before is None
+        """Whether the measured distance has not been compared with an image yet."""
+        return not self.log_votes and self.log_factor_before is None
 
-    # Each of these returns whether the factor is measured with it.
+    # Each of these returns whether it added a measurement of the factor.
 
     def observe_distance(self, distance_m: float, depth: float, config: ScaleConfig) -> bool:
-        """Take one measured distance to what the network puts at ``depth``; the newest counts."""
+        """Compare one measured distance with the depth there; the newest replaces the others."""
         self._follow(config)
         is_measured = depth > 0 and math.isfinite(depth)
         if is_measured:
-            self.memory.log_votes = [math.log(distance_m / depth)]
+            self.log_votes = [math.log(distance_m / depth)]
         return is_measured
 
     def observe_height(self, height: float, config: ScaleConfig) -> bool:
         """
-        Take the ground plane's distance as the camera's height.
+        Compare the distance of the ground plane with the height of the camera.
 
-        :param height: units of the first segment.
+        :param height: distance of the plane, units of the first segment.
         """
         self._follow(config)
         self._vote(config.camera_height_m / height)
@@ -100,53 +92,51 @@ class Scale:
 
     def observe_wheel(self, wheel_path_m: float, visual_step: float, config: ScaleConfig) -> bool:
         """
-        Compare the path by wheel with the path by camera.
+        Compare the path of the wheels with the path of the camera.
 
         :param wheel_path_m: length driven since the start.
         :param visual_step: length of the newest increment, units of the first segment.
         """
         self._follow(config)
-        memory = self.memory
-        if memory.wheel_last_m is None or wheel_path_m < memory.wheel_last_m:
-            memory.wheel_start_m, memory.visual_path = wheel_path_m, 0.0
+        if self.wheel_last_m is None or wheel_path_m < self.wheel_last_m:
+            self.wheel_start_m, self.visual_path = wheel_path_m, 0.0
         else:
-            memory.visual_path += visual_step
-        memory.wheel_last_m = wheel_path_m
-        driven = wheel_path_m - memory.wheel_start_m
-        if driven < _WHEEL_CHORD_M or memory.visual_path <= 0:
+            self.visual_path += visual_step
+        self.wheel_last_m = wheel_path_m
+        driven = wheel_path_m - self.wheel_start_m
+        if driven < _WHEEL_CHORD_M or self.visual_path <= 0:
             return False
-        self._vote(driven / memory.visual_path)
-        memory.wheel_start_m, memory.visual_path = wheel_path_m, 0.0
+        self._vote(driven / self.visual_path)
+        self.wheel_start_m, self.visual_path = wheel_path_m, 0.0
         return True
 
     def break_path(self) -> None:
-        """Forget the running wheel chord: the camera did not see all of it."""
-        self.memory.wheel_start_m = self.memory.wheel_last_m = None
+        """Drop the wheel path in progress: the camera did not measure all of it."""
+        self.wheel_start_m = self.wheel_last_m = None
 
     def forget_unit(self) -> None:
-        """Start measuring anew; until then the present factor is a guess in an unknown unit."""
+        """Restart the measurement; until it has a vote, the present factor is a guess."""
         self.break_path()
-        memory = self.memory
-        if memory.log_votes:
-            memory.log_factor_before = float(np.median(memory.log_votes))
-        memory.log_votes, memory.is_unit_new = [], True
+        if self.log_votes:
+            self.log_factor_before = float(np.median(self.log_votes))
+        self.log_votes, self.is_unit_new = [], True
 
     def _vote(self, factor: float) -> None:
-        self.memory.log_votes.append(math.log(factor))
-        del self.memory.log_votes[:-_WINDOW]
+        self.log_votes.append(math.log(factor))
+        del self.log_votes[:-_WINDOW]
 
     def _follow(self, config: ScaleConfig) -> None:
-        """Start the votes afresh when the user has chosen another source."""
-        if self.memory.source != config.source:
-            self.memory = ScaleMemory(source=config.source)
+        """Restart when the user has chosen another source."""
+        if self.source != config.source:
+            self.__init__(source=config.source)
 
 
 def _num_independent(votes: np.ndarray) -> float:
     """
-    Return how many independent votes are worth as much as these.
+    Return the effective number of independent votes.
 
-    The network errs alike in neighbouring stretches of the way: by its correlation from one to
-    the next (Priestley 1981), and one in five at the most.
+    Errors of neighbouring votes are correlated: the number follows from the correlation of one
+    vote with the next (Priestley 1981), and is one in five at most.
     """
     centred = votes - votes.mean()
     power = float(centred @ centred)

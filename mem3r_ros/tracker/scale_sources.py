@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What each frame tells about metres: the ground, the wheels, one known distance."""
+"""Measurements of the scale: ground plane, wheel odometry, one known distance."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import math
 import numpy as np
 
 from mem3r_ros.tracker.config import TrackerConfig
-from mem3r_ros.tracker.measurement import Look, Work
-from mem3r_ros.tracker.stream_state import Stream
+from mem3r_ros.tracker.measurement import FrameContext, Measurement
+from mem3r_ros.tracker.stream_state import StreamState
 
 _MAX_TILT_COSINE = math.cos(math.radians(35.0))  # between ground normal and the camera's down
 _RANSAC_ROUNDS = 64
 _MIN_POINTS = 50
 
 
-def observe_scale(work: Work, look: Look, stream: Stream, config: TrackerConfig) -> None:
-    """Let a measured frame vote for the scale, if its source is asked for."""
-    source, scale, unit = config.scale.source, stream.scale, stream.segments.memory.scale
-    wheel_path_m = work.accepted.frame.wheel_path_m
+def observe_scale(
+    context: FrameContext, measured: Measurement, stream: StreamState, config: TrackerConfig
+) -> None:
+    """Measure the scale with one frame, by the source of the settings."""
+    source, scale, view = config.scale.source, stream.scale, measured.view
+    wheel_path_m = context.valid.frame.wheel_path_m
     is_measured = False
     if source == 'wheel' and wheel_path_m is not None:
-        step = 0.0 if look.increment is None else float(np.linalg.norm(look.increment[:3, 3]))
-        is_measured = scale.observe_wheel(wheel_path_m, step / stream.factor(config), config.scale)
-    if source == 'distance' and look.view is not None and scale.is_distance_wanted:
-        depth = look.view.depth_at_centre() * unit
+        step = measured.step_m / stream.metres_per_unit(config)
+        is_measured = scale.observe_wheel(wheel_path_m, step, config.scale)
+    if source == 'distance' and view is not None and scale.is_distance_wanted:
+        depth = view.depth_at_centre() * measured.unit
         is_measured = scale.observe_distance(config.scale.distance_m, depth, config.scale)
-    if source == 'camera_height' and look.view is not None:
-        camera = stream.products.network_camera(work.prepared)
-        rays = stream.products.rays(camera)[::2, ::2]
-        points = rays * (look.view.depth[::2, ::2, None] * unit)
+    if source == 'camera_height' and view is not None:
+        camera = stream.dense_outputs.network_camera(context.prepared)
+        rays = stream.dense_outputs.rays(camera)[::2, ::2]
+        points = rays * (view.depth[::2, ::2, None] * measured.unit)
         height = ground_height(points.reshape(-1, 3))
         if height is not None:
             is_measured = scale.observe_height(height, config.scale)
@@ -41,9 +43,9 @@ def observe_scale(work: Work, look: Look, stream: Stream, config: TrackerConfig)
 
 def ground_height(points: np.ndarray) -> float | None:
     """
-    Find the ground below the camera (RANSAC; Fischler and Bolles 1981) and its distance.
+    Return the distance of the ground plane (RANSAC; Fischler and Bolles 1981).
 
-    The same points always give the same answer: the samples are drawn from a fixed seed.
+    The seed is fixed, so the same points always give the same distance.
 
     :param points: [P, 3] in the camera frame (y down).
     :return: distance of the plane in the units of the points; None without a clear plane.
@@ -58,7 +60,7 @@ def ground_height(points: np.ndarray) -> float | None:
     normals = np.cross(picks[:, 1] - picks[:, 0], picks[:, 2] - picks[:, 0])
     length = np.linalg.norm(normals, axis=1)
     normals = normals / np.maximum(length, 1e-12)[:, None]
-    normals *= np.where(normals[:, 1:2] < 0, -1.0, 1.0)  # along the camera's down
+    normals *= np.where(normals[:, 1:2] < 0, -1.0, 1.0)  # downwards
     heights = np.einsum('ij,ij->i', normals, picks[:, 0])
     usable = (length > 1e-12) & (normals[:, 1] > _MAX_TILT_COSINE) & (heights > 1e-6)
     if not usable.any():

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Segments: stretches of the stream between two resets of the network's memory.
+Segments: stretches of the stream between two resets of the network state.
 
-Each segment has a world frame and a scale of its own. TTT3R's demo repeats the boundary frame and
-multiplies the segments' poses afterwards; here the same is causal and the scale is matched: the
-boundary frame is run in both segments, and its two depth images say how their units compare. Poses
-are only ever used as increments, so neither a new origin nor a new scale can be seen from outside.
+Each segment has its own world frame and scale. The demo of TTT3R repeats the boundary frame and
+multiplies the poses of the segments afterwards. Here the same is causal, and the scale is matched:
+the boundary frame runs in both segments, and the ratio of its two depth images is the ratio of
+their units. Poses are used as increments only, so the odometry shows neither a new origin nor a
+new scale.
 """
 
 from __future__ import annotations
@@ -21,47 +22,54 @@ _MIN_PIXELS = 24
 
 
 @dataclass(slots=True)
-class SegmentMemory:
-    """Where the running segment stands."""
+class Segments:
+    """The current segment; turns poses in its world into increments of one scale."""
 
     index: int = 0
-    age: int = 0  # frames taken into the memory since the segment began
+    age: int = 0  # frames that the network state took in since the segment began
     scale: float = 1.0  # units of the first segment per unit of this one
-    log_scale_variance: float = 0.0  # of ``scale``: summed over the boundaries it is made of
-    T_world_camera: np.ndarray | None = None  # of the last frame, in this segment's units
+    log_scale_variance: float = 0.0  # of ``scale``, summed over the boundaries behind it
+    T_world_camera: np.ndarray | None = None  # of the last frame, in units of this segment
     is_reset_requested: bool = False
-    break_reason: str = ''  # why the next frame that shows something cannot be connected
+    break_reason: str = ''  # why the next visible frame cannot be connected
 
-
-class Segments:
-    """Turns poses in segment worlds into increments of one scale."""
-
-    def __init__(self) -> None:
-        """Start the first segment."""
-        self.memory = SegmentMemory()
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame of this segment has a pose yet."""
+        return self.T_world_camera is None
 
     def increment(self, T_world_camera: np.ndarray) -> np.ndarray | None:
         """
         Return the motion since the last frame, in the units of the first segment.
 
-        :param T_world_camera: pose in this segment's world.
-        :return: ``T_last_camera``; None in the first frame of a segment.
+        :param T_world_camera: pose in the world of this segment.
+        :return: ``T_last_camera``; None in the first frame of a segment, NaN for a pose that is
+            not finite.
         """
-        if self.memory.T_world_camera is None:
+        if not np.isfinite(T_world_camera).all():
+            return np.full((4, 4), np.nan)
+        if self.T_world_camera is None:
             return None
-        T_last_camera = orthonormalise(invert(self.memory.T_world_camera) @ T_world_camera)
-        T_last_camera[:3, 3] *= self.memory.scale
+        T_last_camera = orthonormalise(invert(self.T_world_camera) @ T_world_camera)
+        T_last_camera[:3, 3] *= self.scale
         return T_last_camera
 
     def advance(self, T_world_camera: np.ndarray, is_remembered: bool) -> None:
-        """Take the pose as that of the last frame."""
-        self.memory.T_world_camera = T_world_camera
-        self.memory.age += is_remembered
+        """Store the pose of the last frame."""
+        self.T_world_camera = T_world_camera
+        self.age += is_remembered
+
+    def request_reset(self) -> None:
+        """Begin a new segment with the next good frame."""
+        self.is_reset_requested = True
+
+    def postpone_break(self, reason: str) -> None:
+        """Keep the reason of a break until a frame with visible content comes."""
+        self.break_reason = reason
 
     def is_reset_due(self, interval: int) -> bool:
-        """Say whether this frame shall be the boundary to a new segment."""
-        memory = self.memory
-        return memory.is_reset_requested or 0 < interval <= memory.age
+        """Return whether this frame is the boundary to a new segment."""
+        return self.is_reset_requested or 0 < interval <= self.age
 
     def begin(
         self, T_world_camera: np.ndarray | None, scale_ratio: tuple[float, float] | None = None
@@ -69,27 +77,25 @@ class Segments:
         """
         Begin a new segment.
 
-        :param T_world_camera: pose of the boundary frame in the new world; None if no frame is
-            shared with the old segment.
+        :param T_world_camera: pose of the boundary frame in the new world; None if the two
+            segments share no frame.
         :param scale_ratio: units of the old segment per unit of the new one and the standard
-            deviation of its logarithm, from :func:`depth_ratio`; None if nothing links the two:
-            the old scale goes on as a guess, and how good that is the scale has to say.
+            deviation of its logarithm, from :func:`depth_ratio`. None if nothing links the two:
+            the old scale continues as a guess, whose uncertainty belongs to :class:`Scale`.
         """
-        memory = self.memory
         ratio, variance = 1.0, 0.0
         if scale_ratio is not None:
-            ratio, variance = scale_ratio[0], memory.log_scale_variance + scale_ratio[1] ** 2
-        self.memory = SegmentMemory(
-            index=memory.index + 1,
-            age=0 if T_world_camera is None else 1,
-            scale=memory.scale * ratio,
-            log_scale_variance=variance,
-            T_world_camera=T_world_camera,
-        )
+            ratio, variance = scale_ratio[0], self.log_scale_variance + scale_ratio[1] ** 2
+        self.index += 1
+        self.age = 0 if T_world_camera is None else 1
+        self.scale *= ratio
+        self.log_scale_variance = variance
+        self.T_world_camera = T_world_camera
+        self.is_reset_requested, self.break_reason = False, ''
 
     def trust_scale(self) -> None:
-        """Forget the doubt of boundaries: metres have been measured in this segment."""
-        self.memory.log_scale_variance = 0.0
+        """Drop the uncertainty of the boundaries: metres were measured in this segment."""
+        self.log_scale_variance = 0.0
 
 
 def depth_ratio(
@@ -100,7 +106,7 @@ def depth_ratio(
 
     :param old_depth: [H, W], in old units.
     :param new_depth: [H, W], in new units.
-    :param weights: how far each pixel is trusted, [H, W]; 0 leaves it out.
+    :param weights: weight of each pixel, [H, W]; 0 excludes it.
     :return: old units per new unit, as the weighted median of the logarithms, and the standard
         deviation of its logarithm; None with too few pixels.
     """
@@ -113,18 +119,18 @@ def depth_ratio(
     for _ in range(4):
         centre = weighted_median(logs, weights)
         spread = 1.4826 * weighted_median(np.abs(logs - centre), weights)
-        # One-sided outliers pull even a median: leave them out and look again.
+        # One-sided outliers bias even a median: remove them and repeat.
         near = np.abs(logs - centre) <= 2.5 * spread + 1e-9
         if near.all() or near.sum() < _MIN_PIXELS:
             break
         logs, weights = logs[near], weights[near]
-    # Neighbouring pixels err together: count one in a patch of about 8 x 8 as independent.
+    # Errors of neighbouring pixels are correlated: one in a patch of 8 x 8 is independent.
     num_independent = max(1.0, len(logs) / 64)
     return float(np.exp(centre)), float(spread / np.sqrt(num_independent))
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    """Return the value at which half of the weight is reached."""
+    """Return the value at which the cumulative weight reaches one half."""
     order = np.argsort(values)
     running = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(running, 0.5 * running[-1])])

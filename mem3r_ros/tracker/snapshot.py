@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What the stages remember, as plain named values: a stream can be put away and resumed."""
+"""Saves the fields of all stages as plain named values, and restores them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 import json
 from pathlib import Path
@@ -18,68 +18,70 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.files import write_bytes
 
 VERSION = 3
+NOT_PACKED = {'is_packed': False}  # metadata of a field that is not saved by ``pack``
 _FORMAT = 'mem3r_ros stream'
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A whole stream at one moment; later frames do not change it."""
+    """A stream at one moment; later frames do not change it."""
 
     values: dict[str, Any]
     tensors: dict[str, Tensor]
 
 
-def pack(memories: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def pack(stages: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
-    Take dataclasses of plain values and arrays apart.
+    Return the fields of dataclasses of plain values and arrays.
 
-    :param memories: one dataclass per stage.
+    :param stages: one dataclass per stage.
     :return: JSON-ready values and tensors, both named ``stage.field``; tensors are copies.
     """
     values: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
-    for stage, memory in memories.items():
-        for item in fields(memory):
-            name, value = f'{stage}.{item.name}', getattr(memory, item.name)
-            if isinstance(value, np.ndarray):
-                tensors[name] = torch.from_numpy(np.array(value, order='C'))
-            elif isinstance(value, tuple):
-                values[name] = {'tuple': list(value)}
-            else:
-                values[name] = value
+    for name, stage, field in _packed_fields(stages):
+        value = getattr(stage, field)
+        if isinstance(value, np.ndarray):
+            tensors[name] = torch.from_numpy(np.array(value, order='C'))
+        elif isinstance(value, tuple):
+            values[name] = {'tuple': list(value)}
+        else:
+            values[name] = value
     return json.loads(json.dumps(values)), tensors
 
 
 def unpack(
-    memories: Mapping[str, Any], values: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> dict[str, Any]:
+    stages: Mapping[str, Any], values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
     """
-    Put dataclasses together again.
+    Set the fields of the stages to packed values.
 
-    :param memories: one dataclass per stage, for its type.
     :raises UserError: a field is missing.
     """
-    restored = {}
-    for stage, memory in memories.items():
-        content = {}
-        for item in fields(memory):
-            name = f'{stage}.{item.name}'
-            if name in tensors:
-                content[item.name] = tensors[name].cpu().numpy().copy()
-            elif name not in values:
-                raise UserError(f'the snapshot lacks {name}; it was made by another version')
-            elif isinstance(values[name], dict) and set(values[name]) == {'tuple'}:
-                content[item.name] = tuple(values[name]['tuple'])
-            else:
-                # A copy, so that one snapshot can be restored more than once.
-                content[item.name] = json.loads(json.dumps(values[name]))
-        restored[stage] = type(memory)(**content)
-    return restored
+    for name, stage, field in _packed_fields(stages):
+        if name in tensors:
+            value = tensors[name].cpu().numpy().copy()
+        elif name not in values:
+            raise UserError(f'the snapshot lacks {name}; it was made by another version')
+        elif isinstance(values[name], dict) and set(values[name]) == {'tuple'}:
+            value = tuple(values[name]['tuple'])
+        else:
+            # A copy, so that one snapshot can be restored more than once.
+            value = json.loads(json.dumps(values[name]))
+        setattr(stage, field, value)
+
+
+def _packed_fields(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield the stored name, the stage and the field name of every saved field."""
+    for prefix, stage in stages.items():
+        for item in fields(stage):
+            if item.metadata.get('is_packed', True):
+                yield f'{prefix}.{item.name}', stage, item.name
 
 
 def write_snapshot(path: str | Path, snapshot: Snapshot) -> None:
     """
-    Write a snapshot as one safetensors file; readers never see half of one.
+    Write a snapshot as one safetensors file, atomically.
 
     :raises UserError: the file cannot be written.
     """
@@ -100,7 +102,7 @@ def read_snapshot(path: str | Path) -> Snapshot:
     """
     Read a snapshot.
 
-    :raises UserError: the file is missing, is no snapshot, or is of another version.
+    :raises UserError: the file is missing, is not a snapshot, or is of another version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -111,10 +113,10 @@ def read_snapshot(path: str | Path) -> Snapshot:
     except (OSError, SafetensorError) as error:
         raise UserError(f'cannot read the snapshot {path}: {error}') from error
     if metadata.get('format') != _FORMAT:
-        raise UserError(f'{path} is no snapshot of a stream')
+        raise UserError(f'{path} is not a snapshot of a stream')
     if metadata.get('version') != str(VERSION):
         raise UserError(
             f'{path} is a snapshot of version {metadata.get("version")}; this program reads '
-            f'version {VERSION}: start the stream afresh'
+            f'version {VERSION}: start a new stream'
         )
     return Snapshot(json.loads(metadata['values']), tensors)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""How long each stage of a frame took; the only place of the core that looks at a clock."""
+"""Time spent in each stage of a frame; no other module of the core reads a clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StageClock:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Count the time of the block for ``stage``."""
+        """Add the time of the block to ``stage``."""
         start = time.perf_counter()
         try:
             yield

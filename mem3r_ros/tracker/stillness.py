@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Standing still, seen in the images alone.
+Detects a camera at rest from its images alone.
 
-Corners of the last frame that counted as motion (the anchor) are followed into each new one. While
-their common motion stays under a fraction of a pixel nothing has moved: noise never adds up,
-because the anchor stays, and a slow creep is seen as soon as it has added up.
+The anchor is the last frame that counted as motion. Its corners are tracked into each new frame.
+While their common motion stays under a fraction of a pixel, the camera is at rest. The anchor
+does not change meanwhile: noise does not accumulate, and slow motion is detected once it does.
 """
 
 from __future__ import annotations
@@ -24,59 +24,49 @@ _MIN_CORNERS = 12
 
 
 @dataclass(slots=True)
-class StillnessMemory:
-    """The anchor."""
+class Stillness:
+    """Compares each image with the anchor; without one, a frame counts as motion."""
 
-    grey: np.ndarray | None = None  # [H, W] uint8
-    corners: np.ndarray | None = None  # [N, 1, 2] float32; None: not looked for yet
+    grey: np.ndarray | None = None  # [H, W] uint8, the anchor
+    corners: np.ndarray | None = None  # [N, 1, 2] float32 of the anchor; None: not detected yet
     is_still: bool = False
 
-
-class Stillness:
-    """Says whether the camera has moved since the anchor."""
-
-    def __init__(self) -> None:
-        """Start without an anchor: the first frame counts as motion."""
-        self.memory = StillnessMemory()
-
-    def judge(self, grey: np.ndarray, config: StillnessConfig) -> bool:
+    def check(self, grey: np.ndarray, config: StillnessConfig) -> bool:
         """
-        Say whether the camera stands.
+        Return whether the camera is at rest.
 
         :param grey: the image at working size, [H, W] uint8.
         """
-        memory = self.memory
         motion_px = np.inf
-        if config.enabled and memory.grey is not None and memory.grey.shape == grey.shape:
+        if config.enabled and self.grey is not None and self.grey.shape == grey.shape:
             motion_px = self._motion(grey) * REFERENCE_WIDTH / grey.shape[1]
-        memory.is_still = motion_px < config.flow_px
-        return memory.is_still
+        self.is_still = motion_px < config.flow_px
+        return self.is_still
 
-    def move_anchor(self, grey: np.ndarray, mask: np.ndarray | None) -> None:
+    def set_anchor(self, grey: np.ndarray, mask: np.ndarray | None) -> None:
         """
-        Take a frame that counts as motion as the new anchor.
+        Make a frame that counts as motion the anchor.
 
-        :param mask: True where pixels are to be ignored, [H, W] bool of the same size.
+        :param mask: True where pixels are ignored, [H, W] bool of the same size.
         """
-        self.memory = StillnessMemory(grey=grey)
+        self.grey, self.corners, self.is_still = grey, None, False
         if mask is not None:
-            # A corner's window reaches a few pixels around it.
+            # The flow window of a corner covers a few pixels around it.
             ignore = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-            self.memory.corners = grid_corners(grey, _NUM_CELLS, ignore)
+            self.corners = grid_corners(grey, _NUM_CELLS, ignore)
 
     def _motion(self, grey: np.ndarray) -> float:
-        """Return the common motion of the corners in px; infinite where that cannot be said."""
-        memory = self.memory
-        if _difference(memory.grey, grey) > 0.5:
-            return np.inf  # cheap: most moving frames end here
-        if memory.corners is None:
-            memory.corners = grid_corners(memory.grey, _NUM_CELLS, None)
-        if len(memory.corners) < _MIN_CORNERS:
+        """Return the common motion of the corners in px; infinite if it is unknown."""
+        if _difference(self.grey, grey) > 0.5:
+            return np.inf  # a cheap test that ends most moving frames
+        if self.corners is None:
+            self.corners = grid_corners(self.grey, _NUM_CELLS, None)
+        if len(self.corners) < _MIN_CORNERS:
             return np.inf
         moved, found, _ = cv2.calcOpticalFlowPyrLK(
-            memory.grey,
-            _same_exposure(grey, memory.grey),
-            memory.corners,
+            self.grey,
+            _same_exposure(grey, self.grey),
+            self.corners,
             None,
             winSize=(15, 15),
             maxLevel=2,
@@ -84,7 +74,7 @@ class Stillness:
         found = found.ravel() == 1
         if found.sum() < max(_MIN_CORNERS, 0.5 * len(found)):
             return np.inf
-        start = memory.corners[found, 0]
+        start = self.corners[found, 0]
         return _common_motion(start, moved[found, 0] - start)
 
 
@@ -101,7 +91,7 @@ def _difference(anchor: np.ndarray, grey: np.ndarray) -> float:
 
 
 def _same_exposure(grey: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    """Undo a change of exposure, which the flow would take for motion."""
+    """Undo a change of exposure, which optical flow reports as motion."""
     (mean, deviation), (wanted_mean, wanted) = (
         [float(value[0, 0]) for value in cv2.meanStdDev(image)] for image in (grey, anchor)
     )
@@ -115,8 +105,8 @@ def _common_motion(start: np.ndarray, flow: np.ndarray) -> float:
     """
     Return the root mean square of the smooth part of a sparse flow, px.
 
-    An affine field fitted to the corners that agree with the median: noise of single corners
-    averages out, and things that move by themselves are left aside.
+    An affine field is fitted to the corners that agree with the median. The noise of single
+    corners averages out, and independently moving objects are outliers.
     """
     distance = np.linalg.norm(flow - np.median(flow, axis=0), axis=1)
     agrees = distance <= 3.0 * 1.4826 * np.median(distance) + 0.05

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The last stage: what is known is gathered into the tracked frame."""
+"""Builds the result of a frame from the measurement and the stages of the stream."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.frame import Health, Status, TrackedFrame
-from mem3r_ros.tracker.measurement import Look, Work
-from mem3r_ros.tracker.stream_state import Stream
+from mem3r_ros.tracker.measurement import FrameContext, Measurement
+from mem3r_ros.tracker.stream_state import StreamState
 
 _TELEMETRY = (
     'fast_weight_norm',
@@ -22,63 +22,62 @@ _TELEMETRY = (
 
 
 def tracked_frame(
-    work: Work,
-    look: Look | None,
-    stream: Stream,
+    context: FrameContext,
+    measured: Measurement | None,
+    stream: StreamState,
     config: TrackerConfig,
     status: Status,
     reason: str,
     notice: str = '',
 ) -> TrackedFrame:
     """
-    Gather one frame's results.
+    Return the result of one frame.
 
-    :param look: what the network said; None for a frame without a measurement.
-    :param notice: something to tell the user; default: what the intake has to tell.
+    :param measured: None for a frame without a measurement.
+    :param notice: message for the user; default: that of the frame validation.
     """
-    scale = stream.factor(config) * stream.segments.memory.scale
+    scale = stream.metres_per_unit(config) * stream.segments.scale
     made: dict[str, Any] = {}
-    if look is not None and look.view is not None:
-        scale = stream.factor(config) * look.unit
-        with work.clock('products'):
-            camera = stream.products.network_camera(work.prepared)
-            if work.wanted:
-                made = stream.products.make(
-                    look.view, work.prepared, camera, scale, work.wanted, config
+    if measured is not None and measured.view is not None:
+        scale = stream.metres_per_unit(config) * measured.unit
+        with context.clock('outputs'):
+            if context.wanted:
+                made = stream.dense_outputs.make(
+                    measured.view, context.prepared, scale, context.wanted, config
                 )
-    odometry = stream.odometry
     return TrackedFrame(
-        stamp_ns=work.accepted.frame.stamp_ns,
-        T_odom_camera=odometry.T_odom_camera,
-        covariance=odometry.covariance,
-        twist=odometry.twist,
-        twist_covariance=odometry.twist_covariance,
+        stamp_ns=context.stamp_ns,
+        **stream.odometry.published()._asdict(),
         status=status,
         reason=reason,
-        health=_health(work, look, stream, config, scale),
-        segment=stream.segments.memory.index,
+        health=_health(context, measured, stream, config, scale),
+        segment=stream.segments.index,
         scale=scale,
-        notice=notice or work.accepted.notice,
+        notice=notice or context.valid.notice,
         **made,
     )
 
 
 def _health(
-    work: Work, look: Look | None, stream: Stream, config: TrackerConfig, scale: float
+    context: FrameContext,
+    measured: Measurement | None,
+    stream: StreamState,
+    config: TrackerConfig,
+    scale: float,
 ) -> Health:
-    is_calibrated = work.prepared.network_camera is not None
+    is_calibrated = context.prepared.network_camera is not None
     health = Health(
-        segment_age=stream.segments.memory.age,
+        segment_age=stream.segments.age,
         scale=scale,
         scale_spread=stream.scale_spread(config),
-        focal_spread=0.0 if is_calibrated else stream.products.focal.spread,
-        is_still=work.is_still,
-        stage_ms=work.clock.stage_ms,
-        counts=dict(stream.intake.memory.counts),
+        focal_spread=0.0 if is_calibrated else stream.dense_outputs.focal.spread,
+        is_still=context.decision.is_still,
+        stage_ms=context.clock.stage_ms,
+        counts=dict(stream.validation.counts),
     )
-    if look is not None:
-        health.confidence = look.confidence + 1.0
-        health.confidence_ratio = look.confidence_ratio
+    if measured is not None:
+        health.confidence = measured.confidence + 1.0
+        health.confidence_ratio = measured.confidence_ratio
         for name in _TELEMETRY:
-            setattr(health, name, look.telemetry.get(name, math.nan))
+            setattr(health, name, measured.telemetry.get(name, math.nan))
     return health

@@ -13,7 +13,7 @@ import numpy as np
 from mem3r_ros.geometry import rotation_angle
 from mem3r_ros.tracker.config import CovarianceConfig
 
-# Limits of what is published: finite and moderate, because infinities break displays.
+# Published variances are at most this large, because infinities break displays.
 MAX_POSITION_VARIANCE = 1e4  # m^2
 MAX_ROTATION_VARIANCE = 10.0  # rad^2, about pi squared
 
@@ -27,12 +27,12 @@ def increment_covariance(
     """
     Return the covariance of one motion increment.
 
-    Errors have a floor and a part that grows with the motion; both grow as the network's
-    confidence falls under the stream's usual.
+    Errors have a floor and a part proportional to the motion. Both grow as the confidence falls
+    below the usual one of the stream.
 
     :param increment: ``T_last_camera`` in metres.
     :param confidence_ratio: confidence over the usual one; NaN if unknown.
-    :param is_degraded: whether the frame was flawed.
+    :param is_degraded: whether the frame or its prediction has a flaw.
     :return: in the frame ``last``, [6, 6], m^2 and rad^2.
     """
     factor = config.degraded_factor if is_degraded else 1.0
@@ -50,15 +50,15 @@ def coasting_covariance(
     speed: float, turn_rate: float, start_s: float, end_s: float
 ) -> np.ndarray:
     """
-    Return what a stretch without sight adds to the covariance.
+    Return the covariance that one frame without a measurement adds.
 
-    The unknown velocity stays wrong in the same direction, so the error grows with time and its
-    variance with time squared.
+    The error of the velocity is constant, so the position error grows with time, and its variance
+    with the square of time.
 
-    :param speed: of the camera before the stretch, m/s.
-    :param turn_rate: rad/s.
-    :param start_s: time since the stretch began, before this frame.
-    :param end_s: the same with this frame.
+    :param speed: of the camera at the last measurement, m/s.
+    :param turn_rate: at the last measurement, rad/s.
+    :param start_s: time from the last measurement to the frame before.
+    :param end_s: time from the last measurement to this frame.
     :return: [6, 6], m^2 and rad^2.
     """
     position, rotation = 0.3 + 0.5 * speed, 0.3 + 0.5 * turn_rate
@@ -67,7 +67,7 @@ def coasting_covariance(
 
 
 def limited(covariance: np.ndarray) -> np.ndarray:
-    """Return a covariance whose variances stay under the limits, correlations kept."""
+    """Return the covariance with its variances limited and its correlations unchanged."""
     limits = np.array([MAX_POSITION_VARIANCE] * 3 + [MAX_ROTATION_VARIANCE] * 3)
     diagonal = np.diagonal(covariance)
     if (diagonal <= limits).all():

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""What is decided about a frame before the network runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.tracker.frame_validation import ValidFrame
+from mem3r_ros.tracker.image_quality import Flaw, ImageQuality
+from mem3r_ros.tracker.stream_state import StreamState
+
+# A gap of this many usual intervals is a break; max_gap_s is too short for slow cameras.
+_STALE_GAPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a frame is treated."""
+
+    flaw: Flaw
+    is_still: bool  # the camera is at rest: the pose is held
+    is_remembered: bool  # whether the network state may take the frame in
+    break_reason: str  # why the frame cannot be connected to the ones before; usually empty
+
+    @property
+    def starts_segment(self) -> bool:
+        """Whether a new segment begins with this frame; never with a blind one."""
+        return bool(self.break_reason) and not self.flaw.is_blind
+
+
+def decide(
+    valid: ValidFrame, flaw: Flaw, is_still: bool, stream: StreamState, config: TrackerConfig
+) -> Decision:
+    """
+    Decide how a frame is treated.
+
+    :param flaw: of the image.
+    :param is_still: whether the image shows a camera at rest.
+    """
+    reason = _break_reason(valid, stream, config)
+    is_still = is_still and not reason
+    is_first = stream.segments.is_empty or bool(reason)
+    is_remembered = valid.frame.remember and not is_still and (is_first or not flaw.reason)
+    return Decision(flaw, is_still, is_remembered, reason)
+
+
+def apply_break(
+    decision: Decision, valid: ValidFrame, stream: StreamState, config: TrackerConfig, model: Any
+) -> None:
+    """Begin a new segment where the frame cannot be connected to the ones before."""
+    stamp_ns = valid.frame.stamp_ns
+    if valid.is_new_size:
+        stream.quality = ImageQuality()
+    if decision.starts_segment:
+        # Extrapolate a live stream; hold a restored one.
+        stream.pause(stamp_ns, 0.0 if stream.is_restored else config.health.coast_s)
+        stream.begin_segment(model.initial_state(1))
+    elif decision.break_reason:
+        stream.segments.postpone_break(decision.break_reason)
+        if stream.is_restored:
+            # A restored stream starts at its saved pose; do not extrapolate its velocity.
+            stream.pause(stamp_ns, 0.0)
+    stream.is_restored = False
+
+
+def _break_reason(valid: ValidFrame, stream: StreamState, config: TrackerConfig) -> str:
+    """Return why the frame cannot be connected to the ones before; empty if it can."""
+    if stream.segments.is_empty:
+        return ''
+    if stream.segments.break_reason:
+        return stream.segments.break_reason
+    if valid.is_new_size:
+        return 'new segment: the image size has changed'
+    if valid.gap_s > max(config.health.max_gap_s, _STALE_GAPS * valid.usual_gap_s):
+        if stream.is_restored:
+            return f'new segment: the loaded state is {valid.gap_s:.1f} s old'
+        return f'stale input ({valid.gap_s:.1f} s without an image)'
+    if stream.health.is_lost(valid.frame.stamp_ns, config.health):
+        return 'new segment after being lost'
+    return ''
