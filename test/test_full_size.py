@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 
+from agreement import Agreement
 from full_size_recipe import fill, image, weight
 import pytest
 import torch
@@ -47,13 +48,6 @@ def full_size_model():
     return model.eval()
 
 
-def sample_error(found: torch.Tensor, expected: dict) -> float:
-    """Return the largest error of the recorded samples over 1 + |x|."""
-    samples = torch.tensor(expected['sample'])
-    found = found.flatten()[torch.tensor(expected['sample_flat_index'])]
-    return float(((found - samples).abs() / (1 + samples.abs())).max())
-
-
 def statistic_error(found: torch.Tensor, expected: dict) -> float:
     """Return the largest relative error of the recorded spread, magnitude and norm."""
     found = found.double()
@@ -82,7 +76,7 @@ def test_full_size_outputs_and_memories_agree(recorded, full_size_model, run):
     rule_name, _, size = run.partition('_')
     height, width = map(int, size.split('x'))
     rule, state = update_rule(rule_name), full_size_model.initial_state()
-    errors = {}
+    samples, statistics = Agreement(SAMPLE_TOLERANCE, SAMPLE_TOLERANCE), {}
 
     with torch.inference_mode():
         for index, expected in enumerate(recorded['results'][run]):
@@ -93,14 +87,12 @@ def test_full_size_outputs_and_memories_agree(recorded, full_size_model, run):
             found |= {'state_before': before.tokens, 'state_after': state.tokens}
             found |= {'mem_before': before.camera_memory, 'mem_after': state.camera_memory}
             for name, tensor in found.items():
-                errors[index, name] = (
-                    sample_error(tensor, expected[name]),
-                    statistic_error(tensor, expected[name]),
-                )
+                where = torch.tensor(expected[name]['sample_flat_index'])
+                sampled = torch.tensor(expected[name]['sample'])
+                samples.add(f'{name} of frame {index}', tensor.flatten()[where], sampled)
+                statistics[index, name] = statistic_error(tensor, expected[name])
 
-    worst_sample = max(errors, key=lambda key: errors[key][0])
-    worst_statistic = max(errors, key=lambda key: errors[key][1])
-    print(f'{run}: samples {errors[worst_sample][0]:.1e} at {worst_sample}, ', end='')
-    print(f'statistics {errors[worst_statistic][1]:.1e} at {worst_statistic}')
-    assert errors[worst_sample][0] <= SAMPLE_TOLERANCE
-    assert errors[worst_statistic][1] <= STATISTIC_TOLERANCE
+    worst = max(statistics, key=statistics.get)
+    print(f'{run}: samples: {samples}; statistics {statistics[worst]:.1e} at {worst}')
+    assert samples, samples
+    assert statistics[worst] <= STATISTIC_TOLERANCE
