@@ -25,7 +25,8 @@ import torch
 
 from mem3r_ros.data import open_sequence
 from mem3r_ros.model import load_model, update_rule
-from mem3r_ros.training.batch import Batch, Clip, collate, relative_poses
+from mem3r_ros.se3 import relative_poses
+from mem3r_ros.training.batch import Batch, Clip, collate
 from mem3r_ros.training.batch_loader import clip_flow
 from mem3r_ros.training.chunk_loss import frame_input
 from mem3r_ros.training.clip_sources import fit_frame

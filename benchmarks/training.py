@@ -118,7 +118,7 @@ def prepared(config: TrainConfig) -> str:
             index=index,
             num_frames=GROUP_FRAMES,
             size=parse_size(size),
-            flow_scale=network.flow_scale if network.motion_input else 0,
+            flow_scale=network.flow_scale if network.two_view else 0,
         )
         for index in range(PREPARED_CLIPS + 1)
     ]

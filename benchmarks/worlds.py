@@ -28,14 +28,16 @@ import torch
 
 from mem3r_ros.evaluation import trajectory_error
 from mem3r_ros.model import State, load_model, update_rule
-from mem3r_ros.model.motion import no_depth_memory
-from mem3r_ros.training.batch import Batch, collate, relative_poses, static_flow, viewing_rays
+from mem3r_ros.se3 import relative_poses
+from mem3r_ros.training.batch import Batch, collate
 from mem3r_ros.training.batch_loader import clip_flow
 from mem3r_ros.training.chunk_loss import frame_input
 from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.config import SourceConfig
 from mem3r_ros.training.validation import depth_figures, mean_figures, motion_figures
 from mem3r_ros.trajectory import Trajectory
+from mem3r_ros.two_view.pixels import static_flow, viewing_rays
+from mem3r_ros.two_view.stream_memory import DepthMemory
 
 FIRST_WORLD = HELD_OUT_WORLDS + 1000  # validation during training uses the ones before
 FRAME_NS = 66_666_667
@@ -85,8 +87,9 @@ def forget_depth(state: State, initial: State) -> State:
     """Remember no depth."""
     if state.motion is None or state.motion.depth is None:
         return state
-    nothing = no_depth_memory(state.motion.previous_gray).state_fields()
-    return replace(state, motion=replace(state.motion, **nothing))
+    unknown = DepthMemory.unknown(state.motion.previous_gray)
+    motion = replace(state.motion, log_depth=unknown.log_depth, depth_variance=unknown.variance)
+    return replace(state, motion=motion)
 
 
 def forget_all(state: State, initial: State) -> State:

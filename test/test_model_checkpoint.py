@@ -251,7 +251,7 @@ def test_whole_numbers_are_not_weights(tmp_path):
         ('{"surprise": 1}', "no setting 'surprise'"),
         ('{"conf_mode": ["exp", 0, "inf"]}', 'is implemented'),
         ('{"pos_embed": "RoPE-1"}', 'expected e.g. RoPE100'),
-        ('{"motion_input": true, "pose_head": false}', 'needs pose_head'),
+        ('{"motion_input": true, "points": "depth", "pose_head": false}', 'needs pose_head'),
         ('{"stem": "convolution", "stem_dims": [8], "patch_size": 4}', 'at least two widths'),
     ],
 )

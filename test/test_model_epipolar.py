@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import math
 
 import pytest
 import torch
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import FrameInput, ModelConfig
-from mem3r_ros.model.epipolar import EPIPOLAR_CHANNELS, fit_epipolar, with_epipolar
-from mem3r_ros.model.motion import motion_input, no_depth_memory, no_flow, pixel_rays
-from mem3r_ros.model.state import MotionState
-from mem3r_ros.se3 import exp_se3
+from mem3r_ros.model.config import TwoViewConfig
+from mem3r_ros.se3 import se3_exp
+from mem3r_ros.two_view.epipolar import fit_epipolar
+from mem3r_ros.two_view.observation import EPIPOLAR_CHANNELS, observe, with_epipolar
+from mem3r_ros.two_view.pixels import pixel_rays
+from mem3r_ros.two_view.stream_memory import MotionState
 
 HEIGHT, WIDTH = 96, 128
 INTRINSICS = torch.tensor([[110.0, 110.0, 63.5, 47.5]])
@@ -40,7 +42,7 @@ def scene(
     twist: tuple, noise_px: float = 0.0, seed: int = 0, depth: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, ...]:
     """Return motion [1, 4, 4], depth [1, H, W] and flow to the previous frame [1, 2, H, W]."""
-    motion, depth = exp_se3(torch.tensor([twist])), blocks() if depth is None else depth
+    motion, depth = se3_exp(torch.tensor([twist])), blocks() if depth is None else depth
     rays = pixel_rays(INTRINSICS, HEIGHT, WIDTH)
     points = torch.cat((rays, torch.ones_like(rays[:, :1])), dim=1) * depth[:, None]
     moved = torch.einsum('bij,bjhw->bihw', motion[:, :3, :3], points)
@@ -96,20 +98,20 @@ def test_what_moves_on_its_own_lies_beside_its_line_and_does_not_turn_the_camera
     fit = fit_epipolar(flow, INTRINSICS)
 
     assert turn_error_deg(fit.rotation, motion) < 0.3
-    assert fit.off_line[0, 30:70, 20:60].median() > 2.0
-    assert fit.off_line.median() < 0.3
+    assert fit.line_distance[0, 30:70, 20:60].median() > 2.0
+    assert fit.line_distance.median() < 0.3
 
 
 def test_flow_that_misses_its_way_back_has_no_say():
     motion, depth, flow = scene(SIDEWAYS, noise_px=0.1)
-    missed = torch.zeros(1, HEIGHT, WIDTH)
+    flow_error = torch.zeros(1, HEIGHT, WIDTH)
     flow[..., :70] = torch.tensor([9.0, -6.0])[:, None, None]  # more than half of it is wrong
-    missed[..., :70] = 4.0
+    flow_error[..., :70] = 4.0
 
-    fit = fit_epipolar(flow, INTRINSICS, missed)
+    fit = fit_epipolar(flow, INTRINSICS, flow_error)
 
     assert turn_error_deg(fit.rotation, motion) < 0.3
-    assert (fit.triangulated(fit.shift_length(depth)).variance[..., :70].sqrt() > 0.2).all()
+    assert (fit.triangulated(fit.translation_length(depth)).variance[..., :70].sqrt() > 0.2).all()
 
 
 @pytest.mark.parametrize('twist', [SIDEWAYS, FORWARD])
@@ -117,7 +119,7 @@ def test_the_length_of_the_shift_turns_parallax_into_depth(twist):
     motion, depth, flow = scene(twist, noise_px=0.1)
 
     fit = fit_epipolar(flow, INTRINSICS)
-    length = fit.shift_length(depth)
+    length = fit.translation_length(depth)
     found = fit.triangulated(length)
 
     assert float(length) == pytest.approx(float(motion[0, :3, 3].norm()), rel=0.05)
@@ -142,8 +144,8 @@ def test_a_camera_that_only_turns_is_not_said_to_have_moved():
     fit = fit_epipolar(flow, INTRINSICS)
 
     assert turn_error_deg(fit.rotation, motion) < 0.15
-    assert float(fit.shift_length(depth)) < 0.003
-    assert (fit.triangulated(fit.shift_length(depth)).variance.sqrt() > 0.3).all()
+    assert float(fit.translation_length(depth)) < 0.003
+    assert (fit.triangulated(fit.translation_length(depth)).variance.sqrt() > 0.3).all()
 
 
 @pytest.mark.parametrize('size', [(16, 16), (96, 128)])
@@ -153,7 +155,7 @@ def test_no_flow_and_small_images_give_finite_answers(size):
     fit = fit_epipolar(flow, INTRINSICS.expand(2, -1))
 
     assert torch.allclose(fit.rotation, torch.eye(3).expand(2, -1, -1), atol=1e-5)
-    length = fit.shift_length(torch.ones(2, *size))
+    length = fit.translation_length(torch.ones(2, *size))
     for value in (*fit, length, *fit.triangulated(length), fit.pose(length)):
         assert value.isfinite().all()
 
@@ -172,16 +174,9 @@ def test_streams_side_by_side_do_not_touch_each_other():
 
 
 def seen(flow: torch.Tensor, has_previous: bool = True):
-    gray = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
-    before = MotionState(
-        T_world_camera=torch.eye(4, dtype=torch.float64)[None],
-        previous_gray=gray,
-        previous_flow=no_flow(gray),
-        has_previous=torch.tensor([has_previous]),
-        **no_depth_memory(gray).state_fields(),
-    )
-    image = torch.zeros(1, 3, HEIGHT, WIDTH)
-    return motion_input(FrameInput(image=image, flow=flow, intrinsics=INTRINSICS), before)
+    memory = MotionState.empty(1, (HEIGHT, WIDTH), torch.device('cpu'))
+    memory = replace(memory, has_previous=torch.tensor([has_previous]))
+    return observe(torch.zeros(1, 3, HEIGHT, WIDTH), memory, flow, INTRINSICS)
 
 
 def test_half_precision_around_it_does_not_reach_it():
@@ -197,12 +192,12 @@ def test_half_precision_around_it_does_not_reach_it():
 def test_the_first_frame_tells_nothing():
     motion = with_epipolar(seen(torch.zeros(1, 2, HEIGHT, WIDTH), has_previous=False))
 
-    depth, spread, off_line = motion.channels[0, -EPIPOLAR_CHANNELS:]
+    depth, spread, line_distance = motion.channels[0, -EPIPOLAR_CHANNELS:]
     assert not depth.any()
     assert (spread == 1).all()
-    assert not off_line.any()
+    assert not line_distance.any()
 
 
 def test_it_needs_the_depth_memory():
     with pytest.raises(UserError, match='depth_memory'):
-        ModelConfig(motion_input=True, points='depth', epipolar_input=True)
+        TwoViewConfig(epipolar_input=True)

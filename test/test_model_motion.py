@@ -15,17 +15,17 @@ import torch
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import ModelConfig
-from mem3r_ros.model.flow_solver import FlowSolver, Guess
-from mem3r_ros.model.motion import (
-    DepthMemory,
+from mem3r_ros.se3 import se3_exp
+from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
+from mem3r_ros.two_view.observation import complete_intrinsics
+from mem3r_ros.two_view.optical_flow import (
     checked_flow,
-    complete_intrinsics,
     enlarged,
     gray_from_image,
     optical_flow,
-    pixel_rays,
 )
-from mem3r_ros.se3 import exp_se3
+from mem3r_ros.two_view.pixels import pixel_rays
+from mem3r_ros.two_view.stream_memory import DepthMemory
 
 HEIGHT, WIDTH = 48, 64
 INTRINSICS = torch.tensor([[60.0, 60.0, 31.5, 23.5]])
@@ -52,9 +52,9 @@ def true_flow(depth: torch.Tensor, T_previous_camera: torch.Tensor) -> tuple[tor
     return (moved[:, :2] / moved[:, 2:] - rays) * focal, moved[:, 2]
 
 
-def guess(depth: torch.Tensor, depth_sigma: float, weight: float = 1.0) -> Guess:
+def guess(depth: torch.Tensor, depth_sigma: float, weight: float = 1.0) -> Prior:
     """No motion, loosely believed; a depth believed as told."""
-    return Guess(
+    return Prior(
         torch.eye(4)[None],
         torch.tensor([[3.0, 3.0, 3.0, 0.3, 0.3, 0.3]]),
         depth,
@@ -68,7 +68,7 @@ def angle_between(first: torch.Tensor, second: torch.Tensor) -> float:
     return float((turn - torch.eye(3)).norm() / math.sqrt(2))
 
 
-MOTION = exp_se3(torch.tensor([[0.12, -0.03, 0.1, 0.02, -0.03, 0.01]]))
+MOTION = se3_exp(torch.tensor([[0.12, -0.03, 0.1, 0.02, -0.03, 0.01]]))
 
 
 def test_the_solver_finds_motion_and_corrects_the_depth():
@@ -77,7 +77,7 @@ def test_the_solver_finds_motion_and_corrects_the_depth():
     noise = 0.25 * torch.randn(depth.shape, generator=torch.Generator().manual_seed(0))
 
     # The flow is exact here.
-    solver = FlowSolver(steps=8, pixel_sigma=0.3)
+    solver = BundleAdjustment(steps=8, pixel_sigma=0.3)
     found = solver.solve(guess(depth * noise.exp(), 0.25), flow, INTRINSICS)
 
     assert angle_between(found.T_previous_camera, MOTION) < 0.3 * angle_between(
@@ -96,7 +96,7 @@ def test_a_remembered_depth_gives_the_motion_its_length():
     memory = DepthMemory(depth_before.log(), torch.full_like(depth, 0.02**2))
     # The network thinks that everything is 40 % farther than it is, and is unsure of it.
     doubtful = guess(1.4 * depth, 0.5)
-    solver = FlowSolver(steps=8)
+    solver = BundleAdjustment(steps=8)
 
     without = solver.solve(doubtful, flow, INTRINSICS)
     found = solver.solve(doubtful, flow, INTRINSICS, memory)
@@ -115,7 +115,7 @@ def test_what_is_remembered_of_a_thing_that_left_is_outvoted():
     remembered[:, :, :16] -= 1.0  # a quarter of the image was something near
     memory = DepthMemory(remembered, torch.full_like(depth, 0.05**2))
 
-    found = FlowSolver(steps=8).solve(guess(depth, 0.1), flow, INTRINSICS, memory)
+    found = BundleAdjustment(steps=8).solve(guess(depth, 0.1), flow, INTRINSICS, memory)
 
     error = (found.depth.log_depth - depth.log()).abs()
     assert error[:, :, :16].mean() < 0.15
@@ -126,7 +126,7 @@ def test_flow_without_trust_leaves_the_guess_alone():
     depth = hills()
     flow, _ = true_flow(depth, MOTION)
 
-    found = FlowSolver(steps=4).solve(guess(depth, 0.2, weight=0.0), flow, INTRINSICS)
+    found = BundleAdjustment(steps=4).solve(guess(depth, 0.2, weight=0.0), flow, INTRINSICS)
 
     assert torch.allclose(found.T_previous_camera, torch.eye(4)[None], atol=1e-5)
     assert torch.allclose(found.depth.log_depth, depth.log(), atol=1e-3)
@@ -137,7 +137,7 @@ def test_a_remembered_depth_follows_the_flow_and_grows_doubtful():
     flow = torch.zeros(1, 2, HEIGHT, WIDTH)
     flow[:, 0] = 3.0
 
-    fetched = DepthMemory(log_depth, torch.full_like(log_depth, 0.01)).fetched(flow)
+    fetched = DepthMemory(log_depth, torch.full_like(log_depth, 0.01)).warped(flow)
 
     assert torch.allclose(fetched.log_depth[..., :-3], log_depth[..., 3:], atol=1e-3)
     assert (fetched.variance > 0.01).all()
@@ -282,7 +282,7 @@ def test_the_network_uses_the_depth_that_its_stream_remembers():
     (usual,), _ = tiny_networks.run(model, frames[1:], state)
     (nearer,), _ = tiny_networks.run(model, frames[1:], near)
 
-    assert nearer.depth_prior.median() < 0.9 * usual.depth_prior.median()
+    assert nearer.two_view.prior.depth.median() < 0.9 * usual.two_view.prior.depth.median()
 
 
 def test_what_was_remembered_before_a_reset_has_no_say_after_it():
@@ -338,11 +338,16 @@ def test_one_number_of_the_pose_head_scales_the_depth_of_the_whole_frame():
 
     after = tiny_networks.run(model, [tiny_networks.frame(0)])[0][0]
 
-    inside = (before.depth_seen > 0.1) & (before.depth_seen < 100)  # beyond, depth is cut off
-    assert torch.allclose(after.depth_seen[inside], 2 * before.depth_seen[inside], rtol=1e-4)
+    depth, scaled = before.two_view.single_image_depth, after.two_view.single_image_depth
+    inside = (depth > 0.1) & (depth < 100)  # depth is clamped outside
+    assert torch.allclose(scaled[inside], 2 * depth[inside], rtol=1e-4)
     assert torch.allclose(after.focal_px, before.focal_px)
 
 
-def test_a_scale_of_all_depth_needs_depth():
-    with pytest.raises(UserError, match='points: depth'):
-        dataclasses.replace(ModelConfig.preset('mem3r-512-dpt'), global_scale=True)
+def test_two_view_settings_need_two_view_geometry():
+    fields = ModelConfig.preset('mem3r-512-dpt').to_metadata()
+
+    with pytest.raises(UserError, match=r'global_scale.*motion_input and points: depth'):
+        ModelConfig.from_metadata(fields | {'global_scale': True})
+    with pytest.raises(UserError, match='motion_input is True and points is'):
+        ModelConfig.from_metadata(fields | {'motion_input': True})

@@ -9,7 +9,18 @@ import re
 
 import psutil
 import pytest
-from tiny_networks import CONFIGS, CUT3R, RULES, SIZE, frame, image, network, run, worst_difference
+from tiny_networks import (
+    CONFIGS,
+    CUT3R,
+    RULES,
+    SIZE,
+    frame,
+    image,
+    network,
+    run,
+    tensors,
+    worst_difference,
+)
 import torch
 
 from mem3r_ros.errors import UserError
@@ -45,7 +56,7 @@ MODULES = {
     'predictor.world_blocks': 18_900_480,
     'predictor.pose_head': 2_383_879,
 }
-SHALLOW = {'enc_depth': 1, 'dec_depth': 1, 'retriever_depth': 1, 'motion_solver_steps': 0}
+SHALLOW = {'enc_depth': 1, 'dec_depth': 1, 'retriever_depth': 1}
 # Parameters that no image stream reaches: the ray-map branch, a unit that published files hold and
 # nothing uses, and what would choose among the single key of a memory write.
 UNREACHED = re.compile(
@@ -150,25 +161,13 @@ def test_a_batch_of_two_streams_equals_two_streams(name, rule):
         # The solver of the small preset enlarges rounding, and its state carries it on.
         limit = 2e-4 if name == 'small' else 2e-5
         for both, one in zip(together, alone, strict=True):
-            assert worst_difference(_stream(both, stream), one) <= limit
+            assert worst_difference(both, one, stream) <= limit
         assert worst_difference(state.select([stream]), alone_state) <= limit
 
 
 def _flags(flags, stream=None):
     keep = slice(None) if stream is None else slice(stream, stream + 1)
     return {name: torch.tensor(value)[keep] for name, value in flags.items()}
-
-
-def _stream(prediction, stream):
-    return replace(
-        prediction,
-        telemetry=None,
-        **{
-            name: getattr(prediction, name)[stream : stream + 1]
-            for name in prediction.__slots__
-            if isinstance(getattr(prediction, name), torch.Tensor)
-        },
-    )
 
 
 @pytest.mark.parametrize('rule', RULES)
@@ -187,7 +186,10 @@ def test_streams_of_different_age_can_share_a_batch(rule):
 
 @pytest.mark.parametrize(('name', 'num_frames'), [('mem3r', 1000), ('cut3r', 400), ('small', 400)])
 def test_many_frames_keep_the_size_of_the_state_and_of_the_process(name, num_frames):
-    model, rule = build_model(replace(CONFIGS[name], **SHALLOW)).eval(), update_rule('ttsa3r')
+    config = replace(CONFIGS[name], **SHALLOW)
+    if config.two_view is not None:
+        config = replace(config, two_view=replace(config.two_view, motion_solver_steps=0))
+    model, rule = build_model(config).eval(), update_rule('ttsa3r')
     frames = [frame(i, image=image(i, size=(16, 24 if name == 'small' else 16))) for i in range(4)]
     state, shapes, memory = model.initial_state(), [], []
     with torch.inference_mode():
@@ -220,11 +222,11 @@ def test_a_saved_state_goes_on_exactly(name, rule):
     ('name', 'missing'), [('cut3r', 'tokens'), ('mem3r', 'is_first'), ('small', 'has_previous')]
 )
 def test_a_saved_state_that_lacks_a_part_is_refused(name, missing):
-    tensors = network(name).initial_state().to_dict()
-    del tensors[missing]
+    state = network(name).initial_state().to_dict()
+    del state[missing]
 
     with pytest.raises(UserError, match=f'lacks {missing}'):
-        State.from_dict(tensors)
+        State.from_dict(state)
 
 
 def test_streams_of_different_networks_cannot_share_a_batch():
@@ -356,8 +358,7 @@ def test_ray_maps_train_the_ray_encoder():
 
 
 def _outputs(prediction):
-    values = (getattr(prediction, name) for name in prediction.__slots__)
-    return [v for v in values if isinstance(v, torch.Tensor) and v.requires_grad]
+    return [value for value in tensors(prediction).values() if value.requires_grad]
 
 
 def test_rules_can_be_switched_between_frames():
@@ -452,11 +453,6 @@ def test_a_finer_image_of_another_size_is_refused():
 
     with pytest.raises(UserError, match=r'fine_gray has shape \(1, 32, 48\).*\(1, 64, 96\)'):
         model.step(frame(0, fine_gray=fine), model.initial_state())
-
-
-def test_a_finer_flow_needs_flow():
-    with pytest.raises(UserError, match='flow_scale needs motion_input'):
-        replace(CUT3R, flow_scale=2)
 
 
 def test_unknown_outputs_are_refused_by_name():

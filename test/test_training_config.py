@@ -14,7 +14,8 @@ import torch
 from mem3r_ros.config import from_dict, load_yaml, replace_path
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import Mem3R, ModelConfig
-from mem3r_ros.training.batch import Clip, collate, relative_poses
+from mem3r_ros.se3 import relative_poses
+from mem3r_ros.training.batch import Clip, collate
 from mem3r_ros.training.batch_loader import clip_flow, clip_index
 from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS
 from mem3r_ros.training.config import TrainConfig, losses_of, parse_size, stage_at

@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from mem3r_ros.model import Prediction
-from mem3r_ros.se3 import quaternion_from_matrix
-from mem3r_ros.training.batch import Batch, invert_rigid, relative_poses
-from mem3r_ros.training.config import LossConfig
-from mem3r_ros.training.losses import (
-    chunk_target,
-    loss_terms,
+from mem3r_ros.model.frame import TwoViewPrediction
+from mem3r_ros.se3 import (
+    invert_rigid,
+    quaternion_wxyz_from_matrix,
+    relative_poses,
     rotation_angle,
-    total_loss,
 )
+from mem3r_ros.training.batch import Batch
+from mem3r_ros.training.config import LossConfig
+from mem3r_ros.training.losses import chunk_target, loss_terms, total_loss
+from mem3r_ros.two_view.bundle_adjustment import Prior
+from mem3r_ros.two_view.stream_memory import DepthMemory
 
 EVERYTHING = LossConfig(
     depth_gradient=1.0,
@@ -63,21 +66,37 @@ def true_predictions(batch: Batch) -> list[Prediction]:
     for frame in range(2):
         pose = target.T_world_camera[frame]
         points = target.rays * target.depth_m[frame][..., None]
-        quaternion = quaternion_from_matrix(pose[:, :3, :3])
+        quaternion = quaternion_wxyz_from_matrix(pose[:, :3, :3])
         found.append(
             Prediction(
                 points_camera=points,
-                depth_prior=points[..., 2],
                 points_world=points + pose[:, None, None, :3, 3],
                 confidence_camera=torch.ones(1, 8, 8),
                 confidence_world=torch.ones(1, 8, 8),
                 camera_pose=torch.cat((pose[:, :3, 3], quaternion), dim=-1),
                 T_previous_camera=target.T_previous_camera[frame],
-                T_previous_camera_prior=target.T_previous_camera[frame],
-                flow_weight=torch.ones(1, 8, 8),
+                two_view=TwoViewPrediction(
+                    prior=Prior(
+                        T_previous_camera=target.T_previous_camera[frame],
+                        motion_sigma=torch.full((1, 6), 0.01),
+                        depth=points[..., 2],
+                        depth_sigma=torch.full((1, 8, 8), 0.1),
+                        flow_weight=torch.ones(1, 8, 8),
+                    ),
+                    single_image_depth=points[..., 2],
+                    depth=DepthMemory(points[..., 2].log(), torch.full((1, 8, 8), 0.01)),
+                    T_world_camera=pose.double(),
+                ),
             )
         )
     return found
+
+
+def with_prior(prediction: Prediction, **fields: torch.Tensor) -> Prediction:
+    """Return the prediction with other values before the bundle adjustment."""
+    two_view = prediction.two_view
+    two_view = two_view._replace(prior=two_view.prior._replace(**fields))
+    return dataclasses.replace(prediction, two_view=two_view)
 
 
 def test_the_truth_has_no_loss():
@@ -128,9 +147,8 @@ def test_nobody_is_paid_endlessly_for_being_sure_of_the_sky():
     def loss(confidence: float) -> float:
         predictions = [
             dataclasses.replace(
-                p,
+                with_prior(p, depth=torch.full((1, 8, 8), 100.0)),
                 points_camera=torch.full((1, 8, 8, 3), 100.0),
-                depth_prior=torch.full((1, 8, 8), 100.0),
                 confidence_camera=torch.full((1, 8, 8), confidence),
             )
             for p in true_predictions(sliding_batch())
@@ -145,11 +163,10 @@ def test_nobody_is_paid_endlessly_for_being_sure_of_the_sky():
 def guess_of(batch: Batch, depth_factor: torch.Tensor, sigma: torch.Tensor) -> list[Prediction]:
     """Predictions whose depth before the solver is off by a factor; after it, it is true."""
     return [
-        dataclasses.replace(
+        with_prior(
             p,
-            depth_prior=p.depth_prior * depth_factor,
+            depth=p.two_view.prior.depth * depth_factor,
             depth_sigma=sigma.expand(1, 8, 8),
-            motion_sigma=torch.full((1, 6), 0.01),
         )
         for p in true_predictions(batch)
     ]
@@ -173,7 +190,9 @@ def test_the_spread_is_least_where_it_tells_the_error():
 def test_a_network_that_knows_no_spread_is_not_asked_for_it():
     batch, config = sliding_batch(), dataclasses.replace(EVERYTHING, spread=1.0)
 
-    terms = loss_terms(true_predictions(batch), chunk_target(batch, 0, 2), config)
+    plain = [dataclasses.replace(p, two_view=None) for p in true_predictions(batch)]
+
+    terms = loss_terms(plain, chunk_target(batch, 0, 2), config)
 
     assert 'spread' not in terms
 
@@ -181,15 +200,16 @@ def test_a_network_that_knows_no_spread_is_not_asked_for_it():
 def test_before_the_solver_depth_is_trained_and_after_it_the_confidence():
     batch = sliding_batch()
     predictions = guess_of(batch, torch.tensor(2.0), torch.tensor(0.3))
-    for name in ('depth_prior', 'confidence_camera', 'points_camera'):
-        for prediction in predictions:
-            getattr(prediction, name).requires_grad_()
+    for prediction in predictions:
+        prediction.two_view.prior.depth.requires_grad_()
+        prediction.confidence_camera.requires_grad_()
+        prediction.points_camera.requires_grad_()
 
     terms = loss_terms(predictions, chunk_target(batch, 0, 2), EVERYTHING)
     terms['log_depth'].backward()
 
     assert float(terms['log_depth'].detach()) == pytest.approx(math.log(2), rel=1e-4)
-    assert predictions[1].depth_prior.grad.abs().sum() > 0
+    assert predictions[1].two_view.prior.depth.grad.abs().sum() > 0
     assert predictions[1].confidence_camera.grad is None
 
     terms['confidence'].backward()
@@ -202,7 +222,10 @@ def test_what_the_image_alone_tells_is_trained_however_little_it_counts():
     batch = sliding_batch()
     target = chunk_target(batch, 0, 2)
     seen = torch.full((1, 8, 8), 3.0, requires_grad=True)
-    predictions = [dataclasses.replace(p, depth_seen=seen) for p in true_predictions(batch)]
+    predictions = [
+        dataclasses.replace(p, two_view=p.two_view._replace(single_image_depth=seen))
+        for p in true_predictions(batch)
+    ]
     config = LossConfig(depth_seen=1.0)
 
     terms = loss_terms(predictions, target, config)
@@ -261,7 +284,7 @@ def test_angles_are_exact_from_tiny_to_large(angle):
 @pytest.mark.parametrize('axis', [0, 1, 2])
 @pytest.mark.parametrize('angle', [0.0, 0.3, 2.0, 3.1])
 def test_quaternions_give_their_rotation_back(axis, angle):
-    w, *vector = quaternion_from_matrix(turn(axis, angle))
+    w, *vector = quaternion_wxyz_from_matrix(turn(axis, angle))
 
     expected = [0.0, 0.0, 0.0]
     expected[axis] = math.sin(angle / 2)

@@ -91,22 +91,28 @@ def run(
     return predictions, state
 
 
-def worst_difference(first: object, second: object) -> float:
-    """Return the largest difference, over 1 + |x|, of the tensors of predictions or states."""
-    first, second = _tensors(first), _tensors(second)
+def worst_difference(first: object, second: object, stream: int | None = None) -> float:
+    """
+    Return the largest difference, over 1 + |x|, of the tensors of predictions or states.
+
+    :param stream: which stream of ``first`` to compare (default: all).
+    """
+    rows = slice(None) if stream is None else slice(stream, stream + 1)
+    first, second = tensors(first), tensors(second)
     assert set(first) == set(second)
-    return max(_difference(first[key].double(), second[key].double()) for key in first)
+    return max(_difference(first[key][rows].double(), second[key].double()) for key in first)
 
 
 def _difference(first: torch.Tensor, second: torch.Tensor) -> float:
     return float(((first - second).abs() / (1 + second.abs())).detach().max())
 
 
-def _tensors(value: Prediction | State) -> dict[str, torch.Tensor]:
+def tensors(value: Prediction | State) -> dict[str, torch.Tensor]:
+    """Return all tensors of a prediction (without telemetry) or a state, by name."""
     if isinstance(value, State):
         return value.to_dict()
-    return {
-        name: getattr(value, name)
-        for name in value.__slots__
-        if isinstance(getattr(value, name), torch.Tensor)
-    }
+    found = {name: getattr(value, name) for name in value.__slots__}
+    if value.two_view is not None:
+        for part in (value.two_view, value.two_view.prior, value.two_view.depth):
+            found |= {f'{type(part).__name__} {k}': v for k, v in part._asdict().items()}
+    return {name: part for name, part in found.items() if isinstance(part, torch.Tensor)}

@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Everything that shapes the network, in the field names of CUT3R's published checkpoints.
+Configuration of the network, in the field names of CUT3R's published checkpoints.
 
-Fields below "Mem3R" follow the Mem3R paper (arXiv 2604.07279); where its public text leaves a
-choice open the help text says which one was taken and why. Fields below "Small presets" add
-motion as an input; the full-size presets leave them off.
+Fields below "Mem3R" follow the Mem3R paper (arXiv 2604.07279). Where its public text leaves a
+choice open, the help text gives the choice and its reason. Fields below "Small presets" are off in
+the full-size presets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 import math
 from typing import Any
 
@@ -26,6 +27,39 @@ IGNORED_FIELDS = (
     'depth_head',
     'norm_im2_in_dec',
 )
+
+
+@settings
+class TwoViewConfig:
+    """Two-view geometry around the network, see :mod:`mem3r_ros.model.two_view_front_end`."""
+
+    flow_scale: int = setting(
+        1, 'size of the images on which flow is measured, over that of the network', low=1, high=8
+    )
+    motion_solver_steps: int = setting(
+        0,
+        'Gauss-Newton steps of the two-frame bundle adjustment; 0 = off',
+        low=0,
+        high=100,
+    )
+    depth_memory: bool = setting(
+        False,
+        'remember the depth of the last frame and warp it along the flow: an input of the network '
+        'and a measurement of the bundle adjustment',
+    )
+    epipolar_input: bool = setting(
+        False,
+        'fit the epipolar geometry of the flow first: depth by parallax is an input of the '
+        'network, and the pose head corrects the fitted motion',
+    )
+    global_scale: bool = setting(
+        False, 'the pose head predicts one factor for the depth of the whole frame'
+    )
+
+    def check(self) -> None:
+        """Refuse settings that do not fit together."""
+        if self.epipolar_input and not self.depth_memory:
+            raise UserError('epipolar_input needs depth_memory, which gives it its scale')
 
 
 @settings
@@ -133,66 +167,26 @@ class ModelConfig:
         'patch', 'first layer of the image encoder', choices=('patch', 'convolution')
     )
     stem_dims: tuple = setting((32, 64), 'channels of the convolution stem', low=1, high=16384)
-    motion_input: bool = setting(
-        False,
-        'feed optical flow to the previous frame and pixel rays as extra channels; poses are then '
-        'predicted relative to the previous frame and composed in the state',
-    )
-    flow_scale: int = setting(
-        1,
-        'the flow is measured on images this many times as large as the network takes',
-        low=1,
-        high=8,
-    )
-    motion_solver_steps: int = setting(
-        0,
-        'Gauss-Newton steps that fit relative pose and depth to the flow; 0 = off',
-        low=0,
-        high=100,
-    )
-    depth_memory: bool = setting(
-        False,
-        'remember the depth of the last frame and fetch it along the flow: an input of the '
-        'network, and a measurement in the solver',
-    )
-    epipolar_input: bool = setting(
-        False,
-        'fit the epipolar geometry of the flow first: depth by parallax is an input of the '
-        'network, and the pose head corrects the fitted motion',
-    )
-    global_scale: bool = setting(
-        False,
-        'the pose token, which sees the whole image, adds one factor to the depth of a frame',
-    )
-    points: str = setting(
-        'xyz',
-        'dense head: free 3-D points, or depth along the pixel ray',
-        choices=('xyz', 'depth'),
-    )
     resize_by: str = setting(
         'long_side',
-        'how an image is brought to the network: its long side or its area is fixed',
+        'how images are resized for the network: to its long side or to its area',
         choices=('long_side', 'area'),
+    )
+    two_view: TwoViewConfig | None = setting(
+        None,
+        'two-view geometry around the network; poses are then predicted relative to the previous '
+        'frame, and depth along the pixel rays',
     )
 
     def check(self) -> None:
         """Refuse values that do not fit together."""
         self._check_widths()
-        self.rope_base  # noqa: B018 - refuses what is no base
-        if self.motion_input and not self.pose_head:
-            raise UserError('motion_input needs pose_head, which tells the motion')
-        if self.flow_scale != 1 and not self.motion_input:
-            raise UserError('flow_scale needs motion_input, which takes the flow')
-        if self.motion_solver_steps and not (self.motion_input and self.points == 'depth'):
-            raise UserError('motion_solver_steps needs motion_input and points: depth')
-        if self.depth_memory and self.points != 'depth':
-            raise UserError('depth_memory needs points: depth')
-        if self.epipolar_input and not self.depth_memory:
-            raise UserError('epipolar_input needs depth_memory, which tells its scale')
-        if self.global_scale and self.points != 'depth':
-            raise UserError('global_scale needs points: depth')
-        if self.points == 'depth' and not self.motion_input:
-            raise UserError('points: depth needs motion_input, which supplies the pixel rays')
+        self.rope_base  # noqa: B018 - refuses other names
+        if self.two_view is not None:
+            if not isinstance(self.two_view, TwoViewConfig):
+                raise UserError(f'two_view is {self.two_view!r}; it must be a TwoViewConfig')
+            if not self.pose_head:
+                raise UserError('motion_input needs pose_head, which predicts the motion')
         self._check_activations()
 
     def _check_activations(self) -> None:
@@ -260,13 +254,19 @@ class ModelConfig:
             raise UserError(f'no model preset {name!r}; choose one of {", ".join(PRESETS)}')
         return cls(**PRESETS[name])
 
+    @property
+    def flow_scale(self) -> int:
+        """Size of the images on which flow is measured, over that of the network."""
+        return 1 if self.two_view is None else self.two_view.flow_scale
+
     @classmethod
     def from_metadata(cls, values: Mapping[str, Any]) -> ModelConfig:
         """
         Build from the ``config`` JSON of a checkpoint, in CUT3R's field names.
 
-        Fields without effect here are skipped; unknown ones are refused, because they could
-        change the numbers.
+        Checkpoints store the fields of :class:`TwoViewConfig` beside the others: ``motion_input``
+        and ``points: depth`` turn them on. Fields without effect here are skipped; unknown ones
+        are refused, because they could change the numbers.
 
         :raises UserError: a field is unknown or has a refused value.
         """
@@ -274,13 +274,30 @@ class ModelConfig:
         size = known.get('img_size')
         if isinstance(size, (int, float)):
             known['img_size'] = (int(size), int(size))
+        two_view = {key: known.pop(key) for key in _TWO_VIEW_FIELDS if key in known}
+        is_on = (known.pop('motion_input', False), known.pop('points', 'xyz'))
+        if is_on not in ((True, 'depth'), (False, 'xyz')):
+            raise UserError(
+                f'motion_input is {is_on[0]!r} and points is {is_on[1]!r}; they must be true and '
+                f"'depth', or false and 'xyz'"
+            )
+        section = from_dict(TwoViewConfig, two_view)
+        if is_on[0]:
+            known['two_view'] = section
+        elif section != TwoViewConfig():
+            raise UserError(f'{", ".join(two_view)} need motion_input and points: depth')
         return from_dict(cls, known)
 
     def to_metadata(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values."""
-        return to_dict(self)
+        """Return the fields as JSON-ready values, in the names of :meth:`from_metadata`."""
+        values = to_dict(self)
+        del values['two_view']
+        is_on = self.two_view is not None
+        values |= {'motion_input': is_on, 'points': 'depth' if is_on else 'xyz'}
+        return values | to_dict(self.two_view or TwoViewConfig())
 
 
+_TWO_VIEW_FIELDS = tuple(item.name for item in fields(TwoViewConfig))
 _MEM3R = {'pose_memory': 'fast_weights', 'state_gate': True}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -309,13 +326,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         'round_qk_float16': False,
         'stem': 'convolution',
         'stem_dims': (24, 48, 96),
-        'motion_input': True,
-        'flow_scale': 2,
-        'motion_solver_steps': 5,
-        'depth_memory': True,
-        'epipolar_input': True,
-        'global_scale': True,
-        'points': 'depth',
+        'two_view': TwoViewConfig(
+            flow_scale=2,
+            motion_solver_steps=5,
+            depth_memory=True,
+            epipolar_input=True,
+            global_scale=True,
+        ),
     },
     'mem3r-512-dpt': _MEM3R,
     'cut3r-512-dpt': {},

@@ -7,12 +7,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 from torch import Tensor, nn
 import torch.nn.functional as F
 
+from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.layers import EncoderBlock, start_at_unit_gain
 from mem3r_ros.model.positions import Positions
+from mem3r_ros.two_view.observation import Observation, num_channels
+
+
+class Encoded(NamedTuple):
+    """One frame after the encoder."""
+
+    features: Tensor  # [B, N, E]
+    pooled: Tensor  # [B, E] mean of the features
+    finer: list[Tensor]  # features of the convolution stem, finest first
+    grid: tuple[int, int]  # rows and columns of tokens
+    observation: Observation | None  # of the two-view front end
 
 
 class PatchStem(nn.Module):
@@ -86,3 +99,35 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, positions)
         return self.norm(tokens), finer
+
+
+def image_encoder(config: ModelConfig) -> Encoder:
+    """Return the image encoder; the channels of a two-view front end come after RGB."""
+    channels = 3
+    if config.two_view is not None:
+        channels += num_channels(config.two_view.depth_memory, config.two_view.epipolar_input)
+    if config.stem == 'convolution':
+        stem: nn.Module = ConvolutionStem(channels, config.stem_dims, config.enc_embed_dim)
+    else:
+        stem = PatchStem(channels, config.enc_embed_dim, config.patch_size)
+    return Encoder(
+        stem,
+        config.enc_embed_dim,
+        config.enc_depth,
+        config.enc_num_heads,
+        config.mlp_ratio,
+        config.norm_eps,
+        config.round_qk_float16,
+    )
+
+
+def ray_encoder(config: ModelConfig) -> Encoder:
+    """Return the encoder of ray maps."""
+    return Encoder(
+        PatchStem(6, config.enc_embed_dim, config.patch_size),
+        config.enc_embed_dim,
+        config.ray_enc_depth,
+        config.ray_num_heads,
+        config.mlp_ratio,
+        config.norm_eps,
+    )

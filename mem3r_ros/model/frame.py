@@ -1,17 +1,20 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into a step of the network and what comes out."""
+"""Input and output of one step of the network."""
 
 # B streams, H x W pixels
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.two_view.bundle_adjustment import Prior
+from mem3r_ros.two_view.stream_memory import DepthMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class FrameInput:
     update: Tensor | None = None  # [B] bool, None = True: whether the frame is remembered
     reset: Tensor | None = None  # [B] bool, None = False
     intrinsics: Tensor | None = None  # [B, 4] fx fy cx cy in px; NaN rows or None = unknown
-    flow: Tensor | None = None  # [B, 2 or 3, H, W] see motion_input; None = measured here
+    flow: Tensor | None = None  # [B, 2 or 3, H, W] see two_view.observation; None = measured
     fine_gray: Tensor | None = None  # [B, kH, kW] uint8, k = flow_scale; None = image, enlarged
 
     def check(self, patch_size: int, batch_size: int, flow_scale: int = 1) -> None:
@@ -83,10 +86,19 @@ class FrameInput:
         return self.reset.to(like.device).bool()
 
 
+class TwoViewPrediction(NamedTuple):
+    """What the two-view front end found besides pose and points."""
+
+    prior: Prior  # motion and depth before the bundle adjustment
+    single_image_depth: Tensor  # [B, H, W] m, from this image alone
+    depth: DepthMemory  # after the bundle adjustment
+    T_world_camera: Tensor  # [B, 4, 4] float64
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """
-    What the network says about one frame; fields that nobody asked for are None.
+    Output of one step; fields that were not asked for are None.
 
     World is the first camera of the segment. Camera frames are optical: x right, y down,
     z forward.
@@ -99,19 +111,17 @@ class Prediction:
     rgb: Tensor | None = None  # [B, H, W, 3] in (-1, 1)
     camera_pose: Tensor | None = None  # [B, 7] tx ty tz (m) qw qx qy qz
     T_world_camera: Tensor | None = None  # [B, 4, 4]
-    T_previous_camera: Tensor | None = None  # [B, 4, 4], presets with motion input
-    T_previous_camera_prior: Tensor | None = None  # [B, 4, 4] the same before the solver
-    motion_sigma: Tensor | None = None  # [B, 6] spread of that one: m, then rad
-    depth_seen: Tensor | None = (
-        None  # [B, H, W] m, by this image alone, presets with points: depth
-    )
-    depth_prior: Tensor | None = None  # [B, H, W] m, before the solver
-    depth_sigma: Tensor | None = None  # [B, H, W] spread of its logarithm
-    log_depth: Tensor | None = None  # [B, H, W] of metres, what a stream remembers
-    depth_variance: Tensor | None = None  # [B, H, W] of the log depth
-    focal_px: Tensor | None = None  # [B], presets with motion input
-    flow_weight: Tensor | None = None  # [B, H, W] trust in the flow, presets with the solver
-    telemetry: dict[str, Tensor] | None = None  # name -> [B], how the memories fare
+    T_previous_camera: Tensor | None = None  # [B, 4, 4], presets with two-view geometry
+    focal_px: Tensor | None = None  # [B], presets with two-view geometry
+    two_view: TwoViewPrediction | None = None  # presets with two-view geometry; always given
+    telemetry: dict[str, Tensor] | None = None  # name -> [B], statistics of the memories
+
+    @property
+    def recurrent(self) -> tuple[Tensor, ...]:
+        """Tensors that the state takes from the prediction."""
+        if self.two_view is None:
+            return ()
+        return (self.two_view.T_world_camera, *self.two_view.depth)
 
 
 PREDICTION_FIELDS = tuple(item.name for item in fields(Prediction))

@@ -1,41 +1,21 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""All that one stream remembers between two frames; its size never grows."""
+"""The recurrent state of the network, of constant size."""
 
 # B streams, S state tokens, C width, M slots, H heads, D head width
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields
 
 import torch
 from torch import Tensor
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.model.motion import DepthMemory
+from mem3r_ros.two_view.stream_memory import MotionState
 
 RULE_PREFIX = 'rule.'
-
-
-@dataclass(frozen=True, slots=True)
-class MotionState:
-    """What the presets with motion input remember: where the camera was, and what it saw."""
-
-    T_world_camera: Tensor  # [B, 4, 4] float64, pose of the last remembered frame
-    previous_gray: Tensor  # [B, H, W] uint8, the last remembered image
-    previous_flow: Tensor  # [B, 2, H, W] px, flow of that image to the one before it
-    has_previous: Tensor  # [B] bool
-    log_depth: Tensor | None = None  # [B, H, W] of metres, what was seen of that image
-    depth_variance: Tensor | None = None  # [B, H, W] of the log depth
-    previous_fine: Tensor | None = None  # [B, kH, kW] uint8, that image as the flow looks at it
-
-    @property
-    def depth(self) -> DepthMemory | None:
-        """Depth of the last remembered image, where the network keeps one."""
-        if self.log_depth is None:
-            return None
-        return DepthMemory(self.log_depth, self.depth_variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +38,19 @@ class State:
         return self.tokens.shape[0]
 
     @property
-    def num_bytes(self) -> int:
-        """Memory that the state holds, in bytes."""
-        return sum(value.numel() * value.element_size() for value in self.to_dict().values())
+    def image_size(self) -> tuple[int, int] | None:
+        """Width and height of the remembered images, px; None for a network without them."""
+        return None if self.motion is None else self.motion.image_size
 
     def to_dict(self) -> dict[str, Tensor]:
         """Return the state as plain named tensors, for a snapshot."""
-        named = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, Tensor):
-                named[item.name] = value
+        named = {
+            'tokens': self.tokens,
+            'camera_memory': self.camera_memory,
+            'is_first': self.is_first,
+        }
         if self.motion is not None:
-            values = {item.name: getattr(self.motion, item.name) for item in fields(MotionState)}
-            named |= {name: value for name, value in values.items() if value is not None}
+            named |= self.motion.tensors()
         return named | {RULE_PREFIX + name: value for name, value in self.rule.items()}
 
     @classmethod
@@ -104,10 +83,6 @@ class State:
         """Return the state with ``function`` applied to every tensor."""
         return State.from_dict({name: function(value) for name, value in self.to_dict().items()})
 
-    def to(self, device: torch.device | str) -> State:
-        """Return the state on another device."""
-        return self.apply(lambda tensor: tensor.to(device))
-
     def clone(self) -> State:
         """Return a copy that shares no memory."""
         return self.apply(torch.clone)
@@ -120,10 +95,6 @@ class State:
         """Return the state of some of the streams."""
         index = torch.as_tensor(streams, device=self.tokens.device)
         return self.apply(lambda tensor: tensor[index])
-
-    def with_rule(self, rule: Mapping[str, Tensor]) -> State:
-        """Return the state with other running values of the update rule."""
-        return replace(self, rule=dict(rule))
 
     @staticmethod
     def cat(states: Sequence[State]) -> State:

@@ -11,6 +11,7 @@ Mem3R (arXiv 2604.07279), mapping memory; the rules are in :mod:`mem3r_ros.model
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,16 @@ from mem3r_ros.model.update_rules import RuleInput, RuleState, UpdateRule
 
 # Running value of every rule that has any: whether the stream has had a frame under it, [B] bool.
 STARTED = 'started'
+
+
+class MemoryUpdate(NamedTuple):
+    """Both memories after a frame, and the gates of the mapping memory."""
+
+    tokens: Tensor  # [B, S, C]
+    camera_memory: Tensor  # see State
+    rule: RuleState  # running values of the rule
+    channel_gate: Tensor | None  # [B, S, C]; None = 1
+    token_gate: Tensor | None  # [B, S, 1]; None = 1
 
 
 def blend(
@@ -84,31 +95,23 @@ def _running_values(
 
 
 def telemetry(
-    state: State,
-    tokens: Tensor,
-    memory: Tensor,
-    channel_gate: Tensor | None,
-    token_gate: Tensor | None,
-    read: ReadOut,
-    decoded: Decoded,
+    state: State, update: MemoryUpdate, read: ReadOut, decoded: Decoded
 ) -> dict[str, Tensor]:
     """
-    Say how the memories fare, each [B].
+    Return memory statistics, each [B].
 
     :param state: the streams before the frame.
-    :param tokens: state tokens after the frame.
-    :param memory: camera memory after the frame.
     """
     gate = torch.ones_like(state.is_first, dtype=torch.float32)
-    for factor in (channel_gate, token_gate):
+    for factor in (update.channel_gate, update.token_gate):
         if factor is not None:
             gate = gate * factor.mean(dim=(1, 2))
     values = {
         'gate_mean': gate,
-        'state_change': (tokens - state.tokens).square().mean(dim=(1, 2)).sqrt(),
+        'state_change': (update.tokens - state.tokens).square().mean(dim=(1, 2)).sqrt(),
     }
     if isinstance(read, FastReadOut):
-        values['fast_weight_norm'] = memory.flatten(1).norm(dim=1)
+        values['fast_weight_norm'] = update.camera_memory.flatten(1).norm(dim=1)
         values['learning_rate_mean'] = read.learning_rate.mean(dim=(1, 2))
         values['tracking_cosine'] = torch.cosine_similarity(
             read.prior[:, 0].float(), decoded.pose_token[:, 0].float(), dim=-1

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
 import json
 from typing import Any
 
 import numpy as np
 import torch
 
-from mem3r_ros.config import to_dict
 from mem3r_ros.errors import UserError
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.dense_outputs import DenseOutputs, DenseView
@@ -142,4 +140,5 @@ def _named(snapshot: Snapshot, prefix: str, device: torch.device) -> dict[str, t
 
 def _fingerprint(model: Any) -> str:
     """Return the configuration that two networks must share to exchange states."""
-    return json.dumps(to_dict(model.config), sort_keys=True) if is_dataclass(model.config) else ''
+    to_metadata = getattr(model.config, 'to_metadata', None)
+    return json.dumps(to_metadata(), sort_keys=True) if to_metadata else ''

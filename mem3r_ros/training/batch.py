@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mem3r_ros.model import motion
+from mem3r_ros.two_view.pixels import viewing_rays
 
 SMOOTH_DEPTH = 0.05  # relative difference of neighbouring pixels that are on one surface
 
@@ -151,7 +151,7 @@ def collate(clips: list[Clip], flows: list[np.ndarray] | None, is_metric: list[b
     Stack clips of equal length and size.
 
     :param clips: B clips.
-    :param flows: [T, 3, H, W] of each clip, px, see ``motion.checked_flow``; None without.
+    :param flows: [T, 3, H, W] of each clip, px, see ``optical_flow.checked_flow``; None without.
     :param is_metric: whether the clip's scale is in metres.
     """
     stack = lambda arrays: torch.from_numpy(np.stack(arrays, axis=1))  # noqa: E731
@@ -170,54 +170,3 @@ def relative_to_first(T_world_camera: np.ndarray) -> np.ndarray:
     """Return poses with the first camera as the world, [T, 4, 4] float32 (float64 inside)."""
     poses = np.asarray(T_world_camera, np.float64)
     return (np.linalg.inv(poses[0]) @ poses).astype(np.float32)
-
-
-def invert_rigid(T: Tensor) -> Tensor:
-    """Return the inverse of rigid transforms, [..., 4, 4]."""
-    R_inverse = T[..., :3, :3].transpose(-1, -2)
-    t_inverse = -(R_inverse @ T[..., :3, 3:])
-    inverse = torch.zeros_like(T)
-    inverse[..., :3, :3] = R_inverse
-    inverse[..., :3, 3:] = t_inverse
-    inverse[..., 3, 3] = 1.0
-    return inverse
-
-
-def relative_poses(T_world_camera: Tensor) -> Tensor:
-    """
-    Return the motion of each frame from its predecessor.
-
-    :param T_world_camera: [T, ..., 4, 4].
-    :return: T_previous_camera [T, ..., 4, 4]; identity for the first frame.
-    """
-    first = torch.eye(4, dtype=T_world_camera.dtype, device=T_world_camera.device)
-    relative = invert_rigid(T_world_camera[:-1]) @ T_world_camera[1:]
-    return torch.cat([first.expand_as(T_world_camera[:1]), relative])
-
-
-def viewing_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
-    """
-    Return the viewing ray of each pixel centre with z = 1.
-
-    :param intrinsics: [B, 4] fx fy cx cy; pixel (0, 0) has its centre at (0, 0).
-    :return: [B, H, W, 3], camera frame.
-    """
-    plane = motion.pixel_rays(intrinsics, height, width)
-    return torch.cat((plane, torch.ones_like(plane[:, :1])), dim=1).permute(0, 2, 3, 1)
-
-
-def static_flow(depth_m: Tensor, T_previous_camera: Tensor, rays: Tensor, focal: Tensor) -> Tensor:
-    """
-    Return the flow to the previous frame of everything that stands still.
-
-    :param depth_m: [K, B, H, W]; +inf for the sky.
-    :param T_previous_camera: [K, B, 4, 4].
-    :param rays: see :func:`viewing_rays`, [B, H, W, 3].
-    :param focal: fx fy, px, [B, 2].
-    :return: px, [K, B, 2, H, W].
-    """
-    points = torch.einsum('kbij,bhwj->kbhwi', T_previous_camera[..., :3, :3], rays)
-    # Inverse depth, so that the sky (0) needs no case of its own.
-    points = points + T_previous_camera[:, :, None, None, :3, 3] / depth_m[..., None]
-    moved = points[..., :2] / points[..., 2:].clamp(min=1e-2) - rays[..., :2]
-    return (moved * focal[:, None, None]).permute(0, 1, 4, 2, 3)

@@ -99,7 +99,7 @@ def clip_flow(clip: Clip) -> np.ndarray:
     """Return the checked flow of each frame to its predecessor, [T, 3, H, W] px; 0 at first."""
     import cv2
 
-    from mem3r_ros.model.motion import checked_flow
+    from mem3r_ros.two_view.optical_flow import checked_flow
 
     grays = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in clip.image]
     flow = np.zeros((len(grays), 3, *grays[0].shape), np.float32)

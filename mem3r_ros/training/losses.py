@@ -12,6 +12,7 @@ Legend: K frames of a chunk, B clips, H x W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 import math
 
@@ -19,9 +20,11 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.model import Prediction
-from mem3r_ros.se3 import quaternion_from_matrix
-from mem3r_ros.training.batch import Batch, relative_poses, static_flow, viewing_rays
+from mem3r_ros.se3 import quaternion_wxyz_from_matrix, relative_poses, rotation_angle
+from mem3r_ros.training.batch import Batch
 from mem3r_ros.training.config import LossConfig
+from mem3r_ros.two_view.bundle_adjustment import Prior
+from mem3r_ros.two_view.pixels import static_flow, viewing_rays
 
 SKY_DEPTH_M = 80.0  # sky is asked to be at least this far
 ROTATION_FLOOR_RAD = 0.02  # added to a true rotation before an error is divided by it
@@ -90,7 +93,7 @@ def loss_terms(
     points = _stack(predictions, 'points_camera')
     confidence = _stack(predictions, 'confidence_camera')
     if points is not None:
-        guess = _stack(predictions, 'depth_prior')
+        guess = _stack(_priors(predictions), 'depth')
         terms |= _depth_terms(points[..., 2], guess, confidence, target, config)
         if config.points_metric or config.points_normalised:
             terms |= _point_terms(points, confidence, target, config)
@@ -98,13 +101,13 @@ def loss_terms(
     if world is not None and config.points_world:
         world_confidence = _stack(predictions, 'confidence_world')
         terms['points_world'] = _world_point_term(world, world_confidence, target, config)
-    seen = _stack(predictions, 'depth_seen')
+    seen = _stack([prediction.two_view for prediction in predictions], 'single_image_depth')
     if seen is not None and config.depth_seen:
         terms['depth_seen'] = _seen_depth_term(seen, target)
     terms |= _pose_terms(predictions, target, config)
-    if config.spread and predictions[0].motion_sigma is not None:
+    if config.spread and predictions[0].two_view is not None:
         terms |= _spread_terms(predictions, target)
-    weight = _stack(predictions, 'flow_weight')
+    weight = _stack(_priors(predictions), 'flow_weight')
     if weight is not None and config.flow and bool(target.has_previous.any()):
         terms['flow'] = _flow_weight_term(weight, target)
     focal = _stack(predictions, 'focal_px')
@@ -123,19 +126,12 @@ def total_loss(terms: dict[str, Tensor], config: LossConfig) -> Tensor:
     return sum(getattr(config, name) * value for name, value in terms.items())
 
 
-def rotation_angle(R: Tensor) -> Tensor:
-    """
-    Return rotation angles by 2 asin(|R - I|_F / sqrt 8), exact for small ones.
-
-    :param R: [..., 3, 3], float32 or float64.
-    :return: rad, [...]; the gradient at 0 is finite.
-    """
-    identity = torch.eye(3, dtype=R.dtype, device=R.device)
-    half_sine_squared = (R - identity).square().sum(dim=(-2, -1)) / 8
-    return 2 * (half_sine_squared + 1e-12).sqrt().clamp(max=1 - 1e-6).asin()
+def _priors(predictions: list[Prediction]) -> list[Prior | None]:
+    """Return motion and depth before the bundle adjustment, which no gradient passes."""
+    return [getattr(prediction.two_view, 'prior', None) for prediction in predictions]
 
 
-def _stack(predictions: list[Prediction], name: str) -> Tensor | None:
+def _stack(predictions: Sequence[object], name: str) -> Tensor | None:
     values = [getattr(prediction, name, None) for prediction in predictions]
     if any(value is None for value in values):
         return None
@@ -286,7 +282,7 @@ def _pose_terms(
     """Errors of the motion from the previous frame and of the pose in the world."""
     terms = {}
     used = target.has_previous
-    relative = _stack(predictions, 'T_previous_camera_prior')
+    relative = _stack(_priors(predictions), 'T_previous_camera')
     if relative is None:
         relative = _stack(predictions, 'T_previous_camera')
     if relative is not None and bool(used.any()):
@@ -295,7 +291,7 @@ def _pose_terms(
     if world is not None and config.world_pose:
         true = target.T_world_camera
         translation = (world[..., :3] - true[..., :3, 3]).norm(dim=-1) / target.mean_distance
-        quaternion = (world[..., 3:] - quaternion_from_matrix(true[..., :3, :3])).norm(dim=-1)
+        quaternion = (world[..., 3:] - quaternion_wxyz_from_matrix(true[..., :3, :3])).norm(dim=-1)
         is_metric = target.is_metric.expand_as(translation)
         terms['world_pose'] = _masked_mean(translation, is_metric) + quaternion.mean()
     return terms
@@ -335,19 +331,20 @@ def _spread_terms(predictions: list[Prediction], target: Target) -> dict[str, Te
     What is learned is the spread alone: an error that is known to be large is still an error.
     The scale of a frame as a whole is not counted: it would drown what differs between pixels.
     """
-    guess = _stack(predictions, 'depth_prior').detach()
+    priors = _priors(predictions)
+    guess = _stack(priors, 'depth').detach()
     error = _log_depth_errors(guess, target)[1].abs()
-    depth = _masked_mean(_laplace(error, _stack(predictions, 'depth_sigma')), target.is_valid)
+    depth = _masked_mean(_laplace(error, _stack(priors, 'depth_sigma')), target.is_valid)
     used = target.has_previous
     if not bool(used.any()):
         return {'spread': depth}
-    relative = _stack(predictions, 'T_previous_camera_prior').detach()[used]
+    relative = _stack(priors, 'T_previous_camera').detach()[used]
     true = target.T_previous_camera[used]
     turn = true[..., :3, :3] @ relative[..., :3, :3].transpose(-1, -2)
     skewed = (turn - turn.transpose(-1, -2)) / 2
     omega = torch.stack((skewed[..., 2, 1], skewed[..., 0, 2], skewed[..., 1, 0]), dim=-1)
     shift = true[..., :3, 3] - (turn @ relative[..., :3, 3:])[..., 0]
-    sigma = _stack(predictions, 'motion_sigma')[used]
+    sigma = _stack(priors, 'motion_sigma')[used]
     likelihood = _laplace(torch.cat((shift, omega), dim=-1).abs(), sigma)
     # The shift of a clip without metres tells nothing of the error in metres.
     counts = torch.ones_like(likelihood, dtype=torch.bool)

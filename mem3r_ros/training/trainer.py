@@ -104,7 +104,7 @@ class Trainer:
             self.counters.batches,
             self.processes.rank,
             self.processes.count,
-            self.model.config.flow_scale if self.model.config.motion_input else 0,
+            self.model.config.flow_scale if self.model.config.two_view else 0,
         )
         runtime = self.config.runtime
         last_save = last_validation = time.monotonic()

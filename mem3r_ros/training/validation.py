@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from mem3r_ros.model import Prediction, update_rule
 from mem3r_ros.reports.training_page import Picture
-from mem3r_ros.training.batch import Batch, Clip, collate, invert_rigid, relative_poses
+from mem3r_ros.se3 import invert_rigid, relative_poses, rotation_angle
+from mem3r_ros.training.batch import Batch, Clip, collate
 from mem3r_ros.training.batch_loader import clip_flow
 from mem3r_ros.training.chunk_loss import frame_input
 from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.config import SourceConfig, TrainConfig, parse_size
-from mem3r_ros.training.losses import rotation_angle
 
 NUM_PICTURES = 4
 MAX_BATCH = 16  # clips side by side
