@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 import dataclasses
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ from typing_extensions import dataclass_transform
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import write_text
+from mem3r_ros.plausible import nearest_name, number
+from mem3r_ros.text_files import read_yaml
 
 ConfigType = TypeVar('ConfigType')
 
@@ -109,7 +112,7 @@ def _holds_floats(default: Any) -> bool:
 def _float(value: Any) -> Any:
     """Turn a whole number into a float; leave anything else to the check of types."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if is_whole else value
+    return number(value, 'a setting') if is_whole else value
 
 
 def _check(owner: str, item: Field, value: Any) -> None:
@@ -126,14 +129,15 @@ def _check(owner: str, item: Field, value: Any) -> None:
         raise UserError(
             f'{owner}.{item.name} is {value!r}; choose one of {", ".join(map(str, choices))}'
         )
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
+    for entry in value if isinstance(value, tuple) else (value,):
+        if isinstance(entry, bool) or not isinstance(entry, (int, float)):
             continue
+        if not math.isfinite(entry):
+            raise UserError(f'{owner}.{item.name} is {value}; it must be finite')
         low, high = limits.get('low'), limits.get('high')
-        # `not (a <= b)` also refuses NaN.
-        if low is not None and not number >= low:
+        if low is not None and not entry >= low:
             raise UserError(f'{owner}.{item.name} is {value}; it must be at least {low}')
-        if high is not None and not number <= high:
+        if high is not None and not entry <= high:
             raise UserError(f'{owner}.{item.name} is {value}; it must be at most {high}')
 
 
@@ -157,10 +161,11 @@ def from_dict(config_type: type[ConfigType], values: Mapping[str, Any]) -> Confi
     :raises UserError: a name is unknown or a value is refused.
     """
     known = {item.name: item for item in fields(config_type)}
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(map(str, set(values) - set(known)))
     if unknown:
         raise UserError(
-            f'{config_type.__name__} has no setting {", ".join(map(repr, unknown))}; '
+            f'{config_type.__name__} has no setting {", ".join(map(repr, unknown))}'
+            f'{"".join(nearest_name(name, known) for name in unknown)}; '
             f'it has {", ".join(sorted(known))}'
         )
     chosen: dict[str, Any] = {}
@@ -192,7 +197,10 @@ def replace_path(config: ConfigType, path: str, value: Any) -> ConfigType:
     if not is_dataclass(config):
         raise UserError(f'{path!r} is inside a list or a plain value; change that as a whole')
     if head not in {item.name for item in fields(config)}:
-        raise UserError(f'{type(config).__name__} has no setting {head!r}')
+        names = [name for name, _, _ in flatten(config)]
+        raise UserError(
+            f'{type(config).__name__} has no setting {path!r}{nearest_name(path, names)}'
+        )
     if rest:
         value = replace_path(getattr(config, head), rest, value)
     return dataclasses.replace(config, **{head: value})
@@ -204,17 +212,7 @@ def load_yaml(config_type: type[ConfigType], path: str | Path) -> ConfigType:
 
     :raises UserError: the file is missing, is not YAML, or holds a refused value.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise UserError(f'cannot read the configuration {path}: {error.strerror}') from error
-    except yaml.YAMLError as error:
-        raise UserError(f'{path} is not YAML: {str(error).splitlines()[0]}') from error
-    if not isinstance(values, Mapping):
-        raise UserError(f'{path} holds no settings; expected names and values')
-    return from_dict(config_type, values)
+    return from_dict(config_type, read_yaml(path))
 
 
 def dump_yaml(config: Any, path: str | Path) -> None:

@@ -108,6 +108,16 @@ def write_image(path: str | Path, image: Any, options: tuple[int, ...] = ()) -> 
     write_bytes(path, content.tobytes(), sync=False)
 
 
+def visible(folder: Path) -> Iterator[Path]:
+    """
+    Yield the entries of a folder, without hidden ones.
+
+    macOS leaves ``._NAME`` beside each file on foreign disks: names as those of pictures, but a
+    few hundred bytes of something else.
+    """
+    return (path for path in folder.iterdir() if not path.name.startswith('.'))
+
+
 class GrowingFile:
     """A text file that gets line after line; each line is whole in it once it was written."""
 

@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+import logging
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mem3r_ros import plausible
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import replacing
-from mem3r_ros.geometry import pose_from_matrix, rotation_from_quaternion
+from mem3r_ros.geometry import pose_from_matrix
+from mem3r_ros.text_files import parsed_rows
 
 NANOSECONDS = 1_000_000_000  # in a second
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,31 +141,43 @@ def associate(
 
 def read_tum(path: str | Path) -> Trajectory:
     """
-    Read a TUM trajectory file: ``stamp tx ty tz qx qy qz qw``, seconds and metres.
+    Read a trajectory file of TUM or of EuRoC, told by the number of columns.
+
+    TUM: ``stamp tx ty tz qx qy qz qw``. EuRoC: ``stamp, p x y z, q w x y z`` and nine columns of
+    velocity and bias, which are left. Rows that are no pose are left out and logged.
 
     :param path: text file; lines that start with # are comments.
     :return: the trajectory, sorted by stamp.
-    :raises UserError: the file is missing or a line does not hold eight numbers.
+    :raises UserError: the file is missing, or most of its rows are something else.
     """
-    stamps: list[int] = []
-    rows: list[list[float]] = []
-    for number, words in text_rows(path):
-        try:
-            stamps.append(seconds_to_ns(words[0]))
-            row = [float(word) for word in words[1:8]]
-        except (ValueError, InvalidOperation):
-            row = []
-        if len(row) != 7 or not np.all(np.isfinite(row)) or not np.any(row[3:]):
-            raise UserError(
-                f'{path} line {number} is not "stamp tx ty tz qx qy qz qw": {" ".join(words)[:60]}'
-            )
-        rows.append(row)
-    values = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    poses = np.tile(np.eye(4), (len(values), 1, 1))
-    if len(values):
-        poses[:, :3, :3] = rotation_from_quaternion(values[:, 3:])
-        poses[:, :3, 3] = values[:, :3]
-    return Trajectory(np.array(stamps, dtype=np.int64), poses)
+    rows = parsed_rows(path, _pose_of, '"stamp tx ty tz qx qy qz qw"')
+    kept = [row for row in rows if row.value is not None]
+    poses = np.array([row.value for row in kept]).reshape(-1, 4, 4)
+    return Trajectory(stamps_from_text([row.words[0] for row in kept], path), poses)
+
+
+def _pose_of(words: list[str]) -> np.ndarray:
+    if len(words) == 12:
+        raise UserError('twelve numbers are a pose of KITTI, which has no stamp; convert the file')
+    if len(words) not in (8, 17):
+        raise UserError(f'{len(words)} columns; expected 8 (TUM) or 17 (EuRoC)')
+    decimal_stamp(words[0])
+    return pose_of_words(words[1:8], is_w_first=len(words) == 17)
+
+
+def pose_of_words(words: Sequence[str], *, is_w_first: bool = False) -> np.ndarray:
+    """
+    Return the pose [4, 4] of seven words, position and quaternion.
+
+    :param is_w_first: whether the quaternion is w x y z rather than x y z w.
+    :raises ValueError: they are no pose.
+    """
+    values = [float(word) for word in words]
+    if len(values) != 7:
+        raise UserError(f'{len(values)} numbers; expected position and quaternion')
+    if is_w_first:
+        values[3:] = [*values[4:], values[3]]
+    return plausible.pose(values[:3], values[3:], 'pose')
 
 
 def write_tum(path: str | Path, trajectory: Trajectory) -> None:
@@ -182,32 +200,74 @@ def tum_line(stamp_ns: int, pose: np.ndarray) -> str:
     return f'{ns_to_seconds(stamp_ns)} {numbers}\n'
 
 
+def decimal_stamp(text: str) -> Decimal:
+    """
+    Read the number of a time stamp, in whatever unit.
+
+    :raises UserError: it is no number, or no clock shows it.
+    """
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal('NaN')
+    # The exponent is looked at first: 1e999999999 has more digits than memory.
+    if not value.is_finite() or value.adjusted() > 19:
+        raise UserError(f'{text[:40]} is no time stamp')
+    return value
+
+
 def seconds_to_ns(text: str) -> int:
-    """Turn decimal seconds into nanoseconds without the rounding of a float."""
-    return int((Decimal(text) * NANOSECONDS).to_integral_value())
+    """
+    Turn decimal seconds into nanoseconds without the rounding of a float.
+
+    :raises UserError: it is no number, or no clock shows it.
+    """
+    return plausible.stamp(int((decimal_stamp(text) * NANOSECONDS).to_integral_value()))
+
+
+def stamps_from_text(
+    words: Sequence[str], path: str | Path, per_second: int | None = None
+) -> np.ndarray:
+    """
+    Turn the stamps of one file into nanoseconds; their unit is told by their size.
+
+    Seconds since 1970 have ten digits until the year 2286, and images follow each other within
+    a thousand seconds: whole numbers beyond either are in milli-, micro- or nanoseconds.
+
+    :param words: decimal numbers, in the order of the file.
+    :param path: for messages.
+    :param per_second: units in a second, where the format of the file tells.
+    :return: [N] int64.
+    :raises UserError: one is no number, or no clock shows it.
+    """
+    values = [decimal_stamp(word) for word in words]
+    if per_second is None:
+        per_second = _units_a_second(values)
+        if per_second > 1:
+            unit = _UNITS[per_second]
+            LOGGER.warning('%s: stamps such as %s are read as %s', path, words[-1], unit)
+    factor = NANOSECONDS // per_second
+    stamps = [plausible.stamp(int((value * factor).to_integral_value())) for value in values]
+    return np.array(stamps, dtype=np.int64)
+
+
+_UNITS = {1_000: 'milliseconds', 1_000_000: 'microseconds', NANOSECONDS: 'nanoseconds'}
+
+
+def _units_a_second(stamps: list[Decimal]) -> int:
+    """Return how many units of a file's stamps make a second."""
+    if not stamps or any(stamp != stamp.to_integral_value() for stamp in stamps):
+        return 1
+    largest = max(abs(stamp) for stamp in stamps)
+    steps = sorted(abs(b - a) for a, b in pairwise(stamps) if a != b)
+    step = steps[len(steps) // 2] if steps else Decimal(0)
+    for per_second, size, usual_step in ((NANOSECONDS, 10**17, 10**6), (10**6, 10**14, 10**3)):
+        if largest >= size or step >= usual_step:
+            return per_second
+    return 1_000 if largest >= 10**11 else 1
 
 
 def ns_to_seconds(stamp_ns: int) -> str:
     """Turn nanoseconds into decimal seconds with all nine digits."""
     sign = '-' if stamp_ns < 0 else ''
     return f'{sign}{abs(stamp_ns) // NANOSECONDS}.{abs(stamp_ns) % NANOSECONDS:09d}'
-
-
-def text_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """
-    Read the words of each line that is neither empty nor a comment.
-
-    :param path: text file with blanks or commas between the words.
-    :return: line number, counted from 1, and words.
-    :raises UserError: the file cannot be read as text.
-    """
-    try:
-        with open(path, encoding='utf-8') as file:
-            for number, line in enumerate(file, start=1):
-                words = line.split('#', 1)[0].replace(',', ' ').split()
-                if words:
-                    yield number, words
-    except OSError as error:
-        raise UserError(f'cannot read {path}: {error.strerror}') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path} is not a text file') from error

@@ -21,6 +21,8 @@ LAYERS = [
     {
         '',
         'errors',
+        'plausible',
+        'text_files',
         'config',
         'geometry',
         'se3',

@@ -244,7 +244,7 @@ BAD_INPUT = [
     (damaged_model, 'bad.safetensors'),
     (bad_yaml, 'is not YAML'),
     (lambda _, images: [images, '--model', 'nowhere.safetensors'], "no model 'nowhere"),
-    (lambda _, images: [images, '--config', 'nowhere.yaml'], 'cannot read the configuration'),
+    (lambda _, images: [images, '--config', 'nowhere.yaml'], 'cannot read nowhere.yaml'),
     (lambda _, images: [images, '--device', 'abacus'], "device is 'abacus'; choose auto, cpu"),
     (lambda _, images: [images, '--device', 'cuda:99'], "device is 'cuda:99'"),
     (lambda _, images: [images, '--image-topic', '/x'], 'is no bag'),

@@ -13,6 +13,7 @@ from mem3r_ros.trajectory import (
     ns_to_seconds,
     read_tum,
     seconds_to_ns,
+    stamps_from_text,
     write_tum,
 )
 
@@ -57,7 +58,9 @@ def test_seconds_and_nanoseconds_are_exact_both_ways(stamp_ns):
 def test_a_bad_line_of_a_tum_file_is_named(tmp_path, line):
     (tmp_path / 'path.txt').write_text(f'# head\n0 0 0 0 0 0 0 1\n{line}\n')
 
-    with pytest.raises(UserError, match='line 3 is not "stamp tx ty tz qx qy qz qw"'):
+    with pytest.raises(
+        UserError, match='is not "stamp tx ty tz qx qy qz qw" in 1 of 2 rows; line 3'
+    ):
         read_tum(tmp_path / 'path.txt')
 
 
@@ -110,3 +113,59 @@ def test_interpolation_of_a_single_pose_holds_it():
 
     assert valid.all()
     np.testing.assert_array_equal(poses[0], np.eye(4))
+
+
+@pytest.mark.fault('a row of a truth file that is NaN, cut off or no pose', 'left out and logged')
+@pytest.mark.parametrize(
+    'row', ['2 nan nan nan nan nan nan nan', '2 1', '2 inf 0 0 0 0 0 1', '2 0 0 0 0 0 0 0', 'x']
+)
+def test_one_bad_row_costs_that_row(tmp_path, caplog, row):
+    rows = ['0 0 0 0 0 0 0 1', '1 1 0 0 0 0 0 1', row, '3 3 0 0 0 0 0 1']
+    (tmp_path / 'path.txt').write_text('\n'.join(rows))
+    with caplog.at_level('WARNING'):
+        trajectory = read_tum(tmp_path / 'path.txt')
+    assert trajectory.positions[:, 0].tolist() == [0.0, 1.0, 3.0]
+    assert '1 of 4 rows left out; line 3' in caplog.text
+
+
+@pytest.mark.fault(
+    'stamps in nano-, micro- or milliseconds', 'recognised by their size and logged'
+)
+@pytest.mark.parametrize(
+    ('stamps', 'first_ns', 'step_ns'),
+    [
+        (['1403636579763555584', '1403636579813555456'], 1403636579763555584, 49999872),
+        (['1403636579763555', '1403636579813555'], 1403636579763555000, 50_000_000),
+        (['1403636579763', '1403636579813'], 1403636579763000000, 50_000_000),
+        (['0', '33333333', '66666666'], 0, 33333333),
+        (['0', '33333', '66666'], 0, 33333000),
+        (['1403636579', '1403636580'], 1403636579000000000, 1_000_000_000),
+        (['1403636579.763555584', '1403636579.8'], 1403636579763555584, 36444416),
+        (['0', '1', '2'], 0, 1_000_000_000),
+    ],
+)
+def test_the_unit_of_stamps_is_recognised(stamps, first_ns, step_ns):
+    found = stamps_from_text(stamps, 'times.txt')
+    assert (found[0], found[1] - found[0]) == (first_ns, step_ns)
+
+
+@pytest.mark.fault('a time stamp beyond every clock', 'one sentence, no overflow')
+@pytest.mark.parametrize('text', ['nan', 'inf', '1e999999999', '1e400', '9' * 40, 'x', '1e15.5'])
+def test_a_stamp_beyond_every_clock_is_refused(text):
+    with pytest.raises(UserError, match=r'time stamp|stamp is'):
+        stamps_from_text([text], 'times.txt')
+
+
+def test_columns_of_euroc_are_recognised(tmp_path):
+    row = '1403636579763555584,1,2,3,0.7071,0,0,0.7071,' + ','.join(['0'] * 9)
+    (tmp_path / 'data.csv').write_text(f'#timestamp, p_RS_R_x [m], ...\n{row}\n')
+    trajectory = read_tum(tmp_path / 'data.csv')
+    assert trajectory.stamps_ns.tolist() == [1403636579763555584]
+    assert trajectory.positions[0].tolist() == [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(trajectory.poses[0, :2, 0], (0, 1), atol=1e-6)
+
+
+def test_columns_of_kitti_are_named(tmp_path):
+    (tmp_path / 'poses.txt').write_text(' '.join(['0'] * 12) + '\n')
+    with pytest.raises(UserError, match='a pose of KITTI, which has no stamp'):
+        read_tum(tmp_path / 'poses.txt')

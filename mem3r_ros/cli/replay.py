@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.text_files import parse_yaml
 
 if TYPE_CHECKING:
     from mem3r_ros.ros.replay.session import ReplayOptions
@@ -62,17 +63,12 @@ def parse_parameters(assignments: list[str]) -> dict[str, object]:
 
     :raises UserError: a pair has another form.
     """
-    import yaml
-
     parameters = {}
     for assignment in assignments:
         name, sign, text = assignment.partition(':=')
         if not sign or not name:
             raise UserError(f'--param {assignment!r} is not NAME:=VALUE')
-        try:
-            parameters[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f'--param {assignment!r} has a value that is not YAML') from error
+        parameters[name] = parse_yaml(text, f'--param {name}')
     return parameters
 
 

@@ -16,6 +16,7 @@ from mem3r_ros.data import Sequence, SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.model.backend import BackendConfig
 from mem3r_ros.reports import RunRecorder
+from mem3r_ros.text_files import parse_yaml, read_yaml
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker, TrackerConfig
 
 NODE_NAME = 'mem3r'  # in launch and parameter files
@@ -60,7 +61,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         name, equals, text = assignment.partition('=')
         if not equals:
             raise UserError(f'--set {assignment!r} has no value; write NAME=VALUE')
-        config = replace_path(config, name, _yaml_value(text))
+        config = replace_path(config, name, parse_yaml(text, f'--set {name}'))
     if config.tracking.scale.source == 'wheel':
         raise UserError(
             "tracking.scale.source is 'wheel', but only the node has wheel odometry; choose "
@@ -71,17 +72,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
 
 def _read_settings(path: str) -> dict[str, Any]:
     """Read a YAML file of settings; of a ROS parameter file, what concerns the tracker."""
-    import yaml
-
-    try:
-        with open(path, encoding='utf-8') as file:
-            values = yaml.safe_load(file)
-    except OSError as error:
-        raise UserError(f'cannot read the configuration {path}: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f'{path} is not YAML: {str(error).splitlines()[0]}') from error
-    if not isinstance(values, Mapping):
-        raise UserError(f'{path} holds no settings; expected names and values')
+    values = read_yaml(path)
     nodes = dict(_nodes(values))
     return _chosen(path, nodes) if nodes else _nested(values)
 
@@ -145,15 +136,6 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
             value = _merged(before, value)
         merged[name] = value
     return merged
-
-
-def _yaml_value(text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f'{text!r} is not a value: {str(error).splitlines()[0]}') from error
 
 
 def device_name(device: str) -> str:

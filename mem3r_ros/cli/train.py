@@ -35,10 +35,9 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the recipe is wrong, or there is nothing to resume.
     """
-    import yaml
-
     from mem3r_ros.config import load_yaml, replace_path
     from mem3r_ros.errors import UserError
+    from mem3r_ros.text_files import parse_yaml
     from mem3r_ros.training import TrainConfig, Trainer
 
     config = load_yaml(TrainConfig, args.config)
@@ -50,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         name, equals, value = assignment.partition('=')
         if not equals:
             raise UserError(f'--set {assignment!r} has no value; write NAME=VALUE')
-        config = replace_path(config, name, yaml.safe_load(value))
+        config = replace_path(config, name, parse_yaml(value, f'--set {name}'))
     output = Path(args.output)
     trainer = Trainer(config, output, resume=args.resume)
     counters = trainer.run()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
 from mem3r_ros.errors import UserError
+from mem3r_ros.files import visible
 
 __all__ = ['Selection', 'Sequence', 'SequenceFrame', 'kind_of', 'open_sequence']
 
@@ -58,7 +59,7 @@ def open_sequence(
         raise UserError(f'fps is {fps}; it must be positive')
     if not path.exists():
         raise UserError(f'no such file or folder: {path}')
-    if path.is_dir() and not any(path.iterdir()):
+    if path.is_dir() and not any(visible(path)):
         raise UserError(f'{path} is an empty folder; expected a bag, a video or images')
     kind = kind_of(path)
     if image_topic is not None and kind != 'bag':
@@ -90,7 +91,7 @@ def kind_of(path: Path) -> str:
             f'{path} is of unknown kind {suffix or path.name!r}; expected a bag '
             f'({", ".join(BAG_SUFFIXES)}), a video (.mp4, ...) or a folder'
         )
-    suffixes = {entry.suffix.lower() for entry in path.iterdir()}
+    suffixes = {entry.suffix.lower() for entry in visible(path)}
     if (path / 'metadata.yaml').exists() or suffixes & set(BAG_SUFFIXES):
         return 'bag'
     layout = _layout_of(path)
@@ -98,7 +99,7 @@ def kind_of(path: Path) -> str:
         return layout
     if suffixes & set(IMAGE_SUFFIXES):
         return 'images'
-    inside = ', '.join(sorted(entry.name for entry in path.iterdir())[:8])
+    inside = ', '.join(sorted(entry.name for entry in visible(path))[:8])
     raise UserError(
         f'{path} holds no images and no bag (it has: {inside}); '
         f'give a bag, a video, a folder of images or one sequence of a data set'

@@ -17,6 +17,7 @@ from typing import Any
 
 from mem3r_ros.data.folder import in_natural_order
 from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.files import visible
 
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 
@@ -138,7 +139,7 @@ def _storages(path: Path) -> list[Path]:
     """Return what rosbags is to open: the folder, or its storage files where metadata lack."""
     if path.is_file() or (path / 'metadata.yaml').exists():
         return [path]
-    files = [file for file in path.iterdir() if file.suffix in BAG_SUFFIXES]
+    files = [file for file in visible(path) if file.suffix in BAG_SUFFIXES]
     files.sort(key=in_natural_order)  # as they were split
     if not files:
         raise UserError(f'no bag in {path}; expected metadata.yaml or *.mcap, *.db3 files')

@@ -10,20 +10,27 @@ A sequence of the EuRoC MAV data set as it is downloaded (Burri et al., IJRR 201
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from mem3r_ros import plausible
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.calibration import camera_from_numbers
 from mem3r_ros.data.encodings import read_image
 from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame, pose_at
 from mem3r_ros.errors import UserError
-from mem3r_ros.geometry import rotation_from_quaternion
-from mem3r_ros.trajectory import Trajectory, text_rows
+from mem3r_ros.text_files import Row, parsed_rows, read_yaml
+from mem3r_ros.trajectory import (
+    NANOSECONDS,
+    Trajectory,
+    decimal_stamp,
+    pose_of_words,
+    stamps_from_text,
+)
 
-DISTORTION_MODELS = {'radial-tangential': 'plumb_bob', 'equidistant': 'equidistant'}
 _TRUTH_COLUMNS = 8  # stamp, position, quaternion w x y z; velocities and biases follow
 
 
@@ -66,39 +73,42 @@ def is_euroc(path: Path) -> bool:
 
 def _rows(path: Path) -> list[list[str]]:
     """Return the words of each line; the first must be a stamp in nanoseconds, sorted by it."""
-    rows = []
-    for number, words in text_rows(path):
-        if len(words) < 2 or not words[0].isdigit():
-            raise UserError(f'{path} line {number} does not begin with a stamp in nanoseconds')
-        rows.append(words)
-    return sorted(rows, key=lambda words: int(words[0]))
+
+    def stamp_of(words: list[str]) -> int:
+        if len(words) < 2 or not (words[0].isdecimal() and len(words[0]) < 20):
+            raise UserError('it does not begin with a stamp in nanoseconds')
+        return int(words[0])
+
+    rows = parsed_rows(path, stamp_of, 'stamps in nanoseconds and files')
+    return [row.words for row in sorted((r for r in rows if r.value is not None), key=_stamp)]
+
+
+def _stamp(row: Row) -> int:
+    return row.value
 
 
 def _read_sensor(path: Path) -> tuple[Intrinsics, np.ndarray]:
     """Return the camera and T_body_camera, [4, 4]."""
     try:
-        values: dict[str, Any] = yaml.safe_load(path.read_text(encoding='utf-8'))
+        values: Mapping[str, Any] = read_yaml(path)
         width, height = values['resolution']
         T_body_camera = np.array(values['T_BS']['data'], np.float64).reshape(4, 4)
-        model = DISTORTION_MODELS.get(values['distortion_model'], values['distortion_model'])
-        coefficients = tuple(float(value) for value in values['distortion_coefficients'])
-        fx, fy, cx, cy = map(float, values['intrinsics'])
-    except OSError as error:
-        raise UserError(f'cannot read {path}: {error.strerror}') from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        fx, fy, cx, cy = values['intrinsics']
+        model, distortion = values['distortion_model'], values['distortion_coefficients']
+        camera = camera_from_numbers(fx, fy, cx, cy, width, height, model, distortion)
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f'{path} is no sensor.yaml of EuRoC: {error}') from error
-    return Intrinsics(fx, fy, cx, cy, int(width), int(height), model, coefficients), T_body_camera
+    return camera, plausible.pose_matrix(T_body_camera, f'{path}: T_BS', plausible.MAX_LINK_M)
 
 
 def _read_truth(path: Path, T_body_camera: np.ndarray) -> Trajectory:
-    rows = _rows(path)
-    try:
-        values = np.array([words[1:_TRUTH_COLUMNS] for words in rows], np.float64)
-    except ValueError as error:
-        raise UserError(f'{path} holds something other than numbers: {error}') from error
-    if values.ndim != 2 or values.shape[1] != _TRUTH_COLUMNS - 1:
-        raise UserError(f'{path} needs a stamp, a position and a quaternion in each line')
-    poses = np.tile(np.eye(4), (len(values), 1, 1))
-    poses[:, :3, :3] = rotation_from_quaternion(np.roll(values[:, 3:], -1, axis=1))
-    poses[:, :3, 3] = values[:, :3]
-    return Trajectory(np.array([int(words[0]) for words in rows]), poses @ T_body_camera)
+    rows = parsed_rows(path, _pose_of, 'a stamp, a position and a quaternion')
+    kept = [row for row in rows if row.value is not None]
+    stamps_ns = stamps_from_text([row.words[0] for row in kept], path, NANOSECONDS)
+    poses = np.array([row.value for row in kept]).reshape(-1, 4, 4)
+    return Trajectory(stamps_ns, poses @ T_body_camera)
+
+
+def _pose_of(words: list[str]) -> np.ndarray:
+    decimal_stamp(words[0])
+    return pose_of_words(words[1:_TRUTH_COLUMNS], is_w_first=True)

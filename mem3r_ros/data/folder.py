@@ -9,19 +9,31 @@ known, ``groundtruth.txt`` (TUM), ``depth/*.png``, ``camera.json`` and ``meta.js
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 import re
 from typing import Any
 
 import numpy as np
 
+from mem3r_ros import plausible
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.calibration import camera_from_numbers
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame, pose_at
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.trajectory import NANOSECONDS, Trajectory, read_tum, seconds_to_ns, text_rows
+from mem3r_ros.files import visible
+from mem3r_ros.plausible import number
+from mem3r_ros.text_files import read_json, text_rows
+from mem3r_ros.trajectory import (
+    NANOSECONDS,
+    Trajectory,
+    decimal_stamp,
+    read_tum,
+    stamps_from_text,
+)
 
+# Stored units of depth in a metre: from metres to micrometres.
+DEPTH_FACTOR_RANGE = (1.0, 1e6)
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
 
@@ -62,10 +74,9 @@ class SequenceFolder(ImageFolder):
                 )
         super().__init__(path, selection, fps, images, stamps_ns, read_camera(path))
         meta = read_json(path / 'meta.json') if (path / 'meta.json').exists() else {}
-        try:
-            self._depth_factor = float(meta.get('depth_factor') or 1000.0)
-        except (TypeError, ValueError) as error:
-            raise UserError(f'{path / "meta.json"}: depth_factor is no number: {error}') from error
+        factor = meta.get('depth_factor') or 1000.0
+        name = f'{path / "meta.json"}: depth_factor'
+        self._depth_factor = number(factor, name, *DEPTH_FACTOR_RANGE, 'units in a metre')
         truth_file = path / 'groundtruth.txt'
         self._truth = read_tum(truth_file) if truth_file.exists() else None
 
@@ -100,7 +111,7 @@ def list_images(folder: Path) -> list[Path]:
 
     :raises UserError: the folder holds none.
     """
-    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise UserError(f'no images in {folder}; expected files like *.jpg or *.png')
     return sorted(images, key=in_natural_order)
@@ -115,16 +126,20 @@ def in_natural_order(path: Path) -> list[Any]:
 
 
 def read_stamps(path: Path) -> list[int]:
-    """Read one stamp a line in decimal seconds, as nanoseconds."""
-    stamps_ns = []
-    for number, words in text_rows(path):
+    """
+    Read one stamp a line, in decimal seconds or in whole milli-, micro- or nanoseconds.
+
+    :return: nanoseconds.
+    :raises UserError: a line holds no time.
+    """
+    words = []
+    for line, row in text_rows(path):
         try:
-            stamps_ns.append(seconds_to_ns(words[0]))
-        except (ValueError, ArithmeticError) as error:
-            raise UserError(
-                f'{path} line {number} is not a time in seconds: {words[0]}'
-            ) from error
-    return stamps_ns
+            decimal_stamp(row[0])
+        except UserError as error:
+            raise UserError(f'{path} line {line}: {error}') from error
+        words.append(row[0])
+    return stamps_from_text(words, path).tolist()
 
 
 def read_camera(folder: Path) -> Intrinsics | None:
@@ -140,21 +155,18 @@ def read_camera(folder: Path) -> Intrinsics | None:
         return None
     values = read_json(path)
     try:
-        return Intrinsics(
-            fx=float(values['fx']),
-            fy=float(values['fy']),
-            cx=float(values['cx']),
-            cy=float(values['cy']),
-            width=int(values['width']),
-            height=int(values['height']),
-            distortion_model=values.get('distortion_model') or 'none',
-            distortion=tuple(values.get('distortion') or ()),
+        fx, fy, cx, cy, width, height = (
+            values[key] for key in ('fx', 'fy', 'cx', 'cy', 'width', 'height')
+        )
+        distortion = values.get('distortion') or ()
+        return camera_from_numbers(
+            fx, fy, cx, cy, width, height, values.get('distortion_model'), distortion
         )
     except KeyError as error:
         raise UserError(f'{path} has no {error}; it needs fx fy cx cy width height') from error
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise UserError(f'{path} holds something other than numbers: {error}') from error
 
 
@@ -168,7 +180,7 @@ def read_pose_matrix(path: Path) -> np.ndarray | None:
     if not path.exists():
         return None
     pose = read_matrix(path)
-    return pose if np.all(np.isfinite(pose)) else None
+    return plausible.pose_matrix(pose, str(path)) if np.all(np.isfinite(pose)) else None
 
 
 def read_matrix(path: Path) -> np.ndarray:
@@ -185,21 +197,4 @@ def read_matrix(path: Path) -> np.ndarray:
         raise UserError(f'{path} does not hold a 4x4 matrix of numbers') from error
     if values.shape != (4, 4):
         raise UserError(f'{path} holds a matrix of shape {values.shape}; expected 4x4')
-    return values
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """
-    Read a JSON object.
-
-    :raises UserError: the file cannot be read, or holds something else.
-    """
-    try:
-        values = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise UserError(f'cannot read {path}: {error.strerror}') from error
-    except ValueError as error:
-        raise UserError(f'{path} is not JSON: {error}') from error
-    if not isinstance(values, dict):
-        raise UserError(f'{path} holds a {type(values).__name__}; expected names and values')
     return values

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mem3r_ros.camera import Intrinsics
+from mem3r_ros import plausible
+from mem3r_ros.data.calibration import camera_from_numbers
 from mem3r_ros.data.encodings import read_image
 from mem3r_ros.data.folder import list_images, read_stamps
-from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame, listed_truth
 from mem3r_ros.errors import UserError
-from mem3r_ros.trajectory import NANOSECONDS, Trajectory, text_rows
+from mem3r_ros.text_files import parsed_rows, text_rows
+from mem3r_ros.trajectory import NANOSECONDS, Trajectory
 
 CAMERAS = ('image_2', 'image_0', 'image_3', 'image_1')
 NOMINAL_FPS = 10.0
@@ -34,6 +36,7 @@ class KittiSequence(ListedSequence):
         self._stamps_ns = _stamps(path / 'times.txt', len(self._images))
         projection = _projection(path / 'calib.txt', folder.name[-1])
         self._projection = projection
+        self._poses: dict[int, np.ndarray | None] = {}
         self._truth = self._read_truth(path, projection)
 
     @property
@@ -47,13 +50,14 @@ class KittiSequence(ListedSequence):
         file = next((candidate for candidate in candidates if candidate.exists()), None)
         if file is None:
             return None
-        poses = _read_poses(file)
+        rows = parsed_rows(file, _pose_of, 'twelve numbers of a pose')
         T_cam0_camera = np.eye(4)
         if projection is not None:
             # P = K [I | t] with p_camera = p_cam0 + t, and all cameras are parallel.
             T_cam0_camera[:3, 3] = -np.linalg.solve(projection[:, :3], projection[:, 3])
-        count = min(len(poses), len(self._stamps_ns))
-        return Trajectory(np.array(self._stamps_ns[:count]), poses[:count] @ T_cam0_camera)
+        poses = [None if row.value is None else row.value @ T_cam0_camera for row in rows]
+        self._poses = dict(enumerate(poses))
+        return listed_truth(self._stamps_ns, poses)
 
     def _load(self, item: int) -> SequenceFrame:
         image = read_image(self._images[item], self.bit_depth)
@@ -61,10 +65,8 @@ class KittiSequence(ListedSequence):
         if self._projection is not None:
             K = self._projection
             height, width = image.shape[:2]
-            camera = Intrinsics(K[0, 0], K[1, 1], K[0, 2], K[1, 2], width, height)
-        has_pose = self._truth is not None and item < len(self._truth)
-        pose = self._truth.poses[item] if has_pose else None
-        return SequenceFrame(self._stamps_ns[item], image, camera, pose)
+            camera = camera_from_numbers(K[0, 0], K[1, 1], K[0, 2], K[1, 2], width, height)
+        return SequenceFrame(self._stamps_ns[item], image, camera, self._poses.get(item))
 
 
 def _stamps(path: Path, count: int) -> list[int]:
@@ -96,13 +98,8 @@ def _matrix(path: Path, words: list[str]) -> np.ndarray:
     return projection
 
 
-def _read_poses(path: Path) -> np.ndarray:
-    try:
-        values = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except ValueError as error:
-        raise UserError(f'{path} does not hold twelve numbers a line') from error
-    if values.shape[1] != 12:
-        raise UserError(f'{path} has {values.shape[1]} numbers a line; expected twelve')
-    poses = np.tile(np.eye(4), (len(values), 1, 1))
-    poses[:, :3] = values.reshape(-1, 3, 4)
-    return poses
+def _pose_of(words: list[str]) -> np.ndarray:
+    values = np.array(words, np.float64)
+    if values.shape != (12,):
+        raise UserError(f'{len(words)} numbers; expected twelve')
+    return plausible.pose_matrix(np.vstack([values.reshape(3, 4), (0, 0, 0, 1)]), 'pose')

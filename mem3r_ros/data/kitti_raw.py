@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.calibration import camera_from_numbers
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.folder import list_images
 from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
@@ -95,7 +95,7 @@ class KittiRawSequence(ListedSequence):
         camera, stamp_ns = None, self._stamps_ns[item]
         if self._projection is not None:
             K, (height, width) = self._projection, image.shape[:2]
-            camera = Intrinsics(K[0, 0], K[1, 1], K[0, 2], K[1, 2], width, height)
+            camera = camera_from_numbers(K[0, 0], K[1, 1], K[0, 2], K[1, 2], width, height)
         return SequenceFrame(stamp_ns, image, camera, self._pose(stamp_ns), self._depth(item))
 
     def _pose(self, stamp_ns: int) -> np.ndarray | None:

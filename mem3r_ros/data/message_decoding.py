@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mem3r_ros.camera import DISTORTION_MODELS, Intrinsics
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.calibration import camera_from_numbers
 from mem3r_ros.data.encodings import (
     BitDepth,
     decode_compressed,
@@ -95,15 +96,11 @@ def camera_from_info(message: Any, image_topic: str = '') -> Intrinsics | None:
         return None
     is_rectified = bool(RECTIFIED.search(image_topic) and P[0])
     fx, cx, fy, cy = (P[0], P[2], P[5], P[6]) if is_rectified else (K[0], K[2], K[4], K[5])
-    model = message.distortion_model or 'none'
-    distortion = tuple(float(number) for number in D)
-    if is_rectified or not any(distortion):
-        model, distortion = 'none', ()
-    if model not in DISTORTION_MODELS:
-        raise BadFrame(f'distortion model {model!r} is not one of {", ".join(DISTORTION_MODELS)}')
+    model, distortion = ('none', ()) if is_rectified else (message.distortion_model, D)
     try:
-        size = int(message.width), int(message.height)
-        whole = Intrinsics(float(fx), float(fy), float(cx), float(cy), *size, model, distortion)
+        whole = camera_from_numbers(
+            fx, fy, cx, cy, message.width, message.height, model, distortion
+        )
         return _as_sent(whole, message)
     except ValueError as error:
         raise BadFrame(str(error)) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data.calibration import camera_from_numbers
 from mem3r_ros.data.depth_registration import seen_by
 from mem3r_ros.data.encodings import read_depth, read_image
 from mem3r_ros.data.folder import list_images, read_matrix, read_pose_matrix
@@ -100,4 +101,4 @@ def _read_K(path: Path) -> np.ndarray | None:
 def _camera(K: np.ndarray | None, width: int, height: int) -> Intrinsics | None:
     if K is None:
         return None
-    return Intrinsics(K[0, 0], K[1, 1], K[0, 2], K[1, 2], width, height)
+    return camera_from_numbers(K[0, 0], K[1, 1], K[0, 2], K[1, 2], width, height)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 import logging
 from pathlib import Path
@@ -171,3 +171,13 @@ def pose_at(truth: Trajectory | None, stamp_ns: int) -> np.ndarray | None:
         return None
     poses, valid = truth.interpolate(np.array([stamp_ns]), MATCH_TOLERANCE_NS)
     return poses[0] if valid[0] else None
+
+
+def listed_truth(
+    stamps_ns: Iterable[int], poses: Iterable[np.ndarray | None]
+) -> Trajectory | None:
+    """Return the poses that are known of images in a row, None where none is."""
+    known = [(s, T) for s, T in zip(stamps_ns, poses, strict=False) if T is not None]
+    if not known:
+        return None
+    return Trajectory(np.array([s for s, _ in known]), np.array([T for _, T in known]))

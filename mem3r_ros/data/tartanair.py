@@ -17,10 +17,11 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import read_image
 from mem3r_ros.data.folder import list_images, read_camera
-from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame
+from mem3r_ros.data.sequence import ListedSequence, Selection, SequenceFrame, listed_truth
 from mem3r_ros.errors import UserError
-from mem3r_ros.geometry import matrix, rotation_from_quaternion
-from mem3r_ros.trajectory import NANOSECONDS, Trajectory, text_rows
+from mem3r_ros.geometry import matrix
+from mem3r_ros.text_files import parsed_rows
+from mem3r_ros.trajectory import NANOSECONDS, Trajectory, pose_of_words
 
 CAMERA = Intrinsics(320.0, 320.0, 320.0, 240.0, 640, 480)
 # Optical axes (x right, y down, z forward) seen from x forward, y right, z down.
@@ -36,16 +37,17 @@ class TartanAirSequence(ListedSequence):
         self._images = list_images(path / 'image_left')
         self._stamps_ns = [round(i * NANOSECONDS / fps) for i in range(len(self._images))]
         self._camera = read_camera(path) or CAMERA
+        self._poses: list[np.ndarray | None] = [None] * len(self._images)
         self._truth = None
         file = path / 'pose_left.txt'
         if file.exists():
-            poses = _read_poses(file)
-            if len(poses) != len(self._images):
+            self._poses = _parsed_rows(file)
+            if len(self._poses) != len(self._images):
                 raise UserError(
-                    f'{file} has {len(poses)} poses for {len(self._images)} images; '
+                    f'{file} has {len(self._poses)} poses for {len(self._images)} images; '
                     f'give one a line'
                 )
-            self._truth = Trajectory(np.array(self._stamps_ns), poses)
+            self._truth = listed_truth(self._stamps_ns, self._poses)
 
     @property
     def truth(self) -> Trajectory | None:
@@ -58,7 +60,7 @@ class TartanAirSequence(ListedSequence):
             self._stamps_ns[item],
             read_image(path, self.bit_depth),
             self._camera,
-            None if self._truth is None else self._truth.poses[item],
+            self._poses[item],
             self._depth(path.stem) if self.selection.with_depth else None,
         )
 
@@ -75,19 +77,7 @@ class TartanAirSequence(ListedSequence):
         return depth_m
 
 
-def _read_poses(path: Path) -> np.ndarray:
-    """Return T_world_camera of each line, [N, 4, 4]; world: north, east, down."""
-    rows = []
-    for number, words in text_rows(path):
-        try:
-            row = np.array(words, np.float64)
-        except ValueError:
-            row = np.zeros(0)
-        if row.shape != (7,) or not np.isfinite(row).all() or not row[3:].any():
-            raise UserError(f'{path} line {number} is not "tx ty tz qx qy qz qw"')
-        rows.append(row)
-    values = np.array(rows).reshape(-1, 7)
-    T_world_body = np.tile(np.eye(4), (len(values), 1, 1))
-    T_world_body[:, :3, :3] = rotation_from_quaternion(values[:, 3:])
-    T_world_body[:, :3, 3] = values[:, :3]
-    return T_world_body @ T_FRD_OPTICAL
+def _parsed_rows(path: Path) -> list[np.ndarray | None]:
+    """Return T_world_camera [4, 4] of each line, None of a damaged one; world: NED."""
+    rows = parsed_rows(path, pose_of_words, '"tx ty tz qx qy qz qw"')
+    return [None if row.value is None else row.value @ T_FRD_OPTICAL for row in rows]

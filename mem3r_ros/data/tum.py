@@ -26,7 +26,14 @@ from mem3r_ros.data.sequence import (
     pose_at,
 )
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.trajectory import Trajectory, nearest_index, read_tum, seconds_to_ns, text_rows
+from mem3r_ros.text_files import parsed_rows
+from mem3r_ros.trajectory import (
+    Trajectory,
+    decimal_stamp,
+    nearest_index,
+    read_tum,
+    stamps_from_text,
+)
 
 DEPTH_FACTOR = 5000.0
 # The benchmark's published colour calibrations; a folder's name tells the camera.
@@ -86,13 +93,10 @@ class TumSequence(Sequence):
 
 
 def _read_list(path: Path) -> list[tuple[int, str]]:
-    entries = []
-    for number, words in text_rows(path):
-        try:
-            entries.append((seconds_to_ns(words[0]), words[1]))
-        except (IndexError, ValueError, ArithmeticError) as error:
-            raise UserError(f'{path} line {number} is not "stamp file"') from error
-    return sorted(entries)
+    rows = parsed_rows(path, lambda words: (decimal_stamp(words[0]), words[1]), '"stamp file"')
+    kept = [row.words for row in rows if row.value is not None]
+    stamps_ns = stamps_from_text([words[0] for words in kept], path).tolist()
+    return sorted(zip(stamps_ns, (words[1] for words in kept), strict=True))
 
 
 def _published_camera(name: str) -> Intrinsics | None:
