@@ -3,11 +3,15 @@
 """Covariance: fitted to truth, honest by NEES, in the order of REP 103."""
 
 from dataclasses import replace
+import subprocess
+import sys
 
 import numpy as np
 from oracle import OracleNetwork, moving_scene, run
 import pytest
 
+from mem3r_ros.cli import main as cli
+from mem3r_ros.config import load_yaml
 from mem3r_ros.evaluation import covariance_fit
 from mem3r_ros.geometry import se3_exp, so3_log
 from mem3r_ros.tracker import Tracker, TrackerConfig
@@ -170,8 +174,30 @@ def test_limited_covariances_stay_positive_and_keep_their_correlations():
     assert small[0, 1] / np.sqrt(small[0, 0] * small[1, 1]) == pytest.approx(correlation)
 
 
-def test_the_command_says_what_is_wrong_in_one_line(capsys, tmp_path):
-    code = covariance_fit.main([str(tmp_path / 'nothing'), '--model', str(tmp_path / 'none')])
+def test_the_command_prints_the_nees_before_and_after_and_writes_the_settings(capsys, tmp_path):
+    output = tmp_path / 'covariance.yaml'
 
-    assert code == 2
-    assert capsys.readouterr().err.count('\n') == 1
+    code = cli.main(['fit-covariance', '--worlds', '1', '--output', str(output)])
+
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert '| rendered 0 |' in printed and '| before |' in printed and '| fitted |' in printed
+    assert load_yaml(CovarianceConfig, output) != CovarianceConfig()
+
+
+def test_the_command_reports_an_error_in_one_line(capsys, tmp_path):
+    missing = ['fit-covariance', str(tmp_path / 'nothing'), '--model', str(tmp_path / 'none')]
+
+    for words in (['fit-covariance'], missing):
+        assert cli.main(words) == 2
+        assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_the_former_name_of_the_command_forwards_to_it():
+    program = [sys.executable, '-m', 'mem3r_ros.tracker.calibration']
+
+    result = subprocess.run(program, capture_output=True, text=True)
+
+    assert result.returncode == 2
+    assert 'note: this command is now mem3r fit-covariance' in result.stderr
+    assert 'there is nothing to fit' in result.stderr

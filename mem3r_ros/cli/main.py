@@ -29,6 +29,7 @@ COMMANDS = {
     'run': ('mem3r_ros.cli.run', 'track a bag, a video or a folder of images without ROS'),
     'evaluate': ('mem3r_ros.cli.evaluate', 'run several sequences and tabulate the errors'),
     'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
+    'fit-covariance': ('mem3r_ros.cli.fit_covariance', 'fit the covariance to ground truth'),
     'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and fetch weights'),
     'train': ('mem3r_ros.cli.train', 'train a network by a recipe'),
     'sample': ('mem3r_ros.cli.sample', 'render the shipped recording'),

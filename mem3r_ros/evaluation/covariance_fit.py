@@ -1,55 +1,55 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Fit the covariance to sequences with ground truth, and print how honest it is.
-
-    python -m mem3r_ros.evaluation.covariance_fit --model mem3r-tiny SEQUENCE [SEQUENCE ...]
+Fit the covariance of the odometry to sequences with ground truth, and measure its consistency.
 
 The normalised estimation error squared (NEES; Bar-Shalom, Li and Kirubarajan 2001) of a true
-covariance averages its number of dimensions, 3 for a translation, 3 for a rotation, 6 for both.
+covariance has the mean of its number of dimensions: 3 for a translation or a rotation, 6 for both.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-import sys
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.data import open_sequence
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.geometry import compose_covariance, invert, orthonormalise, so3_log
 from mem3r_ros.tracker.config import CovarianceConfig
 from mem3r_ros.tracker.frame import CameraFrame, Status
 from mem3r_ros.tracker.tracker import Tracker
 from mem3r_ros.tracker.uncertainty import increment_covariance
+from mem3r_ros.worlds import render_clip
 
-_FIRST_CLIP = 9_000_000  # of the rendered clips; none that a network was trained on
+_FIRST_CLIP = 9_000_000  # index of the first rendered clip
+_SIZE = (160, 120)  # px of rendered clips, width and height
 _CHI2_95 = 12.592  # 95th percentile of chi squared with 6 degrees of freedom
 
 
 @dataclass(frozen=True, slots=True)
 class Increments:
-    """What one sequence gave: measured motions, true motions, and how sure the network was."""
+    """Measured and true increments of one sequence."""
 
     name: str
     measured: np.ndarray  # [N, 4, 4]
     true: np.ndarray  # [N, 4, 4]
-    confidence_ratio: np.ndarray  # [N]
+    confidence_ratio: np.ndarray  # [N], to the usual confidence
     is_degraded: np.ndarray  # [N] bool
     durations_s: np.ndarray  # [N]
 
     @property
     def scale(self) -> float:
-        """True metres per measured metre, by the lengths of both paths."""
+        """True metres per measured metre, from the lengths of both paths."""
         measured = np.linalg.norm(self.measured[:, :3, 3], axis=1).sum()
         return float(np.linalg.norm(self.true[:, :3, 3], axis=1).sum() / max(measured, 1e-9))
 
     def scaled(self) -> Increments:
-        """Return the same with the scale of the whole sequence put right."""
+        """Return the increments with the scale of the whole sequence corrected."""
         measured = self.measured.copy()
         measured[:, :3, 3] *= self.scale
         return replace(self, measured=measured)
@@ -59,9 +59,10 @@ def collect(
     tracker: Tracker, frames: Iterable[CameraFrame], truth: Iterable, name: str
 ) -> Increments:
     """
-    Track a sequence from its first frame and note measured and true increments.
+    Track a sequence and collect measured and true increments.
 
-    :param truth: ``T_world_camera`` of each frame, or None where it is not known.
+    :param truth: ``T_world_camera`` of each frame, or None where it is unknown.
+    :raises UserError: fewer than 5 increments have a true motion.
     """
     tracker.reset()
     rows, previous = [], None
@@ -86,23 +87,23 @@ def collect(
             )
         previous = None if T_world_camera is None else (tracked, T_world_camera)
     if len(rows) < 5:
-        raise UserError(f'{name} gives only {len(rows)} motions with ground truth; 5 are needed')
+        raise UserError(f'{name} has only {len(rows)} motions with ground truth; 5 are needed')
     columns = [np.array(column) for column in zip(*rows)]
     return Increments(name, *columns)
 
 
 def errors(measured: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return translation and rotation error of motions, seen in the frame they start from, [6]."""
+    """Return translation and rotation error of a motion in its start frame, [6]."""
     rotation = so3_log(orthonormalise(measured @ invert(true))[:3, :3])
     return np.concatenate([measured[:3, 3] - true[:3, 3], rotation])
 
 
 def fit(data: Sequence[Increments], start: CovarianceConfig | None = None) -> CovarianceConfig:
     """
-    Fit the parameters by maximum likelihood, then the correlation by windows of a second.
+    Fit the parameters by maximum likelihood, then the correlation over windows of one second.
 
-    :param data: sequences; the scale of each is judged apart from the rest of its error.
-    :param start: settings to start from.
+    :param data: sequences; the scale error of each is separated from its other errors.
+    :param start: initial settings.
     """
     config = replace(start or CovarianceConfig(), correlation=1.0)
     scaled = [one.scaled() for one in data]
@@ -131,9 +132,9 @@ def fit(data: Sequence[Increments], start: CovarianceConfig | None = None) -> Co
 
 def window_nees(data: Increments, config: CovarianceConfig, window_s: float) -> np.ndarray:
     """
-    Return the NEES of the motion over windows, one after the other.
+    Return the NEES of the motion over consecutive windows.
 
-    :param window_s: length of a window; 0 means single increments.
+    :param window_s: length of a window; 0: single increments.
     """
     result, start = [], 0
     elapsed = np.concatenate([[0.0], np.cumsum(data.durations_s)])
@@ -154,7 +155,7 @@ def window_nees(data: Increments, config: CovarianceConfig, window_s: float) -> 
 
 
 def report(data: Sequence[Increments], configs: dict[str, CovarianceConfig]) -> str:
-    """Return a table of NEES for several settings, with the scale of each sequence put right."""
+    """Return a table of the NEES for several settings; the scale of each sequence is corrected."""
     rows = ['| sequence | true scale | settings | NEES, one step | NEES, 1 s | within 95 % |']
     rows.append('|---|---|---|---|---|---|')
     for one in data:
@@ -166,7 +167,13 @@ def report(data: Sequence[Increments], configs: dict[str, CovarianceConfig]) -> 
                 f'| {one.name} | {one.scale:.3f} | {name} | {steps.mean():.1f} | {mean:.1f} | '
                 f'{inside:.0f} % |'
             )
-    return '\n'.join([*rows, '', 'NEES should be 6, and 95 % of the windows within the bound.'])
+    return '\n'.join(
+        [
+            *rows,
+            '',
+            'A consistent covariance has a NEES of 6, and 95 % of the windows within the bound.',
+        ]
+    )
 
 
 def _covariance(data: Increments, index: int, config: CovarianceConfig) -> np.ndarray:
@@ -179,7 +186,7 @@ def _covariance(data: Increments, index: int, config: CovarianceConfig) -> np.nd
 
 
 def _factors(data: Increments, config: CovarianceConfig) -> np.ndarray:
-    """Return what confidence and flaws multiply each standard deviation by."""
+    """Return the factors on the standard deviations due to confidence and flaws, [N]."""
     unit = replace(config, position_floor_m=1.0, position_share=0.0, correlation=1.0)
     return np.array(
         [np.sqrt(_covariance(data, index, unit)[0, 0]) for index in range(len(data.measured))]
@@ -189,78 +196,39 @@ def _factors(data: Increments, config: CovarianceConfig) -> np.ndarray:
 def _floor_and_share(
     wrong: np.ndarray, motion: np.ndarray, factor: np.ndarray
 ) -> tuple[float, float]:
-    """Return floor and share that make the errors [N, 3] most likely."""
+    """Return the maximum likelihood floor and share of the errors [N, 3]."""
     squares = (wrong**2).sum(axis=1)
 
-    def surprise(logs: np.ndarray) -> float:
+    def cost(logs: np.ndarray) -> float:
         floor, share = np.exp(logs)
         variance = factor**2 * (floor**2 + (share * motion) ** 2)
         return float((3 * np.log(variance) + squares / variance).sum())
 
     typical = np.sqrt(squares.mean() / 3)
     begin = np.log([0.3 * typical + 1e-6, 0.5 * typical / (motion.mean() + 1e-9) + 1e-6])
-    found = minimize(surprise, begin, method='Nelder-Mead')
+    found = minimize(cost, begin, method='Nelder-Mead')
     floor, share = np.exp(found.x)
     return float(np.clip(floor, 1e-6, 1.0)), float(np.clip(share, 0.0, 10.0))
 
 
-def rendered(index: int, num_frames: int = 60) -> tuple[list[CameraFrame], list[np.ndarray]]:
-    """Return the frames of a rendered clip and their true poses."""
-    from mem3r_ros.worlds import render_clip
+def collect_sequence(tracker: Tracker, path: str) -> Increments:
+    """
+    Track a recorded sequence with ground truth.
 
-    clip = render_clip(index, num_frames, (160, 120))
+    :raises UserError: it cannot be read, or has too few true poses.
+    """
+    items = list(open_sequence(path))
+    frames = [CameraFrame(item.stamp_ns, item.image, item.camera) for item in items]
+    return collect(tracker, frames, [item.T_world_camera for item in items], Path(path).name)
+
+
+def collect_rendered(tracker: Tracker, index: int, num_frames: int = 60) -> Increments:
+    """Track a rendered clip; no network was trained on any of them."""
+    clip = render_clip(_FIRST_CLIP + index, num_frames, _SIZE)
     fx, fy, cx, cy = clip.intrinsics.tolist()
-    camera = Intrinsics(fx, fy, cx, cy, 160, 120)
+    camera = Intrinsics(fx, fy, cx, cy, *_SIZE)
     stamps = (clip.stamps_s.numpy() * 1e9).round().astype(np.int64) + 1
     frames = [
         CameraFrame(int(stamp), image, camera) for stamp, image in zip(stamps, clip.image.numpy())
     ]
-    return frames, list(clip.T_world_camera.double().numpy())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Fit on sequences given on the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m mem3r_ros.evaluation.covariance_fit', description=__doc__.split('\n\n')[0]
-    )
-    parser.add_argument('sequences', nargs='*', help='folders or bags with ground truth')
-    parser.add_argument(
-        '--worlds', type=int, default=0, metavar='N', help='use N rendered clips as well'
-    )
-    parser.add_argument('--model', default='mem3r-tiny', help='preset or file of weights')
-    parser.add_argument('--output', help='write the fitted settings there as YAML')
-    args = parser.parse_args(arguments)
-    try:
-        _run(args)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
-
-
-def _run(args: argparse.Namespace) -> None:
-    from mem3r_ros.config import dump_yaml
-    from mem3r_ros.data import open_sequence
-    from mem3r_ros.model import load_model
-
-    tracker = Tracker(load_model(args.model))
-    data = []
-    for path in args.sequences:
-        items = list(open_sequence(path))
-        frames = [CameraFrame(item.stamp_ns, item.image, item.camera) for item in items]
-        truth = [item.T_world_camera for item in items]
-        data.append(collect(tracker, frames, truth, str(path).rstrip('/').rpartition('/')[2]))
-    for index in range(args.worlds):
-        frames, truth = rendered(_FIRST_CLIP + index)
-        data.append(collect(tracker, frames, truth, f'rendered {index}'))
-    if not data:
-        raise UserError('nothing to fit to; name sequences with ground truth, or give --worlds')
-    fitted = fit(data, tracker.config.covariance)
-    print(report(data, {'before': tracker.config.covariance, 'fitted': fitted}))
-    print(f'\n{fitted}')
-    if args.output:
-        dump_yaml(fitted, args.output)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    return collect(tracker, frames, clip.T_world_camera.double().numpy(), f'rendered {index}')

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Old name of ``mem3r fit-covariance``; it goes with the next release."""
+"""The former name of ``mem3r fit-covariance``; the next release removes it."""
 
 import os
 import sys
 
 if __name__ == '__main__':
-    print('note: this command is now called: mem3r fit-covariance', file=sys.stderr)
-    program = [sys.executable, '-m', 'mem3r_ros.evaluation.covariance_fit']
+    print('note: this command is now mem3r fit-covariance', file=sys.stderr)
+    program = [sys.executable, '-m', 'mem3r_ros.cli.main', 'fit-covariance']
     os.execv(program[0], program + sys.argv[1:])

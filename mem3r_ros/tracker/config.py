@@ -212,7 +212,7 @@ class HealthConfig:
 
 @settings
 class CovarianceConfig:
-    """How wrong poses are; fitted by ``python -m mem3r_ros.evaluation.covariance_fit``."""
+    """Uncertainty of the poses; ``mem3r fit-covariance`` fits it to ground truth."""
 
     position_floor_m: float = setting(
         0.008, 'standard deviation of one increment at no motion', low=1e-6, high=10.0, unit='m'
