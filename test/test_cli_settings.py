@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from mem3r_ros.cli.tracking import RunConfig, add_tracking_arguments, config_from
+from mem3r_ros.cli.settings import RunConfig, add_tracking_arguments, config_from
 from mem3r_ros.errors import UserError
 
 

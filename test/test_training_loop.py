@@ -121,8 +121,9 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
     assert resumed.counters.batches == whole.counters.batches == 6
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
-    for name, value in whole.average.tensors.items():
-        assert torch.equal(value, resumed.average.tensors[name]), name
+    average = resumed.averaged_model().state_dict()
+    for name, value in whole.averaged_model().state_dict().items():
+        assert torch.equal(value, average[name]), name
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

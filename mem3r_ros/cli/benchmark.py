@@ -16,7 +16,7 @@ PERIOD_NS = 33_333_333
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from mem3r_ros.cli.tracking import add_tracking_arguments
+    from mem3r_ros.cli.settings import add_tracking_arguments
 
     parser.add_argument('--frames', type=int, default=200, help='how many images (200)')
     parser.add_argument(
@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the model or a setting is of no use.
     """
-    from mem3r_ros.cli.tracking import config_from, device_name
+    from mem3r_ros.cli.settings import config_from
+    from mem3r_ros.cli.tracking import device_name
     from mem3r_ros.errors import UserError
     from mem3r_ros.model.backend import load_backend
     from mem3r_ros.tracker import Tracker

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 import hashlib
 from http.client import HTTPException, HTTPResponse
 import json
@@ -23,7 +22,7 @@ TIMEOUT_S = 30.0
 MAX_TRIES = 5  # breaks in a row without a byte in between
 SPARE_BYTES = 64 << 20  # left free on the disk
 
-Progress = Callable[[int, int | None], None]
+Report = Callable[[int, int | None], None]  # bytes that are here, bytes in all
 
 
 class _Broken(Exception):
@@ -45,11 +44,13 @@ def fetch(
     """
     if urlsplit(url).scheme not in ('http', 'https'):
         raise UserError(f'cannot fetch {url!r}; it must begin with http:// or https://')
+    from mem3r_ros.reports.progress import progress
+
     partial = target.with_name(target.name + '.partial')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with byte_progress(target.name) as report:
-            _fetch_all(url, partial, report, pause_s)
+        with progress(target.name, None, is_bytes=True) as bar:
+            _fetch_all(url, partial, bar.show, pause_s)
     except OSError as error:
         raise UserError(f'cannot write {partial}: {error.strerror or error}') from None
     return accept(partial, target, sha256)
@@ -97,7 +98,7 @@ def check_space(folder: Path, num_bytes: int) -> None:
         )
 
 
-def _fetch_all(url: str, partial: Path, report: Progress, pause_s: float) -> None:
+def _fetch_all(url: str, partial: Path, report: Report, pause_s: float) -> None:
     tries = 0
     while True:
         before = _size(partial)
@@ -114,7 +115,7 @@ def _fetch_all(url: str, partial: Path, report: Progress, pause_s: float) -> Non
             time.sleep(pause_s)
 
 
-def _fetch_rest(url: str, partial: Path, report: Progress) -> None:
+def _fetch_rest(url: str, partial: Path, report: Report) -> None:
     """Continue the partial file; start anew if the server's file is another one."""
     start, note = _size(partial), _read_note(partial)
     request = Request(url, headers={'User-Agent': 'mem3r_ros', 'Accept-Encoding': 'identity'})
@@ -142,9 +143,7 @@ def _fetch_rest(url: str, partial: Path, report: Progress) -> None:
         raise _Broken(str(getattr(error, 'reason', error)) or type(error).__name__) from None
 
 
-def _receive(
-    response: HTTPResponse, url: str, partial: Path, start: int, report: Progress
-) -> None:
+def _receive(response: HTTPResponse, url: str, partial: Path, start: int, report: Report) -> None:
     length = response.headers.get('Content-Length')
     total = start + int(length) if length and length.isdigit() else None
     if total is not None:
@@ -184,31 +183,3 @@ def _read_note(partial: Path) -> dict[str, str]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def byte_progress(title: str) -> Iterator[Progress]:
-    """Show how many bytes have come, how fast, and how long it will take."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
-
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

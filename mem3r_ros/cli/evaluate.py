@@ -20,7 +20,7 @@ OTHER_COLUMNS = ('sequence', 'images', 'AbsRel', 'constant', 'frames/s', 'status
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     from mem3r_ros.cli.run import add_sequence_arguments
-    from mem3r_ros.cli.tracking import add_tracking_arguments
+    from mem3r_ros.cli.settings import add_tracking_arguments
 
     parser.add_argument(
         'paths',
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from mem3r_ros.cli.main import EXIT_USER_ERROR
     from mem3r_ros.cli.run import check_place
-    from mem3r_ros.cli.tracking import config_from
+    from mem3r_ros.cli.settings import config_from
     from mem3r_ros.data import open_sequence
     from mem3r_ros.model.backend import load_backend
 

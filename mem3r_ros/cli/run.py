@@ -18,7 +18,7 @@ HELP = 'track a bag, a video or a folder of images without ROS'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from mem3r_ros.cli.tracking import add_tracking_arguments
+    from mem3r_ros.cli.settings import add_tracking_arguments
 
     parser.add_argument('path', metavar='PATH', help='bag, video, data set or folder of images')
     parser.add_argument(
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the recording, the model or a setting is of no use.
     """
-    from mem3r_ros.cli.tracking import config_from
+    from mem3r_ros.cli.settings import config_from
     from mem3r_ros.data import open_sequence
     from mem3r_ros.errors import UserError
     from mem3r_ros.model.backend import load_backend

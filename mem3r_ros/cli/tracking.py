@@ -1,141 +1,18 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What ``run``, ``evaluate`` and ``benchmark`` share: which network, which settings, the loop."""
+"""The loop of ``run``, ``evaluate`` and ``benchmark``: a sequence through a tracker."""
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 import time
 from typing import Any
 
-from mem3r_ros.config import from_dict, replace_path, section, settings, to_dict
 from mem3r_ros.data import Sequence, SequenceFrame
-from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.model.backend import BackendConfig
+from mem3r_ros.errors import BadFrame
 from mem3r_ros.reports import RunRecorder
-from mem3r_ros.text_files import parse_yaml, read_yaml
-from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker, TrackerConfig
-
-NODE_NAME = 'mem3r'  # in launch and parameter files
-
-
-@settings
-class RunConfig(BackendConfig):
-    """Settings of a run without ROS; names as those of the node's parameters."""
-
-    tracking: TrackerConfig = section(TrackerConfig)
-
-
-def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that choose network and settings."""
-    parser.add_argument('--model', help='preset, .safetensors or .pth file (mem3r-tiny)')
-    parser.add_argument('--device', help='auto, cpu, cuda or cuda:N (auto)')
-    parser.add_argument(
-        '--config', metavar='YAML', help='settings: those of config.yaml, or a ROS parameter file'
-    )
-    parser.add_argument(
-        '--set',
-        action='append',
-        default=[],
-        metavar='NAME=VALUE',
-        help='change one setting, e.g. tracking.update_rule=cut3r (repeatable)',
-    )
-
-
-def config_from(args: argparse.Namespace) -> RunConfig:
-    """
-    Put the settings together: defaults, then the file, then the command line.
-
-    :param args: parsed arguments of ``add_tracking_arguments``.
-    :return: the settings in force.
-    :raises UserError: a name is unknown or a value is refused, or what it asks for is not there.
-    """
-    config = from_dict(RunConfig, _read_settings(args.config)) if args.config else RunConfig()
-    for name in ('model', 'device'):
-        if getattr(args, name) is not None:
-            config = replace_path(config, name, getattr(args, name))
-    for assignment in args.set:
-        name, equals, text = assignment.partition('=')
-        if not equals:
-            raise UserError(f'--set {assignment!r} has no value; write NAME=VALUE')
-        config = replace_path(config, name, parse_yaml(text, f'--set {name}'))
-    if config.tracking.scale.source == 'wheel':
-        raise UserError(
-            "tracking.scale.source is 'wheel', but only the node has wheel odometry; choose "
-            'another source here, such as --set tracking.scale.source=model'
-        )
-    return config
-
-
-def _read_settings(path: str) -> dict[str, Any]:
-    """Read a YAML file of settings; of a ROS parameter file, what concerns the tracker."""
-    values = read_yaml(path)
-    nodes = dict(_nodes(values))
-    return _chosen(path, nodes) if nodes else _nested(values)
-
-
-def _nodes(values: Mapping[str, Any], namespace: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and settings, those that we know, of each node of a ROS parameter file."""
-    for name, inner in values.items():
-        full_name = f'{namespace}/{name}'.replace('//', '/')
-        if not isinstance(inner, Mapping):
-            continue
-        if 'ros__parameters' not in inner:
-            yield from _nodes(inner, full_name)
-            continue
-        given = inner['ros__parameters']
-        nested = _nested(given) if isinstance(given, Mapping) else {}
-        known = to_dict(RunConfig())
-        yield full_name, {name: value for name, value in nested.items() if name in known}
-
-
-def _chosen(path: str, nodes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return what a parameter file has for us: of all nodes, then of ours."""
-    for_all = [name for name in nodes if name.rpartition('/')[2] in ('*', '**')]
-    named = [name for name in nodes if name.rpartition('/')[2] == NODE_NAME]
-    others = [name for name in nodes if name not in for_all and nodes[name]]
-    # A camera's node may have a 'device' too; what tracks has 'tracking'.
-    ours = named or [name for name in others if 'tracking' in nodes[name]]
-    if not ours and not any(nodes[name] for name in for_all):
-        ours = others
-    if len(ours) > 1:
-        raise UserError(
-            f'{path} holds settings of several nodes, {", ".join(ours)}; '
-            f'leave one of them, or name it {NODE_NAME}'
-        )
-    if not ours and not any(nodes[name] for name in for_all):
-        raise UserError(
-            f'{path} holds no settings of a node {NODE_NAME}; its nodes are {", ".join(nodes)}'
-        )
-    settings: dict[str, Any] = {}
-    for name in (*for_all, *ours):
-        settings = _merged(settings, nodes[name])
-    return settings
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn ``a.b: 1`` into ``a: {b: 1}``; ROS parameter files may have both forms."""
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        head, _, rest = str(name).partition('.')
-        if rest or isinstance(value, Mapping):
-            value = _nested({rest: value} if rest else value)
-        nested = _merged(nested, {head: value})
-    return nested
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both, group by group; where both have a value, the second wins."""
-    merged = dict(first)
-    for name, value in second.items():
-        before = merged.get(name)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            value = _merged(before, value)
-        merged[name] = value
-    return merged
+from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
 
 
 def device_name(device: str) -> str:

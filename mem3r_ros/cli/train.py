@@ -13,19 +13,15 @@ HELP = 'train a network by a recipe (recipes/*.yaml)'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    from mem3r_ros.cli.settings import add_set_argument
+
     parser.add_argument('config', metavar='CONFIG.yaml', help='recipe to run')
     parser.add_argument('--output', default='training_output', help='folder for what it writes')
     plan = parser.add_mutually_exclusive_group()
     plan.add_argument('--minutes', type=float, help='plan by time instead of the recipe')
     plan.add_argument('--steps', type=int, help='plan by batches instead of the recipe')
     parser.add_argument('--resume', action='store_true', help='go on with the run in --output')
-    parser.add_argument(
-        '--set',
-        action='append',
-        default=[],
-        metavar='NAME=VALUE',
-        help='change a setting of the recipe, e.g. runtime.workers=2 (repeatable)',
-    )
+    add_set_argument(parser, 'runtime.workers=2')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,9 +31,8 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the recipe is wrong, or there is nothing to resume.
     """
-    from mem3r_ros.config import load_yaml, replace_path
-    from mem3r_ros.errors import UserError
-    from mem3r_ros.text_files import parse_yaml
+    from mem3r_ros.cli.settings import with_assignments
+    from mem3r_ros.config import load_yaml
     from mem3r_ros.training import TrainConfig, Trainer
 
     config = load_yaml(TrainConfig, args.config)
@@ -45,11 +40,7 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, minutes=args.minutes, steps=0)
     if args.steps is not None:
         config = dataclasses.replace(config, steps=args.steps)
-    for assignment in args.set:
-        name, equals, value = assignment.partition('=')
-        if not equals:
-            raise UserError(f'--set {assignment!r} has no value; write NAME=VALUE')
-        config = replace_path(config, name, parse_yaml(value, f'--set {name}'))
+    config = with_assignments(config, args.set)
     output = Path(args.output)
     trainer = Trainer(config, output, resume=args.resume)
     counters = trainer.run()

@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.training.config import OptimiserConfig
@@ -79,33 +80,21 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group['lr'] = rate * group['factor']
 
 
-class AveragedWeights:
-    """Exponential moving average of a model's parameters, kept in float32."""
+def average_of(model: nn.Module, decay: float) -> AveragedModel:
+    """
+    Return an exponential moving average of a model's parameters, which begins at those of now.
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.tensors: dict[str, Tensor] = {
-            name: value.detach().float().clone() for name, value in model.state_dict().items()
-        }
+    The first updates move it further: a long average would hold on to the initial weights.
+    """
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move towards the model; the first updates move further (bias of a short average)."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        current = model.state_dict()
-        torch._foreach_lerp_(
-            list(self.tensors.values()),
-            [current[name].float() for name in self.tensors],
-            1 - decay,
-        )
+    def move(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:
+        count = int(num_averaged)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + count) / (10 + count)))
 
-    def state_for(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return the averages in the model's own types, for load_state_dict."""
-        return {
-            name: self.tensors[name].to(value.dtype) for name, value in model.state_dict().items()
-        }
+    average = AveragedModel(model, multi_avg_fn=move)
+    average.n_averaged.fill_(1)  # 0 would replace the initial weights by those of the first update
+    return average
 
 
 def clip_gradients(parameters: list[nn.Parameter], largest: float) -> Tensor:

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 import json
 import math
 from pathlib import Path
-import sys
 
+from mem3r_ros.reports.progress import progress
 from mem3r_ros.reports.training_page import write_page
 from mem3r_ros.training.config import TrainConfig
 from mem3r_ros.training.training_state import Counters
@@ -31,13 +32,17 @@ class RunLog:
         self._file = path.open('a' if resume else 'w', encoding='utf-8')
         self._sums: dict[str, list[float]] = {}
         self._events = _event_writer(output)
-        self._bar = _ProgressBar() if sys.stderr.isatty() else None
+        self._open = ExitStack()
+        self._open.enter_context(self._file)
+        if self._events:
+            self._open.callback(self._events.close)
+        self._bar = self._open.enter_context(progress('training, %', 100))
 
     def batch(
         self,
         counters: Counters,
         stage: str,
-        progress: float,
+        done: float,
         terms: dict[str, float],
         rate: float,
         took_s: float,
@@ -46,12 +51,12 @@ class RunLog:
         """
         Note one batch; every so often write the means of the last ones.
 
+        :param done: part of the run that is done, 0 to 1.
         :param took_s: time of the batch, s, of which ``waited_s`` waited for the loader.
         """
         for name, value in {**terms, 'took_s': took_s, 'waited_s': waited_s}.items():
             self._sums.setdefault(name, []).append(value)
-        if self._bar:
-            self._bar.show(progress, f'{stage} batch {counters.batches} ')
+        self._bar.show(100 * done, word=f'{stage} batch {counters.batches}')
         if counters.batches % self._every:
             return
         means = {name: sum(v) / len(v) for name, v in self._sums.items()}
@@ -63,7 +68,7 @@ class RunLog:
             if name not in ('took_s', 'waited_s')
         )
         self.say(
-            f'{progress:5.1%} {stage} batch {counters.batches}: {shown} '
+            f'{done:5.1%} {stage} batch {counters.batches}: {shown} '
             f'({means["took_s"]:.2f} s a batch, {means["waited_s"]:.2f} s waiting)'
         )
 
@@ -75,18 +80,11 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Print a line, above the progress bar if there is one."""
-        if self._bar:
-            self._bar.print(text)
-        else:
-            print(text, flush=True)
+        self._bar.print(text)
 
     def close(self) -> None:
-        """Finish the files."""
-        self._file.close()
-        if self._events:
-            self._events.close()
-        if self._bar:
-            self._bar.close()
+        """Close the files and the progress bar."""
+        self._open.close()
 
     def _write(self, counters: Counters, entry: dict) -> None:
         entry = {
@@ -117,35 +115,3 @@ def _event_writer(output: Path) -> object | None:
     except ImportError:
         return None
     return SummaryWriter(str(output / 'tensorboard'))
-
-
-class _ProgressBar:
-    """A rich progress bar; only on a terminal."""
-
-    def __init__(self) -> None:
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn('{task.description}'),
-            BarColumn(),
-            TextColumn('{task.percentage:5.1f} %'),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._task = self._progress.add_task('training', total=1.0)
-        self._progress.start()
-
-    def show(self, progress: float, text: str) -> None:
-        self._progress.update(self._task, completed=progress, description=text)
-
-    def print(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False)
-
-    def close(self) -> None:
-        self._progress.stop()

@@ -27,16 +27,21 @@ from mem3r_ros.training.config import (
 )
 from mem3r_ros.training.distributed import Processes
 from mem3r_ros.training.optimiser import (
-    AveragedWeights,
+    average_of,
     build_optimiser,
     clip_gradients,
     learning_rate,
     set_learning_rate,
 )
 from mem3r_ros.training.run_log import RunLog
-from mem3r_ros.training.start import start_weights
 from mem3r_ros.training.stop_signal import StopSignal
-from mem3r_ros.training.training_state import STATE_FILE, Counters, load_state, save_state
+from mem3r_ros.training.training_state import (
+    STATE_FILE,
+    Counters,
+    load_state,
+    save_state,
+    start_weights,
+)
 from mem3r_ros.training.validation import Validation, validate_model, validation_batches
 
 WEIGHTS_FILE = 'weights.safetensors'
@@ -74,7 +79,7 @@ class Trainer:
         self.model.train()
         self.optimiser = build_optimiser(self.model, config.optimiser)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.average = AveragedWeights(self.model, config.optimiser.ema_decay)
+        self.average = average_of(self.model, config.optimiser.ema_decay)
         self.counters = Counters()
         output.mkdir(parents=True, exist_ok=True)
         if not resume and (output / STATE_FILE).exists():
@@ -98,6 +103,14 @@ class Trainer:
         :return: the final counters.
         :raises KeyboardInterrupt: a second one came; what was not saved by then is lost.
         """
+        try:
+            self._run_plan()
+        finally:
+            if self.log:
+                self.log.close()
+        return self.counters
+
+    def _run_plan(self) -> None:
         loader = BatchLoader(
             self.config,
             self.stage_of,
@@ -130,9 +143,6 @@ class Trainer:
         self.validate()
         if asked_to_stop:
             self._say('stopped; the state is saved, go on with --resume')
-        if self.log:
-            self.log.close()
-        return self.counters
 
     def train_batch(self, stage: StageConfig, batch: Batch) -> dict[str, float]:
         """
@@ -168,7 +178,7 @@ class Trainer:
         is_good = self.processes.all_agree(bool(torch.isfinite(norm) & torch.isfinite(loss)))
         if is_good:
             self.optimiser.step()
-            self.average.update(self.model)
+            self.average.update_parameters(self.model)
             self.counters.updates += 1
         else:
             self.counters.skipped += 1
@@ -202,10 +212,8 @@ class Trainer:
         return result
 
     def averaged_model(self) -> torch.nn.Module:
-        """Return a copy of the model with the averaged weights."""
-        model = copy.deepcopy(self.model)
-        model.load_state_dict(self.average.state_for(model))
-        return model.eval()
+        """Return the model with the averaged weights; it is the trainer's own."""
+        return self.average.module.eval()
 
     def save(self) -> None:
         """Write the state to resume from and the averaged weights as a float16 checkpoint."""

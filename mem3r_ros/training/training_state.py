@@ -16,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import replacing
-from mem3r_ros.training.optimiser import AveragedWeights
+from mem3r_ros.model import load_model
 
 STATE_FILE = 'state.safetensors'
 
@@ -39,7 +40,7 @@ class Counters:
 def save_state(
     path: Path,
     model: nn.Module,
-    average: AveragedWeights,
+    average: AveragedModel,
     optimiser: torch.optim.Optimizer,
     counters: Counters,
 ) -> None:
@@ -47,7 +48,7 @@ def save_state(
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         tensors[f'model/{name}'] = value
-    for name, value in average.tensors.items():
+    for name, value in average.module.state_dict().items():
         tensors[f'average/{name}'] = value
     for index, entry in optimiser.state_dict()['state'].items():
         for key, value in entry.items():
@@ -56,7 +57,10 @@ def save_state(
     if torch.cuda.is_available():
         tensors['random/cuda'] = torch.cuda.get_rng_state()
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    metadata = {'counters': json.dumps(vars(counters)), 'average_updates': str(average.updates)}
+    metadata = {
+        'counters': json.dumps(vars(counters)),
+        'average_updates': str(int(average.n_averaged) - 1),  # the initial weights count as one
+    }
     with replacing(path) as file:
         save_file(tensors, file.name, metadata=metadata)
 
@@ -64,7 +68,7 @@ def save_state(
 def load_state(
     path: Path,
     model: nn.Module,
-    average: AveragedWeights,
+    average: AveragedModel,
     optimiser: torch.optim.Optimizer,
 ) -> Counters:
     """
@@ -91,9 +95,8 @@ def load_state(
         raise UserError(
             f'{path} was saved by another model; give another --output. {error}'
         ) from error
-    for name, value in part('average').items():
-        average.tensors[name].copy_(value)
-    average.updates = int(metadata['average_updates'])
+    average.module.load_state_dict(part('average'))
+    average.n_averaged.fill_(int(metadata['average_updates']) + 1)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in part('optimiser').items():
         index, key = name.split('/')
@@ -105,3 +108,34 @@ def load_state(
     if 'random/cuda' in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors['random/cuda'])
     return Counters(**json.loads(metadata['counters']))
+
+
+def start_weights(model: nn.Module, source: str, is_partial: bool) -> list[str]:
+    """
+    Copy the weights of a checkpoint whose names and shapes fit.
+
+    From CUT3R to Mem3R everything but the pose memory is taken over; the query projection of
+    the fast weights is CUT3R's ``pose_retriever.proj_q`` and keeps its name.
+
+    :param source: anything load_model takes.
+    :param is_partial: whether modules that the checkpoint lacks may start fresh.
+    :return: the names that start fresh.
+    :raises UserError: something is missing and ``is_partial`` is false, or nothing fits.
+    """
+    given = load_model(source).state_dict()
+    own = model.state_dict()
+    fitting = {
+        name: value
+        for name, value in given.items()
+        if name in own and own[name].shape == value.shape
+    }
+    fresh = sorted(set(own) - set(fitting))
+    if not fitting:
+        raise UserError(f'no weight of {source} fits the model; choose the preset it was made for')
+    if fresh and not is_partial:
+        raise UserError(
+            f'{source} lacks {len(fresh)} weights of the model ({", ".join(fresh[:3])}, ...); '
+            'set is_partial_start: true to train those from scratch'
+        )
+    model.load_state_dict(fitting, strict=False)
+    return fresh
