@@ -37,14 +37,14 @@ from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 
 from mem3r_ros.camera import Intrinsics  # noqa: E402
 from mem3r_ros.geometry import T_FLU_OPTICAL  # noqa: E402
-from mem3r_ros.ros.frame_result import Result  # noqa: E402
+from mem3r_ros.ros.frame_result import FrameResult  # noqa: E402
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes  # noqa: E402
 from mem3r_ros.ros.mailbox import Mailbox  # noqa: E402
 from mem3r_ros.ros.node_config import NodeConfig  # noqa: E402
 from mem3r_ros.ros.publishers import Publishers  # noqa: E402
-from mem3r_ros.ros.result_publisher import Output  # noqa: E402
+from mem3r_ros.ros.result_publisher import ResultPublisher  # noqa: E402
 from mem3r_ros.ros.transforms import Transforms  # noqa: E402
-from mem3r_ros.ros.worker_thread import MailThread  # noqa: E402
+from mem3r_ros.ros.worker_thread import WorkerThread  # noqa: E402
 from mem3r_ros.tracker import Status, TrackedFrame  # noqa: E402
 
 WIDTH, HEIGHT = 640, 480
@@ -82,8 +82,8 @@ class Timed:
 
 
 def run(
-    send: Callable[[Result], object],
-    make: Callable[[int], Result],
+    send: Callable[[FrameResult], object],
+    make: Callable[[int], FrameResult],
     num_frames: int,
     products: int,
     rest_s: float,
@@ -133,13 +133,15 @@ def main() -> int:
     node.trigger_configure()
     node.trigger_activate()
     stage_times = StageTimes()
-    output = Output(config, publishers, Transforms(node, config), FrameCounts(), stage_times)
-    thread = MailThread('publish', Mailbox(2, overwrite=False), output.handle, print)
+    output = ResultPublisher(
+        config, publishers, Transforms(node, config), FrameCounts(), stage_times
+    )
+    thread = WorkerThread('publish', Mailbox(2, overwrite=False), output.handle, print)
     thread.start()
     template = frame(0)
 
-    def make(index: int) -> Result:
-        return Result(1 + index, 'camera_optical_frame', time.monotonic(), template)
+    def make(index: int) -> FrameResult:
+        return FrameResult(1 + index, 'camera_optical_frame', time.monotonic(), template)
 
     work = (thread.mailbox.put, make, args.frames, args.products, args.rest)
     run(*work)  # warm up

@@ -65,7 +65,7 @@ class RunningNode:
         from rclpy.executors import MultiThreadedExecutor
         from rclpy.parameter import Parameter
 
-        from mem3r_ros.ros.node import Mem3rNode
+        from mem3r_ros.ros.lifecycle_node import Mem3rNode
         from mem3r_ros.ros.worker_thread import spin
 
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
@@ -79,7 +79,9 @@ class RunningNode:
         )
         self._executor = MultiThreadedExecutor(4, context=context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=spin, args=(self._executor,), daemon=True)
+        self._thread = threading.Thread(
+            target=spin, args=(self._executor, self.node.report_error), daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-From the camera's motion to the robot's: what the tracker says, told for ``base_link``.
+Odometry of the robot base from the motion of the camera.
 
-Pure geometry: the transform base to camera comes from outside. ``start`` is the tracker's own
-origin frame; ``odom`` is the robot's, and the link between the two is fixed at the first frame.
+Pure geometry: the transform from base to camera is an argument. ``start`` is the origin frame of
+the tracker, ``odom`` that of the robot; the transform between them is fixed at the first frame.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 
 from mem3r_ros.geometry import T_FLU_OPTICAL, adjoint, hat, invert, matrix, orthonormalise
 
-# What the planar mode claims to know about z, roll and pitch: exact, but still invertible.
+# Variance of z, roll and pitch in planar mode: known exactly, but still invertible.
 _PLANAR_VARIANCE = 1e-9
 _OUT_OF_PLANE = (2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class BaseMotion:
-    """Where the base is and how it moves."""
+    """Pose and velocity of the base, with covariances."""
 
     T_odom_base: np.ndarray  # [4, 4]
     T_odom_camera: np.ndarray  # [4, 4], of the same pose
@@ -33,34 +33,34 @@ class BaseMotion:
 
 class BaseOdometry:
     """
-    Keeps the link from the tracker's origin to odom, so that odom never jumps.
+    Keeps the transform from the tracker's origin to odom, so that odometry never jumps.
 
-    A new origin of the tracker (its reset, a loaded state) is hung on the last pose of the base;
-    only a new session, such as a recording that starts over, begins at the initial pose again.
+    A new origin of the tracker (a reset, a loaded state) is attached to the last pose of the base.
+    Only a new session, such as a recording that loops, starts at the initial pose again.
     """
 
     def __init__(self, T_odom_initial: np.ndarray) -> None:
         """
-        Begin before the first frame.
+        Start before the first frame.
 
         :param T_odom_initial: pose of the base in odom at the first frame.
         """
         self._T_odom_initial = T_odom_initial
         self._T_odom_next = T_odom_initial
         self._T_odom_start: np.ndarray | None = None
-        # The tracker's first camera; a saved stream that is loaded at the start hangs on it too.
+        # The tracker's first camera; a state loaded before the first image refers to it, too.
         self._T_start_anchor: np.ndarray | None = T_FLU_OPTICAL
         self.T_odom_base: np.ndarray | None = None
 
     def start_over(self) -> None:
-        """Begin a new session at the initial pose."""
+        """Start a new session at the initial pose."""
         self.__init__(self._T_odom_initial)
 
-    def go_on_from(self, T_odom_base: np.ndarray | None = None) -> None:
+    def continue_from(self, T_odom_base: np.ndarray | None = None) -> None:
         """
         Expect a new origin of the tracker with the next frame.
 
-        :param T_odom_base: where the base is then; None: where it was last.
+        :param T_odom_base: pose of the base at that frame; None: its last pose.
         """
         if T_odom_base is not None:
             self._T_odom_next = T_odom_base
@@ -80,10 +80,10 @@ class BaseOdometry:
         is_planar: bool = False,
     ) -> BaseMotion:
         """
-        Tell the motion of the base from that of the camera.
+        Return the motion of the base, given that of the camera.
 
         :param T_start_camera: pose of the camera in the tracker's frame.
-        :param T_base_camera: where the camera sits, from TF at the same stamp.
+        :param T_base_camera: mount of the camera, from TF at the same stamp.
         :param covariance: of that pose, about the tracker's fixed axes, [6, 6].
         :param twist: velocity in the camera frame, linear first, [6].
         :param twist_covariance: [6, 6].
@@ -94,7 +94,7 @@ class BaseOdometry:
             anchor = T_start_camera if self._T_start_anchor is None else self._T_start_anchor
             self._T_odom_start = self._T_odom_next @ T_base_camera @ invert(anchor)
         T_odom_camera = self._T_odom_start @ T_start_camera
-        # Rounding of many products would slowly make the rotation a little less than one.
+        # Rounding errors of many products would make the matrix slowly lose orthonormality.
         T_odom_base = orthonormalise(T_odom_camera @ T_camera_base)
         turn = np.kron(np.eye(2), self._T_odom_start[:3, :3])
         lever = np.eye(6)
@@ -130,7 +130,7 @@ def matrix_from_xyz_rpy(numbers: tuple[float, ...]) -> np.ndarray:
 
 
 def _planar(motion: BaseMotion, T_base_camera: np.ndarray) -> BaseMotion:
-    """Keep x, y and yaw; what is out of the plane is zero and known."""
+    """Keep x, y and yaw; set z, roll and pitch to zero with a tiny variance."""
     T = motion.T_odom_base
     yaw = np.arctan2(T[1, 0], T[0, 0])
     T_planar = matrix_from_xyz_rpy((T[0, 3], T[1, 3], 0.0, 0.0, 0.0, yaw))

@@ -1,97 +1,129 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The node's part of /diagnostics, once a second, active or not."""
+"""Diagnostic messages: the statuses in /diagnostics, and the status of each image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+import math
 import os
+from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import torch
 
+from mem3r_ros.ros.conversions import header_at
+from mem3r_ros.ros.frame_result import FrameResult
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
 from mem3r_ros.ros.graph_checks import Finding, Level
-from mem3r_ros.ros.node_config import NodeConfig
-from mem3r_ros.ros.result_publisher import Output
-from mem3r_ros.ros.status import diagnostic
-from mem3r_ros.ros.subscriptions import Inputs
-from mem3r_ros.tracker import Status
+from mem3r_ros.ros.node_snapshot import InputSnapshot, NodeSnapshot, TrackingSnapshot
+from mem3r_ros.tracker import Status, TrackedFrame
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _LEVELS = {Level.OK: OK, Level.WARN: WARN, Level.ERROR: ERROR}
+_STATUS_LEVELS = {
+    Status.INITIALISING: OK,
+    Status.TRACKING: OK,
+    Status.DEGRADED: WARN,
+    Status.LOST: ERROR,
+}
 _MIB = 2**20
 
 
+def node_statuses(
+    snapshot: NodeSnapshot, transport: list[Finding], findings: list[Finding]
+) -> list[DiagnosticStatus]:
+    """
+    Return all statuses of the node for /diagnostics.
+
+    :param snapshot: state of the node.
+    :param transport: problems of the middleware.
+    :param findings: problems of the image topic.
+    """
+    statuses = [
+        lifecycle_status(snapshot.lifecycle_state, snapshot.configure_error),
+        transport_status(transport),
+    ]
+    if snapshot.input is not None:
+        statuses.append(input_status(snapshot.input, snapshot.counts, findings))
+    if snapshot.tracking is not None:
+        statuses += [
+            tracking_status(snapshot.tracking),
+            latency_status(snapshot.stage_times),
+            memory_status(snapshot.device),
+            model_status(snapshot),
+        ]
+    return statuses
+
+
 def lifecycle_status(state: str, error: str) -> DiagnosticStatus:
-    """Tell the state of the lifecycle; ``error`` is why configuring failed, or ''."""
+    """
+    Return the lifecycle state.
+
+    :param state: name of the state.
+    :param error: why configuring failed, or ''.
+    """
+    values = {'state': state}
     if error:
-        return diagnostic(ERROR, 'mem3r: lifecycle', error, {'state': state})
-    return diagnostic(OK, 'mem3r: lifecycle', state, {'state': state})
+        return diagnostic(ERROR, 'mem3r: lifecycle', error, values)
+    return diagnostic(OK, 'mem3r: lifecycle', state, values)
 
 
 def input_status(
-    inputs: Inputs, counts: FrameCounts, findings: list[Finding], warnings: list[str]
+    inputs: InputSnapshot, counts: FrameCounts, findings: list[Finding]
 ) -> DiagnosticStatus:
     """
-    Tell whether images come in, how many, and why not.
+    Return the rate of images, their counts, and the problems of the input.
 
-    :param inputs: the subscriptions.
-    :param counts: where the images went.
-    :param findings: why none comes, or what is odd about their stamps.
-    :param warnings: what came beside the images and is not used.
+    :param inputs: state of the subscriptions.
+    :param counts: images by outcome.
+    :param findings: problems of the image topic.
     """
-    rate_hz = inputs.rate.rate_hz()
-    level, message = OK, f'{rate_hz:.1f} images/s'
+    level, message = OK, f'{inputs.rate_hz:.1f} images/s'
     if inputs.is_paused:
         message = 'paused by service'
-    elif findings or warnings:
-        levels = [_LEVELS[finding.level] for finding in findings] + [WARN] * len(warnings)
-        level = max(levels, key=_rank)
+    elif findings or inputs.warnings:
+        levels = [_LEVELS[finding.level] for finding in findings] + [WARN] * len(inputs.warnings)
+        level = max(levels, key=_severity)
         found = [f'{finding.topic}: {finding.message}' for finding in findings]
-        message = '; '.join(found + warnings)
+        message = '; '.join([*found, *inputs.warnings])
     values = {
-        'rate_hz': rate_hz,
-        'topic': inputs.image_topic,
-        'encoding': inputs.last_encoding,
-        'frame_id': inputs.last_frame_id,
-        'calibrated': inputs.camera is not None,
+        'rate_hz': inputs.rate_hz,
+        'topic': inputs.topic,
+        'encoding': inputs.encoding,
+        'frame_id': inputs.frame_id,
+        'calibrated': inputs.is_calibrated,
         **counts.as_dict(),
     }
     return diagnostic(level, 'mem3r: input', message, values)
 
 
-def tracking_status(output: Output) -> DiagnosticStatus:
-    """Tell how tracking goes."""
-    if output.problem:
-        return diagnostic(ERROR, 'mem3r: tracking', output.problem, {})
-    state = output.last_state
-    if state is None:
-        return diagnostic(WARN, 'mem3r: tracking', 'No image tracked yet', {})
-    level, message = {
-        Status.INITIALISING: (OK, 'Initialising'),
-        Status.TRACKING: (OK, 'Tracking'),
-        Status.DEGRADED: (WARN, 'Degraded'),
-        Status.LOST: (ERROR, 'Lost'),
-    }[state]
-    values = {'poses': len(output.trajectory), 'map_points': output.num_map_points}
-    return diagnostic(level, 'mem3r: tracking', message, values)
+def tracking_status(tracking: TrackingSnapshot) -> DiagnosticStatus:
+    """Return the state of tracking after the last image."""
+    name = 'mem3r: tracking'
+    if tracking.problem:
+        return diagnostic(ERROR, name, tracking.problem, {})
+    if tracking.status is None:
+        return diagnostic(WARN, name, 'No image tracked yet', {})
+    values = {'poses': tracking.num_poses, 'map_points': tracking.num_map_points}
+    message = tracking.status.name.capitalize()
+    return diagnostic(_STATUS_LEVELS[tracking.status], name, message, values)
 
 
 def latency_status(stage_times: StageTimes) -> DiagnosticStatus:
-    """Tell median and 95th percentile of each stage, in ms."""
+    """Return median and 95th percentile of each stage, ms."""
     summary = stage_times.summary()
     values = {}
     for stage, (median, high) in summary.items():
         values[f'{stage}_ms_median'] = float(median)
         values[f'{stage}_ms_p95'] = float(high)
     total = summary.get('total')
-    message = f'{total[0]:.0f} ms from arrival to published' if total else 'nothing timed yet'
+    message = f'{total[0]:.0f} ms from arrival to published' if total else 'no image measured yet'
     return diagnostic(OK, 'mem3r: latency', message, values)
 
 
 def memory_status(device: str) -> DiagnosticStatus:
-    """Tell the memory of the process and of its GPU."""
+    """Return the memory of the process and of its GPU, MiB."""
     values = {'host_mib': host_memory_mib()}
     message = f'{values["host_mib"]:.0f} MiB'
     if device.startswith('cuda'):
@@ -101,26 +133,114 @@ def memory_status(device: str) -> DiagnosticStatus:
     return diagnostic(OK, 'mem3r: memory', message, values)
 
 
-def model_status(
-    config: NodeConfig, device: str, details: Mapping[str, object]
-) -> DiagnosticStatus:
-    """Tell which network runs where."""
-    values = {'source': config.model, 'device': device, 'dtype': config.dtype, **details}
-    return diagnostic(OK, 'mem3r: model', f'{config.model} on {device}', values)
+def model_status(snapshot: NodeSnapshot) -> DiagnosticStatus:
+    """Return the name of the network and its device."""
+    values = {
+        'source': snapshot.model,
+        'device': snapshot.device,
+        'dtype': snapshot.dtype,
+        'update_rule': snapshot.update_rule,
+    }
+    message = f'{snapshot.model} on {snapshot.device}'
+    return diagnostic(OK, 'mem3r: model', message, values)
 
 
 def transport_status(findings: list[Finding]) -> DiagnosticStatus:
-    """Tell whether the middleware is set up for images."""
+    """Return whether the middleware is configured for images."""
     if findings:
         return diagnostic(WARN, 'mem3r: transport', findings[0].message, {})
     return diagnostic(OK, 'mem3r: transport', 'ready for images', {})
 
 
+def image_status(
+    result: FrameResult, counts: FrameCounts, published: tuple[str, ...], problem: str
+) -> DiagnosticArray:
+    """
+    Return the message of topic status for one image.
+
+    :param result: result for the image.
+    :param counts: images by outcome, so far.
+    :param published: topics that were published for this image.
+    :param problem: why there is no odometry (a missing transform), or ''.
+    :return: one status with the image's stamp and frame.
+    """
+    tracked = result.tracked
+    values: dict[str, Any] = {'session': result.session}
+    if tracked is None:
+        level, state, reason = WARN, 'SKIPPED', result.reason
+    else:
+        level, state = _STATUS_LEVELS[tracked.status], tracked.status.name
+        reason = tracked.reason or tracked.notice
+        values |= _tracking_values(tracked)
+    if problem:
+        level, reason = ERROR, problem
+    message = f'{state}: {reason}' if reason else state
+    values = {'state': state, 'reason': reason} | values
+    values |= {f'frames.{name}': number for name, number in counts.as_dict().items()}
+    values |= {f'ms.{name}': time for name, time in result.stage_ms.items()}
+    values['published'] = ' '.join(published)
+    status = diagnostic(level, 'mem3r: tracking', message, values)
+    status.hardware_id = result.camera_frame
+    return DiagnosticArray(header=header_at(result.stamp_ns, result.camera_frame), status=[status])
+
+
+def diagnostic(
+    level: bytes, name: str, message: str, values: Mapping[str, Any]
+) -> DiagnosticStatus:
+    """
+    Return one status.
+
+    :param level: OK, WARN or ERROR.
+    :param name: name of the status.
+    :param message: one sentence.
+    :param values: key-value pairs; floats are written with six digits.
+    """
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=message,
+        values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+    )
+
+
 def host_memory_mib() -> float:
-    """Return the resident memory of this process."""
+    """Return the resident memory of this process, MiB."""
     with open('/proc/self/statm', encoding='ascii') as file:
         return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / _MIB
 
 
-def _rank(level: bytes) -> int:
+def _tracking_values(tracked: TrackedFrame) -> dict[str, Any]:
+    health = tracked.health
+    values = {
+        'segment': tracked.segment,
+        'segment_age': health.segment_age,
+        'scale': tracked.scale,
+        'scale_spread': health.scale_spread,
+        'is_still': health.is_still,
+        'confidence': health.confidence,
+        'fast_weight_norm': health.fast_weight_norm,
+        'gate_mean': health.gate_mean,
+        'learning_rate_mean': health.learning_rate_mean,
+        'state_change': health.state_change,
+        'tracking_cosine': health.tracking_cosine,
+        'focal_spread': health.focal_spread,
+    }
+    if tracked.intrinsics is not None:
+        values['focal_px'] = tracked.intrinsics.fx
+    values |= {f'bad.{name}': number for name, number in health.counts.items()}
+    # Values that the model does not give are omitted instead of sent as "nan".
+    return {
+        name: value
+        for name, value in values.items()
+        if not (isinstance(value, float) and math.isnan(value))
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
+
+
+def _severity(level: bytes) -> int:
     return int.from_bytes(level, 'little')

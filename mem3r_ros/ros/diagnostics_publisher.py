@@ -1,136 +1,106 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Says things to the user: the log without repetition, /diagnostics, and why it is silent."""
+"""Publishes /diagnostics, and checks why no image arrives."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
 
-from mem3r_ros.ros import diagnostics
+from mem3r_ros.ros.diagnostics import node_statuses
 from mem3r_ros.ros.graph_checks import (
     Finding,
+    Level,
     check_clock,
     check_dds_profile,
     check_publishers,
     check_stamp,
 )
-
-if TYPE_CHECKING:
-    from mem3r_ros.ros.node import Mem3rNode
-    from mem3r_ros.ros.subscriptions import Inputs
-    from mem3r_ros.ros.tracking_worker import Work
-
-_REPEAT_S = 10.0
-_MAX_REMEMBERED = 200
+from mem3r_ros.ros.node_snapshot import InputSnapshot, NodeSnapshot
+from mem3r_ros.ros.warning_log import WarningLog
 
 
-class Reporter:
-    """Watches the node by the wall clock, so that it also speaks while simulated time stands."""
+class DiagnosticsPublisher:
+    """Publishes /diagnostics on a wall-clock timer, so it works while simulated time is paused."""
 
-    def __init__(self, node: Mem3rNode) -> None:
+    def __init__(
+        self,
+        node: Node,
+        rate_hz: float,
+        snapshot: Callable[[], NodeSnapshot],
+        log: WarningLog,
+    ) -> None:
         """
-        Start to report.
+        Start the timer.
 
-        :param node: the node; its parameters are declared.
+        :param node: owner of the publisher and the timer.
+        :param rate_hz: how often to publish.
+        :param snapshot: returns the state of the node; called on an executor thread.
+        :param log: gets each problem that is found.
         """
         self._node = node
-        self._told_s: dict[str, float] = {}
+        self._snapshot = snapshot
+        self._log = log
         self._last_clock_ns = 0
-        self._warnings: list[str] = []
+        self._warnings: tuple[str, ...] = ()
         self._transport = check_dds_profile()
         for finding in self._transport:
             node.get_logger().warning(finding.message)
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         node.create_timer(
-            1.0 / node.config.diagnostics.rate,
-            self._report,
+            1.0 / rate_hz,
+            self._publish,
             callback_group=MutuallyExclusiveCallbackGroup(),
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
 
-    def tell(self, message: str, details: str = '') -> None:
-        """
-        Log a warning, the same one at most every ten seconds.
-
-        :param message: one sentence; numbers in it do not make it another one.
-        :param details: a traceback, logged with it.
-        """
-        now = time.monotonic()
-        key = ''.join(letter for letter in message if not letter.isdigit())
-        if now - self._told_s.get(key, -_REPEAT_S) < _REPEAT_S:
-            return
-        if len(self._told_s) >= _MAX_REMEMBERED:
-            self._told_s.clear()
-        self._told_s[key] = now
-        self._node.get_logger().warning(f'{message}\n{details}' if details else message)
-
-    def _report(self) -> None:
-        node = self._node
-        statuses = [
-            diagnostics.lifecycle_status(node.state, node.configure_error),
-            diagnostics.transport_status(self._transport),
-        ]
-        # Transitions run on another thread: take what is there now.
-        inputs, output = node.inputs, node.output
-        if inputs is not None:
-            findings = self._findings(inputs)
+    def _publish(self) -> None:
+        snapshot = self._snapshot()
+        findings: list[Finding] = []
+        if snapshot.input is not None:
+            findings = self._findings(snapshot.input, snapshot.max_silence_s)
             for finding in findings:
-                self.tell(f'{finding.topic}: {finding.message}')
-            warnings = self._input_warnings(inputs)
-            statuses.append(diagnostics.input_status(inputs, node.counts, findings, warnings))
-        if output is not None:
-            if output.problem:
-                self.tell(output.problem)
-            details = {'update_rule': node.config.tracking.update_rule}
-            statuses += [
-                diagnostics.tracking_status(output),
-                diagnostics.latency_status(node.stage_times),
-                diagnostics.memory_status(node.device),
-                diagnostics.model_status(node.config, node.device, details),
-            ]
+                self._log.warn(f'{finding.topic}: {finding.message}')
+            self._log_new_warnings(snapshot.input.warnings)
+        if snapshot.tracking is not None and snapshot.tracking.problem:
+            self._log.warn(snapshot.tracking.problem)
+        statuses = node_statuses(snapshot, self._transport, findings)
         for status in statuses:
-            status.hardware_id = node.get_fully_qualified_name()
+            status.hardware_id = self._node.get_fully_qualified_name()
         message = DiagnosticArray(status=statuses)
-        message.header.stamp = node.get_clock().now().to_msg()
+        message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
-    def _input_warnings(self, inputs: Inputs) -> list[str]:
-        """Return what is not used of what comes beside the images; log each when it begins."""
-        work = self._node.work
-        places: list[Inputs | Work] = [inputs] if work is None else [inputs, work]
-        told, self._warnings = self._warnings, []
-        for place in places:
-            self._warnings += filter(None, (place.camera_warning, place.mask_warning))
-        for warning in self._warnings:
-            if warning not in told:
-                self.tell(warning)
-        return self._warnings
+    def _log_new_warnings(self, warnings: tuple[str, ...]) -> None:
+        """Log each warning about a side input once, when it appears."""
+        for warning in warnings:
+            if warning not in self._warnings:
+                self._log.warn(warning)
+        self._warnings = warnings
 
-    def _findings(self, inputs: Inputs) -> list[Finding]:
-        """Return why no image comes in, or what is odd about those that do."""
+    def _findings(self, inputs: InputSnapshot, max_silence_s: float) -> list[Finding]:
+        """Return why no image arrives, or the problems of the last image's stamp."""
         node = self._node
         clock_ns = node.get_clock().now().nanoseconds
         is_clock_running, self._last_clock_ns = clock_ns != self._last_clock_ns, clock_ns
-        if inputs.rate.silence_s <= node.config.diagnostics.silence:
-            stamp_ns = inputs.last_stamp_ns
-            return [] if stamp_ns is None else check_stamp(inputs.image_topic, stamp_ns, clock_ns)
+        if inputs.silence_s <= max_silence_s:
+            if inputs.last_stamp_ns is None:
+                return []
+            return check_stamp(inputs.topic, inputs.last_stamp_ns, clock_ns)
         findings = check_clock(node)
         if not findings and not is_clock_running:
-            # A bag that is paused: nothing is wrong and nothing is lost.
+            # A paused recording: no image is missing.
             return []
-        kind = inputs.image_type
-        name = f'sensor_msgs/msg/{kind.__name__}'
-        findings += check_publishers(node, inputs.image_topic, name, inputs.image_qos, 'image')
+        findings += check_publishers(node, inputs.topic, inputs.type_name, inputs.qos, 'image')
         if not findings:
             message = (
-                f'no image for {inputs.rate.silence_s:.0f} s although somebody '
-                'publishes: is the camera running, and does the network or the Fast DDS profile '
-                'lose large messages?'
+                f'no image for {inputs.silence_s:.0f} s although there is a publisher: check that '
+                'the camera runs and that the network or the Fast DDS profile does not lose large '
+                'messages'
             )
-            findings.append(Finding(diagnostics.Level.WARN, inputs.image_topic, message))
+            findings.append(Finding(Level.WARN, inputs.topic, message))
         return findings

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What is counted and timed while frames go through the node."""
+"""Counts and durations of the frames that the node processes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _WINDOW = 100
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Where every image went; received = tracked + failed + late + dropped + waiting."""
+    """Images by outcome; received = tracked + failed + late + dropped + waiting."""
 
-    received: int = 0  # images that came in
+    received: int = 0  # images that arrived
     tracked: int = 0  # gave a pose
-    failed: int = 0  # could not be used: corrupt, wrong size, stamp zero or far ahead
+    failed: int = 0  # not usable: corrupt, wrong size, stamp zero or far ahead
     late: int = 0  # repeated or older than the one before
-    dropped: int = 0  # a newer one came first, beyond max_rate, or the node was paused
-    without_transform: int = 0  # tracked, but TF had no link to the base: no odometry
+    dropped: int = 0  # replaced by a newer one, beyond max_rate, or the node was paused
+    without_transform: int = 0  # tracked, but TF had no transform to the base: no odometry
 
     def answered(self) -> int:
-        """Return how many images have been dealt with."""
+        """Return how many images have an outcome."""
         return self.tracked + self.failed + self.late + self.dropped
 
     def as_dict(self) -> dict[str, int]:
-        """Return names and numbers."""
+        """Return the counts by name."""
         return {**asdict(self), 'answered': self.answered()}
 
 
 class StageTimes:
-    """Milliseconds of each stage over the last hundred frames."""
+    """Milliseconds of each stage over the last 100 frames."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._windows: dict[str, deque[float]] = {}
 
     def add(self, stage: str, milliseconds: float) -> None:
-        """Remember one measurement."""
+        """Add one measurement."""
         self._windows.setdefault(stage, deque(maxlen=_WINDOW)).append(milliseconds)
 
     def summary(self) -> dict[str, tuple[float, float]]:
@@ -72,7 +72,7 @@ class RateMeter:
         return time.monotonic() - (self._times[-1] if self._times else self._started_s)
 
     def rate_hz(self) -> float:
-        """Return events per second; 0 if the last one is too long ago."""
+        """Return events per second; 0 if there were fewer than two in the window."""
         now = time.monotonic()
         recent = [t for t in list(self._times) if now - t <= self._window_s]
         if len(recent) < 2:

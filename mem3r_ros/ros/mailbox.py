@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Hands things from one thread to another: the newest only, or all of them with backpressure."""
+"""Passes items between threads: only the newest, or all of them with backpressure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Mailbox(Generic[Item]):
     """
     A slot for the newest item, or a bounded queue whose sender waits while it is full.
 
-    Under ``latest`` (capacity 1, ``overwrite``) an item that nobody took yet is replaced and
-    counted as dropped: a robot must not act on old pictures. Without ``overwrite`` nothing is
-    lost, and a slow reader slows the writer down.
+    With ``overwrite`` and capacity 1 a waiting item is replaced by a newer one and counted as
+    dropped: a robot must not act on old images. Without ``overwrite`` no item is lost, and a slow
+    reader slows the writer down.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class Mailbox(Generic[Item]):
         on_drop: Callable[[], None] | None = None,
     ) -> None:
         """
-        Make an open mailbox.
+        Open the mailbox.
 
-        :param capacity: items that may wait.
-        :param overwrite: whether a full box drops its oldest item instead of making ``put`` wait.
-        :param on_drop: called for each item that is thrown away.
+        :param capacity: how many items may wait.
+        :param overwrite: whether a full mailbox drops its oldest item; else ``put`` waits.
+        :param on_drop: called for each dropped item.
         """
         self._items: deque[Item] = deque()
         self._urgent: deque[Item] = deque()
@@ -45,10 +45,10 @@ class Mailbox(Generic[Item]):
 
     def put(self, item: Item) -> bool:
         """
-        Leave an item; waits while the box is full and may not overwrite.
+        Add an item; wait while the mailbox is full and must not overwrite.
 
-        :param item: what the other thread will get.
-        :return: False if the box was closed and the item was not taken in.
+        :param item: for the other thread.
+        :return: False if the mailbox is closed; then the item is not added.
         """
         with self._changed:
             while len(self._items) >= self._capacity and not self._overwrite and not self._closed:
@@ -63,7 +63,7 @@ class Mailbox(Generic[Item]):
             return True
 
     def put_urgent(self, item: Item) -> bool:
-        """Leave an item ahead of the others that never waits and is never dropped: a command."""
+        """Add an item before all others, without waiting; it is never dropped."""
         with self._changed:
             if self._closed:
                 return False
@@ -75,8 +75,8 @@ class Mailbox(Generic[Item]):
         """
         Take the oldest item.
 
-        :param timeout_s: how long to wait for one; None: until the box is closed.
-        :return: the item, or None if there is none in time or the box is closed and empty.
+        :param timeout_s: longest wait; None: until an item comes or the mailbox is closed.
+        :return: the item, or None after the time or when the mailbox is closed and empty.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._urgent or self._items or self._closed, timeout_s)
@@ -88,7 +88,7 @@ class Mailbox(Generic[Item]):
             return item
 
     def clear(self) -> None:
-        """Throw away the items that wait, but no commands."""
+        """Drop the waiting items; urgent ones stay."""
         with self._changed:
             while self._items:
                 self._items.popleft()
@@ -96,7 +96,7 @@ class Mailbox(Generic[Item]):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Take nothing more in and wake everybody who waits; what is inside can still be taken."""
+        """Refuse new items and wake all waiting threads; remaining items can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -107,5 +107,5 @@ class Mailbox(Generic[Item]):
         return self._closed
 
     def __len__(self) -> int:
-        """Return how many items wait."""
+        """Return the number of waiting items."""
         return len(self._items)

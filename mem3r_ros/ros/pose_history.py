@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The way so far in bounded memory."""
+"""The trajectory so far, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 
 class PoseHistory:
     """
-    Stamps and poses of a whole run in a fixed number of places.
+    Stamps and poses of a whole run, at most a fixed number.
 
-    When full, every second pose goes and from then on only every second one comes in: hours of
-    driving keep their shape, at a coarser step.
+    When full, every other pose is dropped and from then on only every other pose is added: the
+    trajectory of many hours keeps its shape at a coarser step.
     """
 
     def __init__(self, max_poses: int) -> None:
-        """Start empty; at most ``max_poses`` are kept."""
+        """Start empty; keep at most ``max_poses``."""
         self._max_poses = max_poses
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all poses."""
         self._stamps_ns = array('q')
-        self._rows = array('d')  # 12 numbers a pose; objects would take three times the memory
+        self._rows = array('d')  # 12 numbers per pose; objects would take three times the memory
         self._step = 1
         self._num_seen = 0
 
     def add(self, stamp_ns: int, T_odom_base: np.ndarray) -> None:
-        """Remember where the base was."""
+        """Add the pose of the base at a stamp."""
         if self._num_seen % self._step == 0:
             self._stamps_ns.append(stamp_ns)
             self._rows.frombytes(np.ascontiguousarray(T_odom_base[:3], np.float64).tobytes())

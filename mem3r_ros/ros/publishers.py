@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The topics that the node sends: their names, types, and who listens to them."""
+"""The topics that the node publishes: names, types and quality of service."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.qos import qos_profile
 
-# Under policy all a recorder compares each image with its status: none may be overwritten.
+# A recorder under input_policy all waits for the status of each image: none may be overwritten.
 _STATUS_DEPTH = 10
 
 
 class Publishers:
-    """All publishers of results; while the node is inactive they send nothing."""
+    """All publishers of results; while the node is inactive they publish nothing."""
 
     def __init__(self, node: LifecycleNode, config: NodeConfig) -> None:
         """
-        Create them.
+        Create the publishers.
 
-        :param node: their owner.
-        :param config: quality of service by name.
+        :param node: owner of the publishers.
+        :param config: names of the quality-of-service profiles.
         """
         self._node = node
         odom, depth = qos_profile(config.odom_qos), qos_profile(config.depth_qos)
@@ -40,42 +40,42 @@ class Publishers:
         self.confidence = create(Image, 'confidence/image', depth)
         self.points = create(PointCloud2, 'points', qos_profile(config.points_qos))
         self.map = create(PointCloud2, 'map/points', qos_profile(config.map_qos, 'LATCHED'))
-        # Latched, so that who comes later still learns the state of a node that stands still.
+        # Latched, so late subscribers get the last status.
         latched = QoSProfile(depth=_STATUS_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.status = create(DiagnosticArray, 'status', latched)
 
-    def wanted(self, config: NodeConfig) -> frozenset[str]:
+    def wanted_outputs(self, config: NodeConfig) -> frozenset[str]:
         """
-        Return what the tracker shall compute: only what somebody listens to.
+        Return the outputs that the tracker must compute: those with subscribers.
 
-        :param config: publish switches in force.
+        :param config: current parameters.
         """
         wanted = set()
         if config.publish_depth:
-            if has_listener(self.depth) or has_listener(self.depth_info):
+            if has_subscriber(self.depth) or has_subscriber(self.depth_info):
                 wanted.add('depth')
-            if has_listener(self.confidence):
+            if has_subscriber(self.confidence):
                 wanted.add('confidence')
-        if config.publish_points and has_listener(self.points):
+        if config.publish_points and has_subscriber(self.points):
             wanted.add('points')
         if self.map_grows(config):
             wanted.add('points')
         return frozenset(wanted)
 
     def map_grows(self, config: NodeConfig) -> bool:
-        """Return whether the points of the next frame go into the map."""
+        """Return whether the points of the next frame are added to the map."""
         accumulate = config.map.accumulate
         if accumulate == 'subscribed':
-            return config.publish_points and has_listener(self.map)
+            return config.publish_points and has_subscriber(self.map)
         return accumulate == 'always'
 
     def close(self) -> None:
-        """Destroy them all."""
+        """Destroy all publishers."""
         for publisher in list(vars(self).values()):
             if publisher is not self._node:
                 self._node.destroy_lifecycle_publisher(publisher)
 
 
-def has_listener(publisher: Publisher) -> bool:
-    """Return whether anybody subscribes to a topic."""
+def has_subscriber(publisher: Publisher) -> bool:
+    """Return whether a topic has a subscriber."""
     return publisher.get_subscription_count() > 0

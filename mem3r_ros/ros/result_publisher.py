@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Turns results into messages, beside the worker: odometry, TF, depth, points, path, map."""
+"""Publishes results as messages: odometry, TF, depth, points, path, map, status."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ from mem3r_ros.ros.conversions import (
     odometry_message,
     pose_message,
 )
-from mem3r_ros.ros.frame_result import Result, Start, Stopwatch
+from mem3r_ros.ros.diagnostics import image_status
+from mem3r_ros.ros.frame_result import FrameResult, Start
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
 from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.node_snapshot import TrackingSnapshot
 from mem3r_ros.ros.pose_history import PoseHistory
-from mem3r_ros.ros.publishers import Publishers, has_listener
-from mem3r_ros.ros.status import status_message
+from mem3r_ros.ros.publishers import Publishers, has_subscriber
 from mem3r_ros.ros.transforms import MissingTransform, Transforms
 from mem3r_ros.tracker import Status, TrackedFrame
+from mem3r_ros.tracker.stage_clock import StageClock
 from mem3r_ros.trajectory import Trajectory, write_tum
 
 
-class Output:
+class ResultPublisher:
     """
-    Publishes one result after another; lives on the publishing thread.
+    Publishes one result after another; used only on the publishing thread.
 
-    The order is that of urgency: odometry and TF first, then depth, points, path and map, and
-    last the status, which tells that everything of this image has been sent.
+    The most urgent messages come first: odometry and TF, then depth, points, path and map. The
+    status comes last and lists everything that was published for the image.
     """
 
     def __init__(
@@ -52,11 +54,11 @@ class Output:
         stage_times: StageTimes,
     ) -> None:
         """
-        Begin with no pose and an empty map.
+        Start with no pose and an empty map.
 
-        :param config: settings; ``config`` may be replaced while running.
-        :param publishers: where messages go.
-        :param transforms: where the camera sits, and the broadcaster.
+        :param config: parameters; ``config`` may be replaced while running.
+        :param publishers: publishers of the topics.
+        :param transforms: TF of the camera mount, and the broadcaster.
         :param counts: shared with the worker.
         :param stage_times: shared with the worker.
         """
@@ -69,16 +71,16 @@ class Output:
         self.path = PoseHistory(config.path.max_poses)
         self.trajectory = PoseHistory(config.path.trajectory_max_poses)
         self.map = VoxelMap(config.map.voxel_size, config.map.max_points)
-        # For other threads: the map itself belongs to this one, even its length.
+        # Read by other threads: only the publishing thread may use the map itself.
         self.num_map_points = 0
         self.problem = ''
-        self.last_state: Status | None = None
+        self.last_status: Status | None = None
         self._last_motion: tuple[int, BaseMotion] | None = None
         self._hint: np.ndarray | None = None
         self._sent_ns: dict[str, int] = {}
 
-    def handle(self, result: Result) -> None:
-        """Publish what of one result somebody listens to, and in any case the status."""
+    def handle(self, result: FrameResult) -> None:
+        """Publish one result on the topics that have subscribers, and always its status."""
         published: list[str] = []
         try:
             self._publish(result, published)
@@ -88,72 +90,76 @@ class Output:
         finally:
             self._publish_status(result, published)
 
-    def _publish(self, result: Result, published: list[str]) -> None:
-        watch = Stopwatch()
+    def _publish(self, result: FrameResult, published: list[str]) -> None:
+        clock = StageClock()
         if result.start is Start.SESSION:
             self.start_over()
         elif result.start is Start.GOES_ON:
-            self.odometry.go_on_from(self._expected_pose(result.stamp_ns))
+            self.odometry.continue_from(self._expected_pose(result.stamp_ns))
         tracked = result.tracked
         if tracked is not None:
-            motion = self._motion(result, tracked)
-            if motion is not None:
-                self._publish_motion(result, tracked, motion, published)
-            watch.lap('odometry')
-            self._publish_pictures(result, tracked, published)
-            self._publish_points(result, tracked, published)
-            if motion is not None:
-                self._publish_path(result, published)
-                self._publish_map(result, tracked, motion, published)
-            self.last_state = tracked.status
-        watch.lap('publish')
-        result.milliseconds |= watch.milliseconds
-        result.milliseconds['total'] = 1e3 * (time.monotonic() - result.arrived_s)
-        for stage, milliseconds in result.milliseconds.items():
+            with clock('odometry'):
+                motion = self._motion(result, tracked)
+                if motion is not None:
+                    self._publish_motion(result, tracked, motion, published)
+            with clock('publish'):
+                self._publish_images(result, tracked, published)
+                self._publish_points(result, tracked, published)
+                if motion is not None:
+                    self._publish_path(result, published)
+                    self._publish_map(result, tracked, motion, published)
+            self.last_status = tracked.status
+        result.stage_ms |= clock.stage_ms
+        result.stage_ms['total'] = 1e3 * (time.monotonic() - result.arrived_s)
+        for stage, milliseconds in result.stage_ms.items():
             self._stage_times.add(stage, milliseconds)
 
-    def _publish_status(self, result: Result, published: list[str]) -> None:
+    def _publish_status(self, result: FrameResult, published: list[str]) -> None:
         self._publishers.status.publish(
-            status_message(
-                result, self._counts, tuple(published), self.problem, result.camera_frame
-            )
+            image_status(result, self._counts, tuple(published), self.problem)
+        )
+
+    def snapshot(self) -> TrackingSnapshot:
+        """Return the state for diagnostics; may be called on any thread."""
+        return TrackingSnapshot(
+            self.problem, self.last_status, len(self.trajectory), self.num_map_points
         )
 
     def start_over(self) -> None:
-        """Begin a new session: odometry at the initial pose, nothing remembered."""
+        """Start a new session: odometry at the initial pose, path and map empty."""
         if self.odometry.T_odom_base is not None:
-            self._hint = None  # it was for the session that is over
+            self._hint = None  # it belongs to the previous session
         self._last_motion = None
         self.odometry.start_over()
-        self.forget()
+        self.clear()
 
     def take_hint(self, T_odom_base: np.ndarray) -> str:
         """
-        Use a pose that somebody else knows, where that cannot make odometry jump.
+        Use a pose from outside, unless it would make odometry jump.
 
-        :param T_odom_base: where the base is.
-        :return: what was done with it.
+        :param T_odom_base: pose of the base.
+        :return: one sentence about how it is used.
         """
         if not np.isfinite(T_odom_base).all():
-            return 'refused: its position or orientation is no number; give finite ones'
+            return 'refused: its position or orientation is not finite'
         if self.odometry.T_odom_base is None:
             self._hint = T_odom_base
-            return 'odometry will start there'
-        if self.last_state is Status.LOST:
+            return 'odometry will start at this pose'
+        if self.last_status is Status.LOST:
             self._hint = T_odom_base
-            return 'odometry will go on there as soon as tracking is back'
-        return 'ignored: tracking is good, and odometry must not jump'
+            return 'odometry will continue from this pose when tracking recovers'
+        return 'ignored: tracking works, and odometry must not jump'
 
     def save_trajectory(self, path: FilePath) -> str:
-        """Write the poses of the base as a TUM file and say so."""
+        """Write the poses of the base as a TUM file."""
         if not len(self.trajectory):
-            raise UserError('there is no trajectory yet; no image has given odometry')
+            raise UserError('the trajectory is empty: no image has given odometry yet')
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tum(path, Trajectory(self.trajectory.stamps_ns(), self.trajectory.poses()))
         return f'{len(self.trajectory)} poses of {self.config.base_frame} written to {path}'
 
     def save_map(self, path: FilePath) -> str:
-        """Write the map as PLY and say so."""
+        """Write the map as a PLY file."""
         if not len(self.map):
             raise UserError(
                 'the map is empty; subscribe to map/points or set map.accumulate to always'
@@ -164,16 +170,16 @@ class Output:
         write_ply(path, points, self.map.colours())
         return f'{len(points)} points in {self.config.odom_frame} written to {path}'
 
-    def forget(self) -> None:
-        """Empty path, trajectory and map."""
+    def clear(self) -> None:
+        """Clear path, trajectory and map."""
         self.path.clear()
         self.trajectory.clear()
         self.map.clear()
         self.num_map_points = 0
         self._sent_ns.clear()
 
-    def _motion(self, result: Result, tracked: TrackedFrame) -> BaseMotion | None:
-        """Return the motion of the base, or None, with ``problem`` saying why."""
+    def _motion(self, result: FrameResult, tracked: TrackedFrame) -> BaseMotion | None:
+        """Return the motion of the base; without it None, and ``problem`` is set."""
         config = self.config
         try:
             T_base_camera = self._transforms.T_base_camera(
@@ -185,7 +191,7 @@ class Output:
             return None
         self.problem = ''
         if self._hint is not None and tracked.status is not Status.LOST:
-            self.odometry.go_on_from(self._hint)
+            self.odometry.continue_from(self._hint)
             self._hint = None
         motion = self.odometry.motion(
             tracked.T_odom_camera,
@@ -199,7 +205,7 @@ class Output:
         return motion
 
     def _expected_pose(self, stamp_ns: int) -> np.ndarray | None:
-        """Return where the base is by now if it went on as it did; None before the first pose."""
+        """Return the pose extrapolated at the last velocity; None before the first pose."""
         if self._last_motion is None:
             return None
         last_ns, motion = self._last_motion
@@ -208,7 +214,7 @@ class Output:
         return motion.T_odom_base @ se3_exp(motion.twist * moving_s)
 
     def _publish_motion(
-        self, result: Result, tracked: TrackedFrame, motion: BaseMotion, published: list[str]
+        self, result: FrameResult, tracked: TrackedFrame, motion: BaseMotion, published: list[str]
     ) -> None:
         config, publishers = self.config, self._publishers
         self.trajectory.add(result.stamp_ns, motion.T_odom_base)
@@ -232,39 +238,45 @@ class Output:
         )
         publishers.odom.publish(message)
         published.append('odom')
-        if has_listener(publishers.pose):
+        if has_subscriber(publishers.pose):
             publishers.pose.publish(PoseWithCovarianceStamped(header=header, pose=message.pose))
             published.append('pose')
 
-    def _publish_pictures(
-        self, result: Result, tracked: TrackedFrame, published: list[str]
+    def _publish_images(
+        self, result: FrameResult, tracked: TrackedFrame, published: list[str]
     ) -> None:
         publishers, config = self._publishers, self.config
         if not config.publish_depth:
             return
         header = header_at(result.stamp_ns, result.camera_frame)
-        if tracked.intrinsics is not None and has_listener(publishers.depth_info):
+        if tracked.intrinsics is not None and has_subscriber(publishers.depth_info):
             publishers.depth_info.publish(camera_info_message(header, tracked.intrinsics))
             published.append('depth/camera_info')
-        if tracked.depth is not None and has_listener(publishers.depth):
+        if tracked.depth is not None and has_subscriber(publishers.depth):
             invalid = config.depth.invalid_value
             publishers.depth.publish(float_image_message(header, tracked.depth, invalid))
             published.append('depth/image')
-        if tracked.confidence is not None and has_listener(publishers.confidence):
+        if tracked.confidence is not None and has_subscriber(publishers.confidence):
             publishers.confidence.publish(float_image_message(header, tracked.confidence))
             published.append('confidence/image')
 
-    def _publish_points(self, result: Result, tracked: TrackedFrame, published: list[str]) -> None:
+    def _publish_points(
+        self, result: FrameResult, tracked: TrackedFrame, published: list[str]
+    ) -> None:
         publisher = self._publishers.points
-        if tracked.points is None or not self.config.publish_points or not has_listener(publisher):
+        if (
+            tracked.points is None
+            or not self.config.publish_points
+            or not has_subscriber(publisher)
+        ):
             return
         header = header_at(result.stamp_ns, result.camera_frame)
         publisher.publish(cloud_message(header, tracked.points, tracked.colours))
         published.append('points')
 
-    def _publish_path(self, result: Result, published: list[str]) -> None:
+    def _publish_path(self, result: FrameResult, published: list[str]) -> None:
         publisher, config = self._publishers.path, self.config
-        if not config.publish_odom or not has_listener(publisher):
+        if not config.publish_odom or not has_subscriber(publisher):
             return
         if not self._is_due('path', result.stamp_ns, config.path.rate):
             return
@@ -276,7 +288,7 @@ class Output:
         published.append('path')
 
     def _publish_map(
-        self, result: Result, tracked: TrackedFrame, motion: BaseMotion, published: list[str]
+        self, result: FrameResult, tracked: TrackedFrame, motion: BaseMotion, published: list[str]
     ) -> None:
         publisher, config = self._publishers.map, self.config
         if tracked.points is None or not self._publishers.map_grows(config):
@@ -284,7 +296,7 @@ class Output:
         if tracked.status is not Status.LOST:
             points_odom = transform_points(motion.T_odom_camera, tracked.points)
             self.map.add(points_odom, tracked.colours, tracked.weights)
-        if not config.publish_points or not has_listener(publisher):
+        if not config.publish_points or not has_subscriber(publisher):
             return
         if not self._is_due('map/points', result.stamp_ns, config.map.rate):
             return
@@ -295,7 +307,7 @@ class Output:
         published.append('map/points')
 
     def _is_due(self, topic: str, stamp_ns: int, rate_hz: float) -> bool:
-        """Return whether a throttled topic may be sent again, by the stamps of the images."""
+        """Return whether a throttled topic is due again, by the stamps of the images."""
         last_ns = self._sent_ns.get(topic)
         if rate_hz > 0 and last_ns is not None and stamp_ns - last_ns < 1e9 / rate_hz:
             return False

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Decides from stamps what a frame is: the next one, late, or the first of a new session.
+Classifies frames by their stamps: the next one, late, or the first of a new session.
 
-Time goes back in two ways: ``/clock`` jumps (a bag loops), and stamps of images jump. One loop
-usually shows both, in either order; it must reset the node once.
+Time can go back in two ways: ``/clock`` jumps (a bag loops), and the stamps of images jump. A
+loop usually shows both, in either order; it must reset the node only once.
 
-A stamp far ahead is believed when the next one confirms it: after a single wrong one, all that
-follow would seem to have gone back.
+A stamp far ahead is accepted only when the next one confirms it: if a single wrong stamp were
+accepted, all following images would seem to go back.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from __future__ import annotations
 from enum import Enum
 
 _NANOSECONDS = 1_000_000_000
-# Two signs of the same loop come within this wall time of each other.
+# Jumps of /clock and of stamps within this wall time belong to the same loop.
 _SAME_JUMP_S = 3.0
-# A recording of slow images that is played fast is not odd: so many steps are let pass.
+# A recording of slow images may be played fast: gaps up to this many usual steps are accepted.
 _USUAL_STEPS = 4
 
 
 class Verdict(Enum):
-    """What to do with a frame."""
+    """Class of a frame by its stamp."""
 
     NEXT = 'next'
     REPEATED = 'repeated stamp'
@@ -33,37 +33,37 @@ class Verdict(Enum):
     NEW_SESSION = 'time went back'
 
 
-class Session:
-    """The stamps seen since the recording or the robot started."""
+class StampMonitor:
+    """Stamps of the current session, and the number of sessions so far."""
 
     def __init__(self, time_jump_s: float) -> None:
         """
-        Begin the first session.
+        Start the first session.
 
-        :param time_jump_s: how far a stamp must go back to count as a new session.
+        :param time_jump_s: stamps that go back by more start a new session.
         """
         self._time_jump_ns = int(time_jump_s * _NANOSECONDS)
         self._last_ns: int | None = None
         self._last_at = 0.0, 0  # wall time and ROS clock then
-        self._step_ns: int | None = None  # from the good frame before the last one to the last
-        self._doubted_ns: int | None = None
+        self._step_ns: int | None = None  # between the last two accepted frames
+        self._unconfirmed_ns: int | None = None
         self._clock_jump: tuple[float, int] | None = None  # wall time, clock after the jump
         self._restarted_at_s = -float('inf')
-        self.number = 1
+        self.session = 1
 
     @property
     def last_stamp_ns(self) -> int | None:
-        """Stamp of the last good frame of this session."""
+        """Stamp of the last accepted frame of this session."""
         return self._last_ns
 
     def judge(self, stamp_ns: int, now_s: float, clock_ns: int = 0) -> Verdict:
         """
-        Judge a frame by its stamp.
+        Classify a frame by its stamp.
 
         :param stamp_ns: from the image's header.
         :param now_s: a monotonic clock.
-        :param clock_ns: the ROS clock; it may run faster than the other, or leap with a bag.
-        :return: NEXT and NEW_SESSION are to be tracked, the others not.
+        :param clock_ns: the ROS clock; in a recording it may run faster, or jump.
+        :return: only frames of NEXT and NEW_SESSION are tracked.
         """
         if stamp_ns == 0:
             return Verdict.ZERO
@@ -79,18 +79,18 @@ class Session:
             self._take(stamp_ns, now_s, clock_ns)
             return Verdict.NEW_SESSION
         if self._is_leap(stamp_ns, now_s, clock_ns):
-            self._doubted_ns = stamp_ns
+            self._unconfirmed_ns = stamp_ns
             return Verdict.AHEAD
         self._take(stamp_ns, now_s, clock_ns)
         return Verdict.NEXT
 
     def clock_jumped_back(self, clock_ns: int, now_s: float) -> bool:
         """
-        Take note that the ROS clock went back.
+        Register a backward jump of the ROS clock.
 
         :param clock_ns: time after the jump.
         :param now_s: a monotonic clock.
-        :return: whether a new session starts; False if stamps have already told of this jump.
+        :return: whether a new session starts; False if the stamps have already started it.
         """
         last = self._last_ns
         by_stamps = now_s - self._restarted_at_s < _SAME_JUMP_S
@@ -101,20 +101,20 @@ class Session:
         return True
 
     def _restart(self, now_s: float) -> None:
-        self.number += 1
+        self.session += 1
         self._restarted_at_s = now_s
-        self._last_ns = self._step_ns = self._doubted_ns = None
+        self._last_ns = self._step_ns = self._unconfirmed_ns = None
 
     def _take(self, stamp_ns: int, now_s: float, clock_ns: int) -> None:
         self._step_ns = None if self._last_ns is None else stamp_ns - self._last_ns
-        self._last_ns, self._doubted_ns = stamp_ns, None
+        self._last_ns, self._unconfirmed_ns = stamp_ns, None
         self._last_at = now_s, clock_ns
 
     def _is_leap(self, stamp_ns: int, now_s: float, clock_ns: int) -> bool:
-        """Whether a stamp is ahead of all clocks and the usual step, and not yet confirmed."""
+        """Return whether a stamp is ahead of the clocks and the usual step, and not confirmed."""
         if self._last_ns is None or self._step_ns is None:
             return False
-        if self._doubted_ns is not None and stamp_ns > self._doubted_ns:
+        if self._unconfirmed_ns is not None and stamp_ns > self._unconfirmed_ns:
             return False
         step_ns = stamp_ns - self._last_ns
         last_at_s, last_clock_ns = self._last_at
@@ -123,11 +123,11 @@ class Session:
         return is_unusual and step_ns - passed_ns > self._time_jump_ns
 
     def _is_stale(self, stamp_ns: int, now_s: float) -> bool:
-        """Whether an image was still on its way when the clock jumped back."""
+        """Return whether an image was sent before the clock jumped back."""
         if self._clock_jump is None:
             return False
         jumped_at_s, clock_ns = self._clock_jump
-        # The bag may play faster than the wall clock, so half a minute of it is allowed a second.
+        # A bag may play faster than real time: up to 30 s of it per second are allowed.
         ahead_ns = int((1.0 + 30.0 * (now_s - jumped_at_s)) * _NANOSECONDS)
         if now_s - jumped_at_s > _SAME_JUMP_S:
             self._clock_jump = None

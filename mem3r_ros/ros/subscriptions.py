@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The topics that the node hears: images, and what is known beside them when one comes in."""
+"""Subscriptions: images, and the latest camera_info, mask and wheel odometry."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from mem3r_ros.ros.frame_result import InputFrame
 from mem3r_ros.ros.frame_statistics import FrameCounts, RateMeter
 from mem3r_ros.ros.mailbox import Mailbox
 from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.node_snapshot import InputSnapshot
 from mem3r_ros.ros.qos import qos_profile
 
 _WHEEL_WINDOW = 500  # messages
 _POLL_S = 0.005
 
 
-class Inputs:
+class Subscriptions:
     """
     All subscriptions; exists only while the node is active.
 
-    Images have a callback group of their own, because under policy ``all`` their callback waits
-    while the mailbox is full; everything else goes on meanwhile.
+    Images have their own callback group: under input_policy all their callback waits while the
+    mailbox is full, and the other callbacks must still run.
     """
 
     def __init__(
@@ -51,9 +52,9 @@ class Inputs:
         Subscribe.
 
         :param node: owner of the subscriptions.
-        :param config: settings; ``config`` may be replaced while running.
-        :param mailbox: where images go.
-        :param counts: received and dropped are counted here.
+        :param config: parameters; ``config`` may be replaced while running.
+        :param mailbox: receives the images.
+        :param counts: received and dropped images are counted here.
         :param take_hint: called with each message of pose_hint.
         """
         self.config = config
@@ -83,13 +84,13 @@ class Inputs:
         automatic = 'KEEP_ALL' if config.input_policy == 'all' else 'SENSOR_DATA'
         self.image_qos = qos_profile(config.image_qos, automatic)
         info_qos = qos_profile(config.camera_info_qos, automatic)
-        pictures, others = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        images, others = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         sensor = qos_profile('SENSOR_DATA')
-        # Each message adds to the way: none may be overwritten by the next.
+        # Each message adds to the path length: none may be overwritten.
         wheels = QoSProfile(depth=_WHEEL_WINDOW, reliability=ReliabilityPolicy.BEST_EFFORT)
         create = node.create_subscription
         image = create(
-            self.image_type, topic, self._on_image, self.image_qos, callback_group=pictures
+            self.image_type, topic, self._on_image, self.image_qos, callback_group=images
         )
         self.image_topic = image.topic_name
         table = (
@@ -104,14 +105,30 @@ class Inputs:
         self.camera_info_topic = created[1].topic_name
         return created
 
+    def snapshot(self) -> InputSnapshot:
+        """Return the state for diagnostics; may be called on any thread."""
+        return InputSnapshot(
+            topic=self.image_topic,
+            type_name=f'sensor_msgs/msg/{self.image_type.__name__}',
+            qos=self.image_qos,
+            is_paused=self.is_paused,
+            rate_hz=self.rate.rate_hz(),
+            silence_s=self.rate.silence_s,
+            last_stamp_ns=self.last_stamp_ns,
+            encoding=self.last_encoding,
+            frame_id=self.last_frame_id,
+            is_calibrated=self.camera is not None,
+            warnings=tuple(filter(None, (self.camera_warning, self.mask_warning))),
+        )
+
     def close(self) -> None:
-        """Stop hearing."""
+        """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
 
     def forget(self) -> None:
-        """Drop what belongs to a time that is over."""
+        """Drop masks and wheel odometry of the old time after a clock jump."""
         self._wheel.clear()
         self._wheel_position = None
         self._mask = None
@@ -119,7 +136,7 @@ class Inputs:
         self._accepted_ns = 0
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        """Hand the image to the worker, which owns the network."""
+        """Pass the image to the worker, which owns the network."""
         arrived_s = time.monotonic()
         self._counts.received += 1
         self.rate.tick()
@@ -143,7 +160,7 @@ class Inputs:
             self._counts.dropped += 1
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        """Keep the newest calibration; one that says "uncalibrated" counts as none."""
+        """Keep the newest calibration; K of zeros means uncalibrated."""
         try:
             self.camera = camera_from_info(message, self.image_topic)
             self.camera_warning = ''
@@ -159,7 +176,7 @@ class Inputs:
             self.mask_warning = f'mask not used: {error}'
 
     def _on_wheel_odom(self, message: Odometry) -> None:
-        """Add up the way that the wheels have gone; only its length is used."""
+        """Add up the length of the path; the wheel odometry is used only for that."""
         p = message.pose.pose.position
         position = np.array([p.x, p.y, p.z])
         if not np.isfinite(position).all():
@@ -171,9 +188,9 @@ class Inputs:
         self._wheel.append((stamp_ns(message.header.stamp), path_m))
 
     def _is_too_soon(self, stamp: int) -> bool:
-        """Return whether the image is beyond ``input.max_rate``, by its stamp."""
+        """Return whether the image exceeds ``input.max_rate``, by its stamp."""
         rate_hz = self.config.input.max_rate
-        # A tenth of the period is forgiven: cameras do not tick exactly.
+        # A tenth of the period is tolerated: the rate of cameras is not exact.
         if rate_hz > 0 and 0 <= stamp - self._accepted_ns < 0.9e9 / rate_hz:
             return True
         self._accepted_ns = stamp
@@ -181,9 +198,9 @@ class Inputs:
 
     def _has_calibration(self) -> bool:
         """
-        Let the first images wait for a calibration that somebody publishes.
+        Make the first images wait for a calibration if camera_info has a publisher.
 
-        Without this the stream would begin with a guessed focal length and change it at once.
+        Otherwise the stream would start with an estimated focal length and change it at once.
         """
         wait_s = self.config.input.camera_info_wait
         if self._waits_until_s is None:
@@ -206,7 +223,7 @@ class Inputs:
         return mask if is_fresh else None
 
     def _wheel_path_at(self, stamp: int) -> float | None:
-        """Return the length driven at a stamp, interpolated; None without wheel odometry."""
+        """Return the path length at a stamp, m, interpolated; None without wheel odometry."""
         if not self._wheel:
             return None
         stamps, paths = zip(*list(self._wheel), strict=True)

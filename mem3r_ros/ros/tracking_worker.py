@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The worker's side: images to results, on the one thread that owns the network."""
+"""Turns images into results, on the one thread that owns the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 import time
 import traceback
@@ -15,87 +16,102 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.ros.frame_result import InputFrame, Result, Start, Stopwatch
+from mem3r_ros.model.backend import load_backend
+from mem3r_ros.ros.frame_result import FrameResult, InputFrame, Start
 from mem3r_ros.ros.frame_statistics import FrameCounts
-from mem3r_ros.ros.stamp_monitor import Session, Verdict
+from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.stamp_monitor import StampMonitor, Verdict
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
+from mem3r_ros.tracker.stage_clock import StageClock
 
-# A calibration for another size is scaled if the shape agrees this well, else not believed.
+# A calibration of another size is scaled if the aspect ratios agree this well, else not used.
 _ASPECT_TOLERANCE = 0.02
 
 
-class Work:
-    """Judges, decodes and tracks one image after another; every image gets a ``Result``."""
+def make_tracker(config: NodeConfig, is_running: Callable[[], bool]) -> tuple[Tracker, str]:
+    """
+    Load the network, run it once and create a tracker.
+
+    :param config: parameters of the node.
+    :param is_running: called after loading; False skips the first run because the node ends.
+    :return: the tracker and the name of its device.
+    :raises UserError: the model or the device is not available.
+    """
+    model, device = load_backend(config)
+    tracker = Tracker(model, config.tracking)
+    if all(config.warm_up_size) and is_running():
+        tracker.warm_up(*config.warm_up_size)
+    return tracker, device
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPorts:
+    """Connections of the worker to the rest of the node."""
+
+    send: Callable[[FrameResult], object]  # takes the results; may wait
+    wanted_outputs: Callable[[], frozenset[str]]  # outputs of the tracker that have subscribers
+    warn: Callable[..., None]  # logs a warning without repetition
+    forget_time: Callable[[], None]  # drops inputs of the old time (TF, masks, wheel odometry)
+    clock_ns: Callable[[], int]  # time of the ROS clock
+
+
+class TrackingWorker:
+    """Checks the stamp of each image, decodes and tracks it; sends one result for every image."""
 
     def __init__(
-        self,
-        tracker: Tracker,
-        session: Session,
-        send: Callable[[Result], object],
-        counts: FrameCounts,
-        wanted: Callable[[], frozenset[str]],
-        tell: Callable[..., None],
-        forget: Callable[[], None],
-        clock_ns: Callable[[], int],
+        self, tracker: Tracker, stamps: StampMonitor, counts: FrameCounts, ports: WorkerPorts
     ) -> None:
         """
-        Wrap a tracker.
+        Connect a tracker.
 
         :param tracker: owned by this object from now on.
-        :param session: judges stamps.
-        :param send: takes the results; while it is busy this thread waits.
-        :param counts: shared with the publishing side.
-        :param wanted: which outputs of the tracker somebody listens to.
-        :param tell: says something to the user, at most every few seconds for the same text.
-        :param forget: drops what others know of a time that is over (TF, masks, wheels).
-        :param clock_ns: tells the time of the ROS clock.
+        :param stamps: checks the stamps of images.
+        :param counts: shared with the publishing thread.
+        :param ports: connections to the node.
         """
         self.tracker = tracker
-        self.session = session
-        self._send = send
+        self.stamps = stamps
         self._counts = counts
-        self._wanted = wanted
-        self._tell = tell
-        self._forget = forget
-        self._clock_ns = clock_ns
+        self._ports = ports
         self._start = Start.SESSION
         self._bit_depth = BitDepth()
-        self._is_restored = False  # and no image has followed yet
+        self._is_restored = False  # a state was loaded and no image has followed yet
         self.camera_warning = ''
         self.mask_warning = ''
 
     def handle(self, frame: InputFrame) -> None:
-        """Answer one image."""
-        verdict = self.session.judge(frame.stamp_ns, time.monotonic(), self._clock_ns())
+        """Send the result for one image."""
+        verdict = self.stamps.judge(frame.stamp_ns, time.monotonic(), self._ports.clock_ns())
         if verdict is Verdict.NEW_SESSION:
-            self._tell(f'stamps went back to {frame.stamp_ns * 1e-9:.3f} s: new session')
-            self._forget()
+            stamp_s = frame.stamp_ns * 1e-9
+            self._ports.warn(f'stamps went back to {stamp_s:.3f} s: a new session starts')
+            self._ports.forget_time()
             self.start_session()
         elif verdict is not Verdict.NEXT:
             self._skip(frame, verdict)
             return
         try:
-            tracked, stages = self._track_restored(frame)
+            tracked, stage_ms = self._track_restored(frame)
         except UserError as error:
             self._fail(frame, str(error))
-        except Exception as error:  # one frame must not end the node, whatever is wrong with it
+        except Exception as error:  # one bad frame must not end the node
             self._fail(frame, f'{type(error).__name__}: {error}', traceback.format_exc())
         else:
             self._counts.tracked += 1
-            self._answer(frame, tracked, '', stages)
+            self._send(frame, tracked, '', stage_ms)
 
     def start_session(self) -> None:
-        """Forget the stream: the next image is the first of a new recording."""
+        """Reset the stream: the next image is the first of a new recording."""
         self.tracker.reset()
         self._start, self._is_restored = Start.SESSION, False
 
     def reset(self) -> str:
-        """Forget what the network remembers; odometry goes on without a step."""
+        """Clear the memory of the network; odometry continues without a step."""
         self.tracker.request_reset()
-        return 'memory, path and map are forgotten; odometry goes on without a step'
+        return 'memory, path and map cleared; odometry continues without a step'
 
     def restore(self, path: Path) -> str:
-        """Take a saved state; odometry goes on from the last pose, if there is one."""
+        """Load a saved state; odometry continues from the last pose, if there is one."""
         self.tracker.restore(path)
         self._is_restored = True
         if self._start is Start.NO:
@@ -103,88 +119,87 @@ class Work:
         return f'state read from {path}'
 
     def save(self, path: Path) -> str:
-        """Write the state of the stream."""
+        """Write the state of the stream to a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.tracker.snapshot(path)
         return f'state of {path.stat().st_size / 2**20:.1f} MiB written to {path}'
 
     def _track_restored(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
-        """Track; a loaded state that does not fit the first image is given up, not waited for."""
+        """Track; a loaded state that does not fit the first image is discarded."""
         is_first, self._is_restored = self._is_restored, False
         try:
-            tracked, stages = self._track(frame)
+            tracked, stage_ms = self._track(frame)
         except BadFrame as error:
             if not is_first:
                 raise
-            # Saved later in a recording that has been started again, or with another camera.
-            self._tell(f'the loaded state does not fit ({error}): starting afresh')
+            # It was saved later in a recording that has started again, or with another camera.
+            self._ports.warn(f'the loaded state does not fit the image ({error}); it is discarded')
             self.tracker.reset()
             if self._start is Start.NO:
                 self._start = Start.GOES_ON
             return self._track(frame)
         if is_first and tracked.reason:
-            self._tell(f'state taken up; {tracked.reason}')
-        return tracked, stages
+            self._ports.warn(f'state loaded; {tracked.reason}')
+        return tracked, stage_ms
 
     def _track(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
         """Decode and track; return the result and the milliseconds of each stage."""
-        watch = Stopwatch()
-        stages = {'wait': 1e3 * (time.monotonic() - frame.arrived_s)}
-        image = image_from_message(frame.message, self._bit_depth)
-        camera = self._matching_camera(frame.camera, image)
-        mask = self._matching_mask(frame.mask, image)
-        watch.lap('decode')
-        tracked = self.tracker.track(
-            CameraFrame(frame.stamp_ns, image, camera, mask, wheel_path_m=frame.wheel_path_m),
-            outputs=self._wanted(),
-        )
-        watch.lap('track')
+        clock = StageClock()
+        wait_ms = 1e3 * (time.monotonic() - frame.arrived_s)
+        with clock('decode'):
+            image = image_from_message(frame.message, self._bit_depth)
+            camera = self._matching_camera(frame.camera, image)
+            mask = self._matching_mask(frame.mask, image)
+        with clock('track'):
+            tracked = self.tracker.track(
+                CameraFrame(frame.stamp_ns, image, camera, mask, wheel_path_m=frame.wheel_path_m),
+                outputs=self._ports.wanted_outputs(),
+            )
         if tracked.notice:
-            self._tell(tracked.notice)
-        stages |= watch.milliseconds
-        stages |= {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
-        return tracked, stages
+            self._ports.warn(tracked.notice)
+        inner_ms = {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
+        return tracked, {'wait': wait_ms} | clock.stage_ms | inner_ms
 
     def _fail(self, frame: InputFrame, reason: str, details: str = '') -> None:
         self._counts.failed += 1
-        self._tell(f'image skipped: {reason}', details)
-        self._answer(frame, None, reason, {})
+        self._ports.warn(f'image skipped: {reason}', details)
+        self._send(frame, None, reason, {})
 
     def _skip(self, frame: InputFrame, verdict: Verdict) -> None:
         if verdict is Verdict.ZERO:
-            self._fail(frame, 'stamp is zero; have the driver stamp images as they are taken')
+            self._fail(frame, 'stamp is zero; set the driver to stamp images when they are taken')
             return
         if verdict is Verdict.AHEAD:
-            ahead_s = (frame.stamp_ns - self.session.last_stamp_ns) * 1e-9
+            ahead_s = (frame.stamp_ns - self.stamps.last_stamp_ns) * 1e-9
             self._fail(
                 frame,
-                f'stamp is {ahead_s:.1f} s ahead of the last one: not used unless the next image '
-                'confirms it; look for gaps in the recording or at the clock of the driver',
+                f'stamp is {ahead_s:.1f} s ahead of the last one; it is accepted only if the next '
+                'image confirms it: check the recording for gaps and the clock of the driver',
             )
             return
         self._counts.late += 1
-        self._answer(frame, None, verdict.value, {})
+        self._send(frame, None, verdict.value, {})
 
-    def _answer(
+    def _send(
         self,
         frame: InputFrame,
         tracked: TrackedFrame | None,
         reason: str,
-        milliseconds: dict[str, float],
+        stage_ms: dict[str, float],
     ) -> None:
         start = Start.NO
         if tracked is not None:
             start, self._start = self._start, Start.NO
-        self._send(
-            Result(
+        self._ports.send(
+            FrameResult(
                 frame.stamp_ns,
                 frame.camera_frame,
                 frame.arrived_s,
                 tracked,
                 reason,
                 start,
-                self.session.number,
-                milliseconds,
+                self.stamps.session,
+                stage_ms,
             )
         )
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""TF in and out: where the camera sits on the robot, and where the robot is in odom."""
+"""TF: reads the mount of the camera, broadcasts the pose of the base."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _POLL_S = 0.002
 
 
 class MissingTransform(Exception):
-    """The link from base to camera is not on TF at that stamp; the message names it."""
+    """TF has no transform from base to camera at the stamp; the message names it."""
 
 
 class Transforms:
@@ -35,7 +35,7 @@ class Transforms:
 
     def __init__(self, node: Node, config: NodeConfig) -> None:
         """
-        Listen to TF, unless the camera stands alone.
+        Subscribe to TF, unless mount is standalone.
 
         :param node: owner of the subscriptions and publishers.
         :param config: frames and mount.
@@ -56,18 +56,18 @@ class Transforms:
 
     def T_base_camera(self, camera_frame: str, stamp_ns: int, wait_s: float) -> np.ndarray:
         """
-        Look up where the camera sits at the stamp.
+        Look up the mount of the camera at a stamp.
 
         :param camera_frame: optical frame of the image.
-        :param stamp_ns: when the image was taken.
-        :param wait_s: how long to wait for a transform that is still on its way; for a link that
-            TF knows nothing of, only the first time.
+        :param stamp_ns: stamp of the image.
+        :param wait_s: longest wait for a transform that is late; for a transform that was never
+            published, the wait happens only once.
         :return: ``T_base_camera``.
-        :raises MissingTransform: TF has no such link at that time; there is no identity instead.
+        :raises MissingTransform: TF has no such transform at that time; no identity is assumed.
         """
         if not camera_frame:
             raise MissingTransform(
-                "the image's header has no frame_id: set the driver's frame or input.camera_frame"
+                "the image's header has no frame_id: set it in the driver or in input.camera_frame"
             )
         if self._mount == 'standalone':
             self._broadcast_standalone(camera_frame)
@@ -78,21 +78,21 @@ class Transforms:
             try:
                 found = self._buffer.lookup_transform(self._base_frame, camera_frame, stamp)
             except TransformException as error:
-                # A link that is there and late comes soon. One that nobody has ever sent would
-                # hold up every image, and with it the depth and points that need no link.
-                is_there = isinstance(error, ExtrapolationException)
-                may_come = is_there or camera_frame != self._missing_frame
+                # A late transform of a known frame comes soon. Waiting for one that was never
+                # published would delay every image, and the depth that does not need it.
+                is_known = isinstance(error, ExtrapolationException)
+                may_come = is_known or camera_frame != self._missing_frame
                 if may_come and time.monotonic() < deadline:
                     time.sleep(_POLL_S)
                     continue
-                self._missing_frame = '' if is_there else camera_frame
+                self._missing_frame = '' if is_known else camera_frame
                 raise MissingTransform(self._explain(camera_frame, str(error))) from error
             self._missing_frame = ''
             return matrix_from_transform(found.transform)
 
     def broadcast(self, T_odom_base: np.ndarray, stamp_ns: int) -> None:
         """
-        Tell TF where the base is.
+        Broadcast the pose of the base.
 
         :param T_odom_base: pose of the base.
         :param stamp_ns: the image's stamp plus ``transform_time_offset``.
@@ -101,13 +101,13 @@ class Transforms:
         self._broadcaster.sendTransform(transform_message(header, self._base_frame, T_odom_base))
 
     def forget(self) -> None:
-        """Drop what belongs to a time that is over (the clock jumped back); static links stay."""
+        """Drop moving transforms of the old time after a clock jump; static ones stay."""
         if self._buffer is not None:
             self._buffer.clear()
         self._missing_frame = ''
 
     def close(self) -> None:
-        """Give the subscriptions and publishers back to the node."""
+        """Destroy the subscriptions and publishers."""
         if self._listener is not None:
             self._listener.unregister()
             self._listener = None
@@ -117,7 +117,7 @@ class Transforms:
             self._static_broadcaster = None
 
     def _broadcast_standalone(self, camera_frame: str) -> None:
-        """Say once that the optical frame sits in the base and looks along its x axis."""
+        """Broadcast once the static mount: the optical axis is the x axis of the base."""
         if camera_frame == self._standalone_frame:
             return
         if self._static_broadcaster is None:
@@ -130,6 +130,6 @@ class Transforms:
     def _explain(self, camera_frame: str, reason: str) -> str:
         return (
             f'no transform from {self._base_frame} to {camera_frame} ({reason.rstrip(".")}): '
-            'publish that link (robot_state_publisher, static_transform_publisher) or set '
+            'publish this transform (robot_state_publisher, static_transform_publisher) or set '
             'mount to standalone'
         )

@@ -1,41 +1,63 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Threads: one that takes items out of a mailbox, commands in between; and the executor's."""
+"""A thread that handles the items of a mailbox and runs commands between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 import threading
 from typing import Any
 
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import Executor
+from rclpy.executors import Executor, ExternalShutdownException
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.ros.frame_result import Command
 from mem3r_ros.ros.mailbox import Mailbox
 
 
-def spin(executor: Executor) -> None:
+def spin(executor: Executor, on_error: Callable[[Exception], None]) -> None:
     """
-    Spin until the executor is shut down.
+    Spin until the executor is shut down; an exception of a callback does not end it.
 
-    A transition takes subscriptions and publishers away in one thread while another looks whether
-    their events are ready. rclpy lets that out of its loop, which would end the node.
+    :param executor: spins the callbacks of the node.
+    :param on_error: called with each exception of a callback.
     """
     while True:
         try:
             return executor.spin()
+        except ExternalShutdownException:
+            return
         except InvalidHandle:
+            # A transition destroyed a subscription while another thread checked if it is ready.
             continue
+        except Exception as error:
+            on_error(error)
 
 
-class MailThread:
+@dataclass(slots=True)
+class Command:
+    """An action to run between two items, and the future of its result."""
+
+    action: Callable[[], Any]
+    answer: Future = field(default_factory=Future)
+
+    def run(self) -> None:
+        """Run the action; its exception is passed to the caller."""
+        if not self.answer.set_running_or_notify_cancel():
+            return
+        try:
+            self.answer.set_result(self.action())
+        except Exception as error:  # passed on, not swallowed
+            self.answer.set_exception(error)
+
+
+class WorkerThread:
     """
-    Owns whatever its handler touches: all access goes through ``mailbox`` or ``call``.
+    Owns the objects that its handler uses: all access goes through ``mailbox`` or ``call``.
 
-    An exception of the handler ends neither the thread nor the node; it is reported.
+    An exception of the handler is reported; it ends neither the thread nor the node.
     """
 
     def __init__(
@@ -48,10 +70,10 @@ class MailThread:
         """
         Prepare the thread; ``start`` starts it.
 
-        :param name: for debuggers.
-        :param mailbox: where its items come from; closing it ends the thread.
+        :param name: shown by debuggers.
+        :param mailbox: source of the items; closing it ends the thread.
         :param handle: called with each item.
-        :param on_error: called with what ``handle`` raised.
+        :param on_error: called with each exception of ``handle``.
         """
         self.mailbox = mailbox
         self._handle = handle
@@ -59,15 +81,15 @@ class MailThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start to work."""
+        """Start the thread."""
         self._thread.start()
 
     def call(self, action: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         """
         Run ``action`` on this thread between two items and return its result.
 
-        :param action: no arguments; its exceptions are raised here.
-        :param timeout_s: how long to wait for the answer.
+        :param action: takes no arguments; its exceptions are raised here.
+        :param timeout_s: longest wait for the result.
         :raises UserError: the thread has ended or did not answer in time.
         """
         if threading.current_thread() is self._thread:
@@ -87,7 +109,12 @@ class MailThread:
         self.mailbox.put_urgent(command)
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """Close the mailbox, finish what is inside, and tell whether the thread has ended."""
+        """
+        Close the mailbox and wait until the remaining items are handled.
+
+        :param timeout_s: longest wait.
+        :return: whether the thread has ended.
+        """
         self.mailbox.close()
         if self._thread.is_alive():
             self._thread.join(timeout_s)

@@ -112,7 +112,7 @@ def test_what_is_not_used_beside_the_images_is_told_with_all_else_and_logged_onc
 ):
     node = start_node(**(FAST | {'diagnostics__silence': 30.0}))
     told = []
-    node.reporter.tell = lambda message, details='': told.append(message)
+    node.log.warn = lambda message, details='': told.append(message)
     masks = make_node('masker').create_publisher(Image, 'mask', 10)
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     assert spin_until(lambda: masks.get_subscription_count() > 0)

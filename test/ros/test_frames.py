@@ -64,7 +64,7 @@ def test_base_moves_as_the_camera_and_its_mount_say(run):
     poses = [matrix_from_pose_message(m.pose.pose) for m in heard['odom']]
 
     np.testing.assert_allclose(poses[0], np.eye(4), atol=1e-9)
-    tracker_poses = node.output.trajectory.poses()
+    tracker_poses = node.results.trajectory.poses()
     np.testing.assert_allclose(poses, tracker_poses, atol=1e-9)
     assert len(poses) == 4
 
@@ -233,7 +233,7 @@ def test_odometry_goes_on_from_where_it_was_when_the_tracker_starts_afresh():
     odometry.motion(T_FLU_OPTICAL, T_FLU_OPTICAL, np.zeros((6, 6)), *none)
     before = odometry.motion(moved, T_FLU_OPTICAL, np.zeros((6, 6)), *none)
 
-    odometry.go_on_from()
+    odometry.continue_from()
     after = odometry.motion(T_FLU_OPTICAL, T_FLU_OPTICAL, np.zeros((6, 6)), *none)
 
     np.testing.assert_allclose(after.T_odom_base, before.T_odom_base, atol=1e-12)

@@ -129,7 +129,7 @@ def test_warnings_of_mask_and_calibration_come_and_go_each_by_itself(
     camera.info.publish(CameraInfo(width=WIDTH, height=HEIGHT, k=[-1.0] * 9))
     assert spin_until(lambda: inputs.camera_warning)
     send()
-    assert 'mask of 2x2 not used' in node.work.mask_warning
+    assert 'mask of 2x2 not used' in node.worker.mask_warning
 
     camera.send_info()
     assert spin_until(lambda: not inputs.camera_warning)
@@ -159,7 +159,7 @@ def test_a_calibration_of_another_size_is_scaled_and_of_another_shape_refused(
 
     assert frames[0].camera.fx == pytest.approx(60.0)
     assert frames[1].camera is None
-    assert 'calibration not used' in node.work.camera_warning
+    assert 'calibration not used' in node.worker.camera_warning
 
 
 def test_a_fresh_mask_goes_with_its_image_and_an_old_one_does_not(running, make_node, spin_until):
@@ -215,7 +215,7 @@ def test_a_pose_hint_before_the_first_image_is_where_odometry_starts(
 
     assert spin_until(lambda: odom)
     np.testing.assert_allclose(matrix_from_pose_message(odom[0].pose.pose), wanted, atol=1e-9)
-    before = len(node.output.trajectory)
+    before = len(node.results.trajectory)
     message.pose.pose = pose_message(matrix_from_xyz_rpy((9.0, 9.0, 0.0, 0.0, 0.0, 0.0)))
     hints.publish(message)
     spin_until(lambda: False, 0.3)
@@ -231,7 +231,7 @@ def test_a_pose_hint_that_is_no_number_is_refused_and_odometry_goes_on(
     node, send = running()
     odom = listener.hear(Odometry, 'odom')
     told = []
-    node.reporter.tell = lambda message, details='': told.append(message)
+    node.log.warn = lambda message, details='': told.append(message)
     hints = make_node('operator').create_publisher(PoseWithCovarianceStamped, 'pose_hint', 10)
     assert spin_until(lambda: hints.get_subscription_count() > 0)
     message = PoseWithCovarianceStamped(header=header_at(START_NS, 'odom'))

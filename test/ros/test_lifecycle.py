@@ -11,22 +11,29 @@ from nav_msgs.msg import Odometry
 from node_harness import call, values_of
 import pytest
 
-# The node as a process that is told to end between loading its network and running it once.
-TOLD_TO_END = """
+# The node as a process that gets SIGTERM between loading its network and running it once.
+ENDED_WHILE_LOADING = """
 import os, signal, sys, time
-from mem3r_ros.ros import backend, node
+from mem3r_ros.ros import node
 
-load_backend = backend.load_backend
+run = node._run
 
-def load_and_be_told(config):
-    loaded = load_backend(config)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(0.5)
-    return loaded
+def run_with_signal(watcher, args):
+    from mem3r_ros.ros import tracking_worker
+    load_backend = tracking_worker.load_backend
 
-backend.load_backend = load_and_be_told
-backend.Tracker.warm_up = lambda *size: print('warmed up')
-sys.exit(node.main(sys.argv))
+    def load_and_send_signal(config):
+        loaded = load_backend(config)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        return loaded
+
+    tracking_worker.load_backend = load_and_send_signal
+    tracking_worker.Tracker.warm_up = lambda *size: print('warmed up')
+    return run(watcher, args)
+
+node._run = run_with_signal
+node.main(sys.argv)
 """
 
 
@@ -97,7 +104,14 @@ def test_autostart_with_a_missing_model_lives_on_and_says_so(start_node, listene
 
 
 def test_a_sigterm_while_the_network_loads_ends_it_quietly(ros_domain, model_file):
-    command = [sys.executable, '-c', TOLD_TO_END, '--ros-args', '-p', f'model:={model_file}']
+    command = [
+        sys.executable,
+        '-c',
+        ENDED_WHILE_LOADING,
+        '--ros-args',
+        '-p',
+        f'model:={model_file}',
+    ]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
 
@@ -128,7 +142,16 @@ def test_deactivation_keeps_the_stream_and_odometry_goes_on(
     assert values_of(statuses[-1])['session'] == '1'
     before, after = odom[2].pose.pose.position, odom[3].pose.pose.position
     assert abs(after.x - before.x) + abs(after.y - before.y) < 1.0
-    assert len(node.output.trajectory) == 4
+    assert len(node.results.trajectory) == 4
+
+
+def test_a_transition_that_the_state_does_not_allow_is_refused_and_the_node_continues(
+    start_node, manager
+):
+    start_node()
+
+    assert manager('configure') == (False, 'active')
+    assert manager('deactivate') == (True, 'inactive')
 
 
 def test_it_can_be_configured_again_and_again(start_node, manager):

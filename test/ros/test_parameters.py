@@ -41,11 +41,11 @@ def test_changes_reach_the_tracker_and_the_outputs(start_node):
     )
 
     assert answer.successful
-    node._worker.call(lambda: None)
+    node.pipeline.tracking.call(lambda: None)
     assert node.tracker.config.health.max_speed == 3.0
     assert node.tracker.config.scale.factor == 2.0
-    assert node.output.config.two_d_mode
-    assert node.output.config.depth.invalid_value == 'zero'
+    assert node.results.config.two_d_mode
+    assert node.results.config.depth.invalid_value == 'zero'
 
 
 def test_the_update_rule_can_be_switched_in_mid_stream(start_node, camera, listener, spin_until):

@@ -53,7 +53,7 @@ def test_reset_forgets_map_and_path_and_odometry_goes_on_without_a_step(stream):
     running.send(3)
 
     assert answer.success
-    assert len(running.node.output.trajectory) == 3
+    assert len(running.node.results.trajectory) == 3
     positions = np.array([pose[:3, 3] for pose in running.poses()])
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     assert len(steps) == 6
@@ -143,7 +143,7 @@ def test_a_state_that_is_not_there_is_told(stream):
 def test_a_service_that_fails_in_an_unforeseen_way_answers_so_and_the_node_lives(stream):
     running = stream()
     running.send(1)
-    running.node.work.save = lambda path: {}['stamp']
+    running.node.worker.save = lambda path: {}['stamp']
 
     answer = running.ask('save_state')
 
@@ -195,7 +195,7 @@ def test_saved_map_is_a_cloud_in_odom(stream, tmp_path):
     assert answer.success, answer.message
     head = (tmp_path / 'map.ply').read_bytes()[:200]
     assert head.startswith(b'ply')
-    assert f'element vertex {len(running.node.output.map)}'.encode() in head
+    assert f'element vertex {len(running.node.results.map)}'.encode() in head
 
 
 def test_without_publish_points_a_map_is_gathered_for_saving_and_not_sent(stream):

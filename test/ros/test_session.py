@@ -16,7 +16,7 @@ from mem3r_ros.ros.conversions import (
     stamp_message,
     transform_message,
 )
-from mem3r_ros.ros.stamp_monitor import Session, Verdict
+from mem3r_ros.ros.stamp_monitor import StampMonitor, Verdict
 
 SECOND = 1_000_000_000
 
@@ -26,16 +26,16 @@ def judge_all(session, stamps, now_s=0.0):
 
 
 def test_a_small_step_back_is_a_late_image_a_large_one_a_new_session():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
 
     verdicts = judge_all(session, [10 * SECOND, 11 * SECOND, 10 * SECOND + 5, 2 * SECOND])
 
     assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.LATE, Verdict.NEW_SESSION]
-    assert session.number == 2
+    assert session.session == 2
 
 
 def test_repeated_and_zero_stamps_are_named():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
 
     assert judge_all(session, [SECOND, SECOND, 0]) == [
         Verdict.NEXT,
@@ -45,26 +45,26 @@ def test_repeated_and_zero_stamps_are_named():
 
 
 def test_a_loop_that_clock_and_stamps_both_tell_is_one_new_session():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
     judge_all(session, [100 * SECOND])
 
     assert session.clock_jumped_back(10 * SECOND, 0.0)
     assert session.judge(10 * SECOND + 1, 0.1) is Verdict.NEXT
 
-    assert session.number == 2
+    assert session.session == 2
 
 
 def test_a_loop_that_stamps_tell_before_the_clock_is_one_new_session():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
     judge_all(session, [100 * SECOND, 10 * SECOND])
 
     assert not session.clock_jumped_back(10 * SECOND + 5, 0.1)
 
-    assert session.number == 2
+    assert session.session == 2
 
 
 def test_an_image_of_before_the_jump_that_comes_after_it_is_stale():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
     judge_all(session, [100 * SECOND])
     session.clock_jumped_back(10 * SECOND, 0.0)
 
@@ -73,12 +73,12 @@ def test_an_image_of_before_the_jump_that_comes_after_it_is_stale():
 
 
 def test_two_loops_are_two_new_sessions():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
     for now_s in (0.0, 60.0):
         judge_all(session, [100 * SECOND], now_s)
         assert session.clock_jumped_back(10 * SECOND, now_s + 30.0)
 
-    assert session.number == 3
+    assert session.session == 3
 
 
 def judge_at(session, stamps_and_times):
@@ -86,16 +86,16 @@ def judge_at(session, stamps_and_times):
 
 
 def test_a_single_stamp_far_ahead_is_skipped_and_the_session_goes_on():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
 
     verdicts = judge_at(session, [(10, 0.0), (10.1, 0.1), (3610, 0.2), (10.2, 0.2), (10.3, 0.3)])
 
     assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.AHEAD, Verdict.NEXT, Verdict.NEXT]
-    assert session.number == 1
+    assert session.session == 1
 
 
 def test_stamps_that_stay_far_ahead_are_believed_from_the_second_one_on():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
 
     verdicts = judge_at(session, [(10, 0.0), (10.1, 0.1), (3610, 0.2), (3610.1, 0.3)])
 
@@ -103,13 +103,13 @@ def test_stamps_that_stay_far_ahead_are_believed_from_the_second_one_on():
 
 
 def test_a_camera_that_was_silent_as_long_as_its_stamps_say_is_believed_at_once():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
 
     assert judge_at(session, [(10, 0.0), (10.1, 0.1), (70, 60.0)]) == [Verdict.NEXT] * 3
 
 
 def test_stamps_that_leap_with_the_clock_are_believed_at_once():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
 
     verdicts = [session.judge(t * SECOND, 0.1 * i, t * SECOND) for i, t in enumerate((5, 6, 90))]
 
@@ -117,7 +117,7 @@ def test_stamps_that_leap_with_the_clock_are_believed_at_once():
 
 
 def test_slow_images_that_are_played_fast_lose_none():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
 
     stamps = [(10 + 5 * i, 0.01 * i) for i in range(1, 8)]
 
@@ -125,7 +125,7 @@ def test_slow_images_that_are_played_fast_lose_none():
 
 
 def test_a_loop_after_a_leap_that_was_real_is_a_new_session():
-    session = Session(1.0)
+    session = StampMonitor(1.0)
     judge_at(session, [(10, 0.0), (10.1, 0.1), (70, 0.2), (70.1, 0.3)])
 
     assert judge_at(session, [(10, 0.4)]) == [Verdict.NEW_SESSION]
@@ -163,7 +163,7 @@ def test_a_bag_that_loops_starts_one_new_session_at_the_initial_pose(played):
     sessions = [values_of(status)['session'] for status in statuses]
     assert sessions == ['1'] * 4 + ['2'] * 4
     np.testing.assert_allclose(matrix_from_pose_message(odom[4].pose.pose), np.eye(4), atol=1e-9)
-    assert len(node.output.trajectory) == 4
+    assert len(node.results.trajectory) == 4
     assert node.counts.tracked == 8
 
 
@@ -206,7 +206,7 @@ def test_a_clock_that_steps_back_a_little_starts_no_new_session(played, spin_unt
     play(range(3, 5))
 
     assert [values_of(status)['session'] for status in statuses] == ['1'] * 5
-    assert len(node.output.trajectory) == 5
+    assert len(node.results.trajectory) == 5
 
 
 def test_a_jump_back_forgets_moving_transforms_and_keeps_static_ones(start_node, camera):
@@ -241,7 +241,7 @@ def test_one_image_from_the_future_leaves_no_trace_in_odometry(
     assert [values_of(status)['session'] for status in statuses] == ['1'] * 6
     assert 'ahead of the last one' in values_of(statuses[3])['reason']
     assert spin_until(lambda: len(odom) == 5)
-    assert len(node.output.trajectory) == 5
+    assert len(node.results.trajectory) == 5
     positions = [matrix_from_pose_message(message.pose.pose)[:3, 3] for message in odom]
     assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 0.3
 

@@ -82,7 +82,7 @@ def find_topics(path: Path, image_topic: str | None, base_frame: str) -> CameraT
         )
 
 
-class Player:
+class BagPlayer:
     """Publishers for the topics of one camera, and the pace."""
 
     def __init__(self, node: Node, path: Path, topics: CameraTopics) -> None:

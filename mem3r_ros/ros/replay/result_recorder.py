@@ -43,7 +43,7 @@ class _Pending:
         return self.expected is not None and self.expected <= self.received
 
 
-class Receiver:
+class ResultRecorder:
     """Subscriptions to the node's results; counts the images that are fully answered."""
 
     def __init__(

@@ -25,10 +25,10 @@ from mem3r_ros.data import open_sequence
 from mem3r_ros.errors import UserError
 from mem3r_ros.reports import RunRecorder, RunResult
 from mem3r_ros.ros.node_config import NodeConfig
-from mem3r_ros.ros.replay.bag_player import CameraTopics, Player, find_topics
+from mem3r_ros.ros.replay.bag_player import BagPlayer, CameraTopics, find_topics
 from mem3r_ros.ros.replay.node_process import NodeProcess
 from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
-from mem3r_ros.ros.replay.result_recorder import Receiver
+from mem3r_ros.ros.replay.result_recorder import ResultRecorder
 
 LOG_FILE = 'node.log'
 # Images sent but not answered; the queues of both sides are longer, so nothing is overwritten.
@@ -87,15 +87,15 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        receiver = Receiver(node, recorder, base_frame, topics.frame_id)
+        receiver = ResultRecorder(node, recorder, base_frame, topics.frame_id)
         with NodeProcess(
             parameters, _remappings(topics), options.output_dir / LOG_FILE, options.params_file
         ) as process:
-            run = _Run(node, executor, process, receiver)
+            run = _ReplayRun(node, executor, process, receiver)
             run.activate()
             with (show_progress or _no_bar)('replay', topics.num_images) as bar:
                 receiver.on_answer = bar.advance
-                run.play(Player(node, options.path, topics), recorder)
+                run.play(BagPlayer(node, options.path, topics), recorder)
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -103,11 +103,11 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     return _finish(recorder, receiver, run, truth)
 
 
-class _Run:
+class _ReplayRun:
     """One pass over the bag."""
 
     def __init__(
-        self, node: Node, executor: Executor, process: NodeProcess, receiver: Receiver
+        self, node: Node, executor: Executor, process: NodeProcess, receiver: ResultRecorder
     ) -> None:
         self.num_sent = 0
         self.wall_time_s = 0.0
@@ -120,7 +120,7 @@ class _Run:
         """Lead the node to its active state; loading takes a while."""
         self._process.activate(self._node, self._executor)
 
-    def play(self, player: Player, recorder: RunRecorder) -> None:
+    def play(self, player: BagPlayer, recorder: RunRecorder) -> None:
         """Send everything and wait for every answer."""
         self._wait(
             lambda: player.is_heard() and self._receiver.is_connected(),
@@ -197,7 +197,9 @@ def _no_bar(title: str, total: int) -> Iterator[Any]:
     yield SimpleNamespace(advance=lambda: None)
 
 
-def _finish(recorder: RunRecorder, receiver: Receiver, run: _Run, truth: Any) -> RunResult:
+def _finish(
+    recorder: RunRecorder, receiver: ResultRecorder, run: _ReplayRun, truth: Any
+) -> RunResult:
     if not len(recorder.trajectory()):
         problem = receiver.last_problem or 'the node sent no odometry'
         raise UserError(f'no pose came out of {run.num_sent} images: {problem}')

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The state of the node at one moment, as plain values for diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rclpy.qos import QoSProfile
+
+from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
+from mem3r_ros.tracker import Status
+
+
+@dataclass(frozen=True, slots=True)
+class InputSnapshot:
+    """State of the image subscription."""
+
+    topic: str
+    type_name: str  # as in sensor_msgs/msg/Image
+    qos: QoSProfile
+    is_paused: bool
+    rate_hz: float
+    silence_s: float  # since the last image
+    last_stamp_ns: int | None
+    encoding: str
+    frame_id: str
+    is_calibrated: bool
+    warnings: tuple[str, ...]  # side inputs that are not used, with the reason
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingSnapshot:
+    """State of the published results."""
+
+    problem: str  # why there is no odometry, or ''
+    status: Status | None  # of the last tracked image
+    num_poses: int
+    num_map_points: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """State of the whole node."""
+
+    lifecycle_state: str
+    configure_error: str
+    model: str
+    device: str
+    dtype: str
+    update_rule: str
+    max_silence_s: float  # parameter diagnostics.silence
+    counts: FrameCounts
+    stage_times: StageTimes
+    input: InputSnapshot | None  # None while the node is not active
+    tracking: TrackingSnapshot | None  # None while the node is not configured

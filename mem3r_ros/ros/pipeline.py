@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The threads and subscriptions of an active node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.node import Node
+
+from mem3r_ros.ros.conversions import matrix_from_pose_message
+from mem3r_ros.ros.frame_statistics import FrameCounts
+from mem3r_ros.ros.mailbox import Mailbox
+from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.result_publisher import ResultPublisher
+from mem3r_ros.ros.subscriptions import Subscriptions
+from mem3r_ros.ros.tracking_worker import TrackingWorker
+from mem3r_ros.ros.warning_log import WarningLog
+from mem3r_ros.ros.worker_thread import WorkerThread
+
+_MAX_WAITING_RESULTS = 2  # more would only delay odometry
+
+
+class Pipeline:
+    """
+    Images to results: subscriptions, the tracking thread and the publishing thread.
+
+    The tracking thread owns the network; the publishing thread publishes beside it.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        worker: TrackingWorker,
+        results: ResultPublisher,
+        counts: FrameCounts,
+        log: WarningLog,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        """
+        Prepare the threads; ``start`` starts them.
+
+        :param config: parameters.
+        :param worker: tracks images.
+        :param results: publishes results.
+        :param counts: images by outcome.
+        :param log: gets the answer to each pose_hint.
+        :param on_error: called with each unexpected exception of a thread.
+        """
+        is_lossless = config.input_policy == 'all'
+        capacity = config.input.queue_size if is_lossless else 1
+        images = Mailbox(capacity, overwrite=not is_lossless, on_drop=self._count_dropped)
+        waiting = Mailbox(_MAX_WAITING_RESULTS, overwrite=False)
+        self.publishing = WorkerThread('publish', waiting, results.handle, on_error)
+        self.tracking = WorkerThread('track', images, worker.handle, on_error)
+        self.inputs: Subscriptions | None = None
+        self._results = results
+        self._counts = counts
+        self._log = log
+        self._odom_frame = config.odom_frame
+
+    def start(self, node: Node, config: NodeConfig) -> None:
+        """
+        Start the threads, then subscribe.
+
+        :param node: owner of the subscriptions.
+        :param config: current parameters.
+        """
+        self.publishing.start()
+        self.tracking.start()
+        self.inputs = Subscriptions(
+            node, config, self.tracking.mailbox, self._counts, self._take_hint
+        )
+
+    def stop(self) -> bool:
+        """
+        Unsubscribe first, then let the threads finish their items.
+
+        :return: whether both threads have ended.
+        """
+        self.tracking.mailbox.close()
+        if self.inputs is not None:
+            self.inputs.close()
+        # In this order: the tracking thread passes its last results on.
+        return all([self.tracking.stop(), self.publishing.stop()])
+
+    def _take_hint(self, message: PoseWithCovarianceStamped) -> None:
+        """Use a pose of the base from outside."""
+        frame = message.header.frame_id
+        if frame not in ('', self._odom_frame):
+            self._log.warn(f'pose_hint is in {frame}; publish it in {self._odom_frame}')
+            return
+        T_odom_base = matrix_from_pose_message(message.pose.pose)
+        self.publishing.post(
+            lambda: self._log.warn(f'pose_hint: {self._results.take_hint(T_odom_base)}')
+        )
+
+    def _count_dropped(self) -> None:
+        self._counts.dropped += 1
