@@ -10,6 +10,7 @@ import pytest
 
 from mem3r_ros.data.encodings import (
     IMAGE_ENCODINGS,
+    BitDepth,
     UnknownEncoding,
     decode_compressed,
     decode_image,
@@ -187,3 +188,156 @@ def test_depth_pictures_are_metres_with_nan_where_nothing_was_measured(tmp_path)
     depth_m = read_depth(tmp_path / 'depth.png', 1000.0)
 
     np.testing.assert_array_equal(depth_m, np.float32([[np.nan, 1.0], [np.nan, 2.5]]))
+
+
+def picture(suffix='.jpg', *options):
+    """Return a compressed picture with detail up to its last pixel."""
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    return cv2.imencode(suffix, np.kron(noise, np.ones((16, 16, 1), np.uint8)), options)[
+        1
+    ].tobytes()
+
+
+PROGRESSIVE = cv2.IMWRITE_JPEG_PROGRESSIVE, 1
+RESTARTS = cv2.IMWRITE_JPEG_RST_INTERVAL, 2
+
+
+@pytest.mark.fault('a JPEG or PNG with zeros or rubbish behind its end', 'read as without them')
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('options', [(), PROGRESSIVE, RESTARTS])
+@pytest.mark.parametrize(
+    'tail', [b'\x00' * 100_000, b'\xff' * 5000, bytes(range(256)) * 40, b'\xff\xd8\xff', b'IEND']
+)
+def test_what_follows_a_picture_does_not_matter(suffix, options, tail):
+    data = picture(suffix, *(options if suffix == '.jpg' else ()))
+    np.testing.assert_array_equal(decode_compressed(data + tail), decode_compressed(data))
+
+
+@pytest.mark.fault('a JPEG without its end marker', 'read if its last block is there')
+@pytest.mark.parametrize('options', [(), RESTARTS])
+@pytest.mark.parametrize('tail', [b'', b'\x00' * 1000])
+def test_a_whole_jpeg_may_lack_its_end_marker(options, tail):
+    data = picture('.jpg', *options)
+    assert data.endswith(b'\xff\xd9')
+    np.testing.assert_array_equal(decode_compressed(data[:-2] + tail), decode_compressed(data))
+
+
+@pytest.mark.fault(
+    'a picture that was cut off, with or without zeros behind', 'refused as cut off'
+)
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('share', [0.02, 0.3, 0.7, 0.95])
+@pytest.mark.parametrize('tail', [b'', b'\x00' * 20_000])
+def test_a_picture_that_was_cut_off_is_refused(suffix, share, tail):
+    data = picture(suffix)
+    with pytest.raises(BadFrame, match=r'cut off|claims a size'):
+        decode_compressed(data[: int(share * len(data))] + tail)
+
+
+def with_thumbnail(data):
+    """Return a JPEG with another one in an application segment before its picture."""
+    inside = picture()[:2000] + b'\xff\xd9'
+    return data[:2] + b'\xff\xe1' + (len(inside) + 2).to_bytes(2, 'big') + inside + data[2:]
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_picture():
+    data = with_thumbnail(picture())
+    np.testing.assert_array_equal(decode_compressed(data), decode_compressed(picture()))
+    with pytest.raises(BadFrame, match='cut off'):
+        decode_compressed(data[: int(0.6 * len(data))])
+
+
+def claimed(kind, width, height):
+    """Return a small file whose header claims a size."""
+    import struct
+    import zlib
+
+    if kind == 'jpg':
+        data = bytearray(picture())
+        at = data.index(b'\xff\xc0') + 5
+        data[at : at + 4] = struct.pack('>HH', height, width)
+        return bytes(data)
+    if kind == 'bmp':
+        return b'BM' + bytes(12) + struct.pack('<Iii', 40, width, -height) + bytes(100)
+    if kind == 'pgm':
+        return f'P5 # x\n{width} {height} 255\n'.encode() + bytes(100)
+    if kind == 'webp':
+        size = (width - 1).to_bytes(3, 'little') + (height - 1).to_bytes(3, 'little')
+        return b'RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0' + size + bytes(100)
+    if kind == 'tif':
+        entry = struct.pack('<HHII', 256, 4, 1, width) + struct.pack('<HHII', 257, 4, 1, height)
+        return b'II*\x00' + struct.pack('<IH', 8, 2) + entry + bytes(100)
+    part = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    head = b'IHDR' + part
+    return picture('.png')[:8] + struct.pack('>I', 13) + head + struct.pack('>I', zlib.crc32(head))
+
+
+@pytest.mark.fault(
+    'a small picture file that claims an enormous size', 'refused by its header, before decoding'
+)
+@pytest.mark.parametrize('kind', ['jpg', 'png', 'bmp', 'pgm', 'webp', 'tif'])
+def test_a_picture_bomb_is_refused_by_its_header(kind, monkeypatch):
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
+    with pytest.raises(BadFrame, match='claims 12000x13000 pixels; at most 50 million'):
+        decode_compressed(claimed(kind, 12000, 13000))
+
+
+def test_the_largest_size_is_the_callers_choice():
+    data = picture()
+    with pytest.raises(BadFrame, match='claims 128x96'):
+        decode_compressed(data, max_pixels=12_000)
+    assert decode_compressed(data, max_pixels=12_288).shape == (96, 128, 3)
+
+
+def mosaic_of(pattern):
+    return encode(f'bayer_{pattern}8')
+
+
+@pytest.mark.fault('a Bayer mosaic inside JPEG or PNG', 'turned into colours')
+@pytest.mark.parametrize('pattern', BAYER_COLUMNS)
+@pytest.mark.parametrize('packing', ['png compressed ', 'jpeg compressed '])
+def test_a_compressed_mosaic_becomes_colours(pattern, packing):
+    data = cv2.imencode(f'.{packing[:3].replace("jpe", "jpg")}', mosaic_of(pattern))[1].tobytes()
+    image = decode_compressed(data, f'bayer_{pattern}8; {packing}')
+    expected = decode_image(mosaic_of(pattern).tobytes(), *RGB.shape[:2], f'bayer_{pattern}8', 0)
+    assert np.abs(image.astype(int) - expected)[4:-4].mean() < (1 if 'png' in packing else 40)
+    assert np.abs(np.diff(image.astype(int), axis=2)).max() > 100
+
+
+def test_a_mosaic_that_became_colours_before_is_left_alone():
+    data = cv2.imencode('.png', RGB[..., ::-1])[1].tobytes()
+    image = decode_compressed(data, 'bayer_rggb8; png compressed bgr8')
+    np.testing.assert_array_equal(image, RGB)
+
+
+@pytest.mark.fault('a CompressedImage that holds video (H.264, ...)', 'refused with that name')
+@pytest.mark.parametrize('name', ['h264', 'H.265', 'hevc', 'bgr8; h264', 'av1', 'x264', 'theora'])
+def test_video_is_refused_by_its_name(name):
+    with pytest.raises(UnknownEncoding, match='is video'):
+        decode_compressed(picture(), name)
+
+
+def test_video_without_a_name_is_recognised_by_its_start():
+    with pytest.raises(BadFrame, match=r'H\.264'):
+        decode_compressed(b'\x00\x00\x00\x01\x67\x42' + bytes(100), '')
+
+
+@pytest.mark.fault('16-bit images of a narrow range (thermal)', 'stretched, without flicker')
+@pytest.mark.parametrize('start', [7000, 29_315])
+def test_a_narrow_range_of_16_bits_is_stretched(start):
+    scene = start + 40 * np.add.outer(np.arange(24), np.arange(32)).astype(np.uint16) % 1000
+    scene = scene.astype(np.uint16)
+    depth = BitDepth()
+    image = decode_image(scene.tobytes(), 24, 32, 'mono16', 0, depth=depth)
+    assert int(np.ptp(image)) > 150
+    again = decode_image(
+        (scene[::-1] // 2 + start // 2).tobytes(), 24, 32, 'mono16', 0, depth=depth
+    )
+    third = decode_image(scene.tobytes(), 24, 32, 'mono16', 0, depth=depth)
+    np.testing.assert_array_equal(third, image)
+    assert int(np.ptp(again)) < int(np.ptp(image))
+
+
+def test_a_black_16_bit_image_stays_black():
+    image = decode_image(np.full((8, 8), 3, np.uint16).tobytes(), 8, 8, 'mono16', 0)
+    assert int(image.max()) <= 3

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+import re
 from typing import Any
 
 import cv2
 import numpy as np
 
+from mem3r_ros.data.picture_files import MAX_PIXELS, whole_picture
 from mem3r_ros.errors import BadFrame, UserError
 
 
@@ -62,25 +64,43 @@ _PLANAR: dict[str, tuple[int, int]] = {
 # encoding of depth -> (sample type, samples in a metre)
 _DEPTHS = {'16UC1': ('u2', 1000.0), 'mono16': ('u2', 1000.0), '32FC1': ('f4', 1.0)}
 IMAGE_ENCODINGS = (*_PLAIN, *_PLANAR)
+# Video codecs by which drivers name the format of their packets.
+_VIDEO = re.compile(r'h\.?26[345]|hevc|av1|vp[89]|mpeg|theora|ffmpeg|x26[45]', re.IGNORECASE)
+# A range is narrow below this share of all values; noise is not stretched beyond _MIN_SPAN.
+_NARROW, _MIN_SPAN = 1 / 8, 64.0
 
 
 @dataclass(slots=True)
 class BitDepth:
     """
-    How many of 16 bits a camera uses.
+    How many of 16 bits a camera uses, and which values.
 
     Cameras with 10, 12 or 14 bits store them in the low bits of 16, so a fixed division by 256
     would give black pictures. The brightest sample that was ever seen tells, so that brightness
-    does not flicker from image to image.
+    does not flicker from image to image. Thermal cameras use a narrow range far above zero:
+    theirs is stretched over 8 bits, and only ever widened.
     """
 
     bits: int = 8
+    low: float = float('inf')  # range of all but one in a thousand samples so far
+    high: float = float('-inf')
 
     def reduced(self, image: np.ndarray) -> np.ndarray:
         """Reduce uint16 samples of any shape to uint8."""
         bits = int(image.max(initial=0)).bit_length()
         self.bits = max(self.bits, bits + bits % 2)
+        low, high = np.percentile(image[::4, ::4], (0.1, 99.9)) if image.size else (0.0, 0.0)
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        narrow = _NARROW * 2**self.bits
+        if self.low > narrow and self.high - self.low < narrow:
+            return self._stretched(image)
         return (image >> (self.bits - 8)).astype(np.uint8)
+
+    def _stretched(self, image: np.ndarray) -> np.ndarray:
+        span = max(1.25 * (self.high - self.low), _MIN_SPAN)
+        start = (self.low + self.high - span) / 2
+        levels = (image.astype(np.float32) - np.float32(start)) * np.float32(255.0 / span)
+        return levels.clip(0.0, 255.0).astype(np.uint8)
 
 
 def decode_image(
@@ -135,20 +155,38 @@ def decode_image(
     return np.array(image) if code is None else image  # what was converted is a copy already
 
 
-def decode_compressed(data: Any, format: str = '', depth: BitDepth | None = None) -> np.ndarray:
+def decode_compressed(
+    data: Any, format: str = '', depth: BitDepth | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """
     Decode a JPEG, PNG or other picture file held in memory to RGB, 16 bit files included.
 
     :param data: the file's bytes.
-    :param format: the ``format`` field of a CompressedImage message, if it came from one.
+    :param format: the ``format`` field of a CompressedImage message, if it came from one; it
+        tells whether a grey picture is a Bayer mosaic.
     :param depth: see :func:`decode_image`.
+    :param max_pixels: larger pictures are refused by their header.
     :return: image [H, W, 3] uint8 RGB.
-    :raises UnknownEncoding: the message holds depth, not a picture.
-    :raises BadFrame: the bytes are empty, cut off or no picture.
+    :raises UnknownEncoding: the message holds depth or video, not a picture.
+    :raises BadFrame: the bytes are empty, cut off, too large or no picture.
     """
+    encoding, _, packing = format.partition(';')
+    encoding = encoding.strip()
     if 'compressedDepth' in format:
         raise UnknownEncoding(f'format {format!r} holds depth; choose the topic of a colour image')
-    return _colour(data, depth)
+    if _VIDEO.search(packing or encoding):
+        raise UnknownEncoding(
+            f'format {format!r} is video, whose images need each other; publish single pictures, '
+            'such as with image_transport republish to compressed'
+        )
+    if not encoding.startswith('bayer'):
+        return _colour(data, depth, max_pixels)
+    mosaic = _decode(data, cv2.IMREAD_UNCHANGED, max_pixels)
+    if mosaic.ndim == 3:  # the driver has made colours of it before
+        return _colour(data, depth, max_pixels)
+    encoding = encoding.rstrip('0123456789') + str(8 * mosaic.itemsize)
+    height, width = mosaic.shape
+    return decode_image(mosaic.tobytes(), height, width, encoding, 0, False, depth)
 
 
 def read_image(path: str | Path, depth: BitDepth | None = None) -> np.ndarray:
@@ -160,7 +198,7 @@ def read_image(path: str | Path, depth: BitDepth | None = None) -> np.ndarray:
     :return: image [H, W, 3] uint8 RGB.
     :raises BadFrame: the file is missing, empty, cut off or no picture.
     """
-    return _colour(_file_bytes(path), depth)
+    return _colour(_file_bytes(path), depth, MAX_PIXELS)
 
 
 def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
@@ -277,9 +315,9 @@ def _decode_planar(
     return cv2.cvtColor(np.ascontiguousarray(rows), code)
 
 
-def _colour(data: Any, depth: BitDepth | None) -> np.ndarray:
+def _colour(data: Any, depth: BitDepth | None, max_pixels: int) -> np.ndarray:
     # IMREAD_COLOR would reduce 16 bits by a fixed division; ANYDEPTH keeps them.
-    image = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    image = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, max_pixels)
     if image.dtype == np.uint16:
         image = (depth or BitDepth()).reduced(image)
     elif image.dtype != np.uint8:
@@ -287,26 +325,15 @@ def _colour(data: Any, depth: BitDepth | None) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _decode(data: Any, flags: int) -> np.ndarray:
-    pixels = np.frombuffer(data, np.uint8)
-    if not pixels.size:
-        raise BadFrame('compressed image is empty')
-    _check_complete(pixels.tobytes())
+def _decode(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    picture = whole_picture(np.frombuffer(data, np.uint8).tobytes(), max_pixels)
     try:
-        image = cv2.imdecode(pixels, flags)
+        image = cv2.imdecode(np.frombuffer(picture, np.uint8), flags)
     except cv2.error as error:
         raise BadFrame(f'compressed image cannot be decoded: {error.err}') from error
     if image is None:
-        raise BadFrame(f'compressed image of {pixels.size} bytes cannot be decoded')
+        raise BadFrame(f'compressed image of {len(picture)} bytes cannot be decoded')
     return image
-
-
-def _check_complete(data: bytes) -> None:
-    """Refuse a file that was cut off: OpenCV would fill the missing part with grey."""
-    for start, end in ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND')):
-        # Some cameras append bytes after the end, and a thumbnail inside has an end of its own.
-        if data.startswith(start) and data.rfind(end) < len(data) // 2:
-            raise BadFrame(f'compressed image of {len(data)} bytes is cut off')
 
 
 def _file_bytes(path: str | Path) -> bytes:
