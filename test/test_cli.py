@@ -354,7 +354,8 @@ def test_the_help_lists_every_command(capsys):
         ('run', '--config --depth-every --device --fps --help --image-topic --max-frames --model '
          '--output --rerun --set --stride'),
         ('evaluate', '--config --device --fps --help --image-topic --max-frames --model --output '
-         '--set --stride'),
+         '--protocol --rules --set --stride --views'),
+        ('score', '--depth-factor --help --output --truth'),
         ('benchmark', '--config --device --frames --help --model --output --outputs --set --size'),
     ],
 )  # fmt: skip

@@ -36,6 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sequence_arguments(parser)
     add_tracking_arguments(parser)
+    parser.add_argument(
+        '--protocol',
+        metavar='NAME',
+        help="a paper's evaluation of the data set in PATH, the network without the tracker: "
+        'tum-dynamics, scannet, sintel, bonn, kitti-depth, kitti-odometry, 7scenes, nrgbd, euroc',
+    )
+    parser.add_argument(
+        '--views', metavar='N,N', help="numbers of views of --protocol (the paper's own)"
+    )
+    parser.add_argument(
+        '--rules', metavar='R,R', help='update rules of --protocol (tracking.update_rule)'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,11 +58,17 @@ def run(args: argparse.Namespace) -> int:
     :raises UserError: a recording, the model or a setting is of no use.
     """
     from mem3r_ros.cli.main import EXIT_USER_ERROR
+    from mem3r_ros.cli.protocol import run_protocol
     from mem3r_ros.cli.run import check_place
     from mem3r_ros.cli.settings import config_from
     from mem3r_ros.data import open_sequence
+    from mem3r_ros.errors import UserError
     from mem3r_ros.model.backend import load_backend
 
+    if args.protocol:
+        return run_protocol(args, config_from(args))
+    if args.views or args.rules:
+        raise UserError('--views and --rules belong to --protocol; name one')
     # All are opened first: a wrong path is told before an hour of work, not after it.
     sequences = [
         open_sequence(

@@ -27,6 +27,7 @@ COMMANDS = {
     'demo': ('mem3r_ros.cli.demo', 'run the real node on the shipped recording'),
     'replay': ('mem3r_ros.cli.replay', 'play a rosbag2 through the real node'),
     'run': ('mem3r_ros.cli.run', 'track a bag, a video or a folder of images without ROS'),
+    'score': ('mem3r_ros.cli.score', 'score a trajectory, depth images or a cloud of any system'),
     'evaluate': ('mem3r_ros.cli.evaluate', 'run several sequences and tabulate the errors'),
     'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
     'fit-covariance': ('mem3r_ros.cli.fit_covariance', 'fit the covariance to ground truth'),

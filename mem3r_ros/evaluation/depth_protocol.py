@@ -132,10 +132,11 @@ class PixelPairs:
         most 1e-4. Here the steps are the same, so that the figures compare.
         """
         values = np.array([self._median_ratio(), 0.0])
+        in_memory = list(self.chunks()) if self.num_pixels <= _CHUNK else None
         first, second, before = np.zeros(2), np.zeros(2), None
         for step in range(1, _SHIFT_STEPS + 1):
             loss, gradient = 0.0, np.zeros(2)
-            for predicted, true in self.chunks():
+            for predicted, true in in_memory or self.chunks():
                 error = values[0] * predicted + values[1] - true
                 sign = np.sign(error)
                 loss += float(np.abs(error).sum())
@@ -163,11 +164,7 @@ def mean_score(scores: list[DepthScore]) -> DepthScore:
     """
     if not scores:
         raise UserError('no sequence has depth to be scored')
-    weights = [score.num_pixels for score in scores]
-    return DepthScore(
-        *(
-            float(np.average([getattr(score, name) for score in scores], weights=weights))
-            for name in ('abs_rel', 'delta1_percent', 'rmse_m')
-        ),
-        num_pixels=sum(weights),
-    )
+    weights = np.array([score.num_pixels for score in scores], dtype=float)
+    values = np.array([(score.abs_rel, score.delta1_percent, score.rmse_m) for score in scores])
+    mean = weights @ values / weights.sum()
+    return DepthScore(float(mean[0]), float(mean[1]), float(mean[2]), int(weights.sum()))
