@@ -104,7 +104,7 @@ def _score_trajectory(path: Path, truth: _Truth) -> dict[str, Any]:
 
 
 def _words(path: Path) -> int:
-    from mem3r_ros.trajectory import text_rows
+    from mem3r_ros.text_files import text_rows
 
     return len(next(text_rows(path), (0, []))[1])
 

@@ -12,7 +12,8 @@ import numpy as np
 from mem3r_ros.data.folder import in_natural_order
 from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import rotation_from_quaternion
-from mem3r_ros.trajectory import Trajectory, read_tum, text_rows
+from mem3r_ros.text_files import text_rows
+from mem3r_ros.trajectory import Trajectory, read_tum
 
 DEPTH_SUFFIXES = ('.png', '.npy', '.exr')
 _KITTI, _EUROC, _TUM = 12, 17, 8  # numbers in a line
