@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Coloured points: picked from one frame's depth, and gathered in a map of bounded size."""
+"""Coloured points of one frame, and a voxel map of bounded size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEY_OFFSET = 1 << (_KEY_BITS - 1)
 
 @settings
 class CloudConfig:
-    """Which pixels of a frame become points."""
+    """Selection of the pixels that become points."""
 
     stride: int = setting(
         1,
@@ -28,21 +28,21 @@ class CloudConfig:
         dynamic=True,
     )
     min_depth_m: float = setting(
-        0.05, 'nearer points are left out', low=0.0, high=1000.0, unit='m', dynamic=True
+        0.05, 'nearer points are dropped', low=0.0, high=1000.0, unit='m', dynamic=True
     )
     max_depth_m: float = setting(
-        50.0, 'farther points are left out', low=0.01, high=100000.0, unit='m', dynamic=True
+        50.0, 'farther points are dropped', low=0.01, high=100000.0, unit='m', dynamic=True
     )
     min_confidence: float = setting(
         1.0,
-        'points of less network confidence are left out (1 keeps all)',
+        'points with lower confidence are dropped; 1 keeps all',
         low=0.0,
         high=1e6,
         dynamic=True,
     )
     edge_ratio: float = setting(
         0.1,
-        'points next to a depth step of more than this part of their depth are left out; '
+        'points next to a depth step larger than this, relative to their depth, are dropped; '
         '0 keeps all',
         low=0.0,
         high=10.0,
@@ -61,10 +61,10 @@ class PointSet:
 
 def edge_mask(depth_m: np.ndarray, ratio: float) -> np.ndarray:
     """
-    Find pixels next to a step in depth, where networks smear one surface into the other.
+    Find pixels next to a step in depth, where predicted depth mixes both surfaces.
 
     :param depth_m: [H, W], NaN invalid.
-    :param ratio: step height as a part of the nearer depth.
+    :param ratio: height of the step, relative to the nearer depth.
     :return: True on both sides of each step, [H, W] bool.
     """
     edges = np.zeros(depth_m.shape, bool)
@@ -91,13 +91,13 @@ def select_points(
     rays: np.ndarray | None = None,
 ) -> PointSet:
     """
-    Turn a depth image into coloured points, without flying pixels.
+    Convert a depth image to coloured points, without flying pixels.
 
-    :param depth_m: depth along z, [H, W] float32; NaN and infinity give no point.
+    :param depth_m: depth along z, [H, W] float32; NaN and infinity are dropped.
     :param intrinsics: camera of the depth image.
     :param image: colours, [H, W, 3] uint8, same size as the depth.
     :param confidence: network confidence, [H, W] float32.
-    :param rays: ``intrinsics.rays()`` if the caller keeps them, [H, W, 3].
+    :param rays: ``intrinsics.rays()`` if it is known already, [H, W, 3].
     :return: points in the camera's frame with colours and weights.
     """
     config = config or CloudConfig()
@@ -120,29 +120,29 @@ def select_points(
 
 class VoxelMap:
     """
-    A coloured cloud that never outgrows its budget.
+    A coloured cloud of bounded size.
 
-    One point per voxel: the weighted mean of all that fell into it. New points wait in a buffer
-    and are merged in bulk. Over the budget, voxels of little weight that were last seen long ago
-    go first: a weight counts half after every thousand calls of ``add`` without a new point.
+    Each voxel holds the weighted mean of its points. New points are buffered and merged in bulk.
+    Above the limit, voxels with a low weight and an old last observation are dropped first: the
+    weight halves with every thousand calls of ``add`` without a new point.
     """
 
     _HALF_LIFE = 1000.0
 
     def __init__(self, voxel_size_m: float = 0.05, max_points: int = 200_000) -> None:
         """
-        Make an empty map.
+        Create an empty map.
 
         :param voxel_size_m: edge of a voxel.
-        :param max_points: most voxels ever kept.
+        :param max_points: maximum number of voxels.
         """
         self.voxel_size_m = float(voxel_size_m)
         self.max_points = int(max_points)
         self._keys = np.empty(0, np.int64)  # sorted
         self._sums = np.empty((0, 7), np.float64)  # weighted x y z r g b, weight
-        self._seen = np.empty(0, np.int64)  # call of ``add`` that touched the voxel last
-        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._num_waiting = 0
+        self._seen = np.empty(0, np.int64)  # call of ``add`` that last changed the voxel
+        self._buffer: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._num_buffered = 0
         self._num_calls = 0
 
     def __len__(self) -> int:
@@ -158,7 +158,7 @@ class VoxelMap:
 
         :param points_odom: [P, 3], m.
         :param colours: [P, 3] uint8.
-        :param weights: how far each point is trusted, > 0, [P]; default 1.
+        :param weights: weight of each point, > 0, [P]; default 1.
         """
         points = np.asarray(points_odom, np.float64)
         voxels = np.floor(points / self.voxel_size_m)
@@ -173,40 +173,40 @@ class VoxelMap:
         keys = (voxels[:, 0] << (2 * _KEY_BITS)) | (voxels[:, 1] << _KEY_BITS) | voxels[:, 2]
         self._num_calls += 1
         seen = np.full(len(keys), self._num_calls, np.int64)
-        self._waiting.append(_sum_by_key(keys, values, seen))
-        self._num_waiting += len(self._waiting[-1][0])
-        if self._num_waiting > max(self.max_points // 4, 10_000):
+        self._buffer.append(_sum_by_key(keys, values, seen))
+        self._num_buffered += len(self._buffer[-1][0])
+        if self._num_buffered > max(self.max_points // 4, 10_000):
             self._merge()
 
     def points(self) -> np.ndarray:
-        """Return the voxels' points, [P, 3] float32, m."""
+        """Return the point of each voxel, [P, 3] float32, m."""
         self._merge()
         return (self._sums[:, :3] / self._sums[:, 6:]).astype(np.float32)
 
     def colours(self) -> np.ndarray:
-        """Return the voxels' colours, [P, 3] uint8."""
+        """Return the colour of each voxel, [P, 3] uint8."""
         self._merge()
         return np.rint(self._sums[:, 3:6] / self._sums[:, 6:]).clip(0, 255).astype(np.uint8)
 
     def weights(self) -> np.ndarray:
-        """Return the voxels' summed weights, [P] float32."""
+        """Return the summed weight of each voxel, [P] float32."""
         self._merge()
         return self._sums[:, 6].astype(np.float32)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all points."""
         self.__init__(self.voxel_size_m, self.max_points)
 
     def _merge(self) -> None:
-        if not self._waiting:
+        if not self._buffer:
             return
-        parts = [(self._keys, self._sums, self._seen), *self._waiting]
+        parts = [(self._keys, self._sums, self._seen), *self._buffer]
         keys, sums, seen = (np.concatenate(part) for part in zip(*parts, strict=True))
-        self._waiting, self._num_waiting = [], 0
+        self._buffer, self._num_buffered = [], 0
         keys, sums, seen = _sum_by_key(keys, sums, seen)
         excess = len(keys) - self.max_points
         if excess > 0:
-            # A tenth more than needed goes, so that a full map is not sorted at every merge.
+            # Drop a tenth more than needed, so a full map is not sorted at every merge.
             num_dropped = min(len(keys), excess + self.max_points // 10)
             worth = np.log2(sums[:, 6]) - (self._num_calls - seen) / self._HALF_LIFE
             keep = np.ones(len(keys), bool)
@@ -218,7 +218,7 @@ class VoxelMap:
 def _sum_by_key(
     keys: np.ndarray, values: np.ndarray, seen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the sorted distinct keys, the sum of the values and the last sight of each."""
+    """Return the sorted distinct keys, the sum of their values and their last observation."""
     if len(keys) == 0:
         return keys, values, seen
     order = np.argsort(keys, kind='stable')

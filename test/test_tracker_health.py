@@ -198,8 +198,8 @@ def test_low_confidence_is_told_widens_the_covariance_and_is_not_remembered():
 @pytest.mark.parametrize(
     ('telemetry', 'config', 'word'),
     [
-        ({'state_change': 2.0}, {'max_state_change': 5.0}, 'memory in turmoil'),
-        ({'tracking_cosine': 0.1}, {'min_tracking_cosine': 0.5}, 'tracking residual'),
+        ({'state_change': 2.0}, {'max_state_change': 5.0}, 'large state update'),
+        ({'tracking_cosine': 0.1}, {'min_tracking_cosine': 0.5}, 'large tracking residual'),
     ],
 )
 def test_the_network_s_own_numbers_can_raise_doubt(telemetry, config, word):

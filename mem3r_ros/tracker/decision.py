@@ -79,5 +79,5 @@ def _break_reason(valid: ValidFrame, stream: StreamState, config: TrackerConfig)
             return f'new segment: the loaded state is {valid.gap_s:.1f} s old'
         return f'stale input ({valid.gap_s:.1f} s without an image)'
     if stream.health.is_lost(valid.frame.stamp_ns, config.health):
-        return 'new segment after being lost'
+        return 'new segment: tracking was lost'
     return ''

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into the tracker and what comes out: plain data."""
+"""Input and output of the tracker: plain data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mem3r_ros.camera import Intrinsics
 
 
 class Status(Enum):
-    """How far the newest pose can be trusted."""
+    """Reliability of the newest pose."""
 
     INITIALISING = 'initialising'
     TRACKING = 'tracking'
@@ -26,16 +26,16 @@ class CameraFrame:
     """One image of one camera."""
 
     stamp_ns: int
-    image_rgb_uint8: np.ndarray  # [H, W, 3]; grey [H, W] and uint16 are taken too
-    camera: Intrinsics | None = None  # of the image as given; None: focal length is estimated
+    image_rgb_uint8: np.ndarray  # [H, W, 3]; grey [H, W] and uint16 are accepted too
+    camera: Intrinsics | None = None  # of this image; None: the focal length is estimated
     mask: np.ndarray | None = None  # [H, W], nonzero = ignore these pixels
-    remember: bool = True  # False: tracked, but the network's memory stays as it was
+    remember: bool = True  # False: tracked, but the network state does not change
     wheel_path_m: float | None = None  # length driven since the start, by wheel odometry
 
 
 @dataclass(slots=True)
 class Health:
-    """What the tracker knows about itself after a frame; NaN where the network does not say."""
+    """Statistics of the tracker after a frame; NaN where the network gives no value."""
 
     fast_weight_norm: float = float('nan')
     gate_mean: float = float('nan')
@@ -43,7 +43,7 @@ class Health:
     state_change: float = float('nan')
     tracking_cosine: float = float('nan')
     confidence: float = float('nan')  # median over the image
-    confidence_ratio: float = float('nan')  # confidence over 1, as a part of the usual
+    confidence_ratio: float = float('nan')  # confidence over 1, relative to the recent median
     segment_age: int = 0  # frames
     scale: float = 1.0
     scale_spread: float = float('nan')  # relative standard deviation
@@ -55,7 +55,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackedFrame:
-    """What one image told: where the camera is and what it sees."""
+    """Result of tracking one frame: pose, depth, points and status."""
 
     stamp_ns: int
     T_odom_camera: np.ndarray  # [4, 4] float64; odom is x forward, y left, z up
@@ -64,9 +64,9 @@ class TrackedFrame:
     twist_covariance: np.ndarray  # [6, 6]
     status: Status
     reason: str = ''
-    depth: np.ndarray | None = None  # [H, W] float32, m; NaN unsure, +inf too far
+    depth: np.ndarray | None = None  # [H, W] float32, m; NaN: unknown, +inf: beyond the range
     intrinsics: Intrinsics | None = None  # of the depth image
-    source_camera: Intrinsics | None = None  # of the image given, rectified; perhaps estimated
+    source_camera: Intrinsics | None = None  # of the rectified image; calibrated or estimated
     points: np.ndarray | None = None  # [P, 3] float32, m, camera frame
     colours: np.ndarray | None = None  # [P, 3] uint8
     weights: np.ndarray | None = None  # [P] float32, confidence of each point
@@ -74,4 +74,4 @@ class TrackedFrame:
     health: Health = field(default_factory=Health)
     segment: int = 0
     scale: float = 1.0  # metres per unit of the network
-    notice: str = ''  # something to tell the user, at most once a second of the stream
+    notice: str = ''  # message for the user, at most one per second of the stream

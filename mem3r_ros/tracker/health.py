@@ -55,7 +55,7 @@ class HealthMonitor:
         """
         if increment is not None:
             if not np.isfinite(increment).all():
-                return Problem('network gave no finite pose', True)
+                return Problem('predicted pose is not finite', True)
             speed = float(np.linalg.norm(increment[:3, 3])) / duration_s
             if speed > config.max_speed:
                 return Problem(f'implausible motion ({speed:.1f} m/s)', True)
@@ -66,16 +66,16 @@ class HealthMonitor:
                 return Problem(f'implausible motion ({turn_rate:.1f} rad/s)', True)
         usual = self.usual_confidence
         if confidence < config.min_confidence * usual:
-            return Problem(f'low confidence ({100 * confidence / usual:.0f} % of the usual)')
+            return Problem(f'low confidence ({100 * confidence / usual:.0f} % of the median)')
         change = telemetry.get('state_change', float('nan'))
         changes = self.state_changes
         if config.max_state_change > 0 and len(changes) > _MIN_FRAMES:
             usual_change = float(np.median(changes))
             if change > config.max_state_change * usual_change:
-                return Problem(f'memory in turmoil ({change / usual_change:.1f} x usual change)')
+                return Problem(f'large state update ({change / usual_change:.1f} x median)')
         cosine = telemetry.get('tracking_cosine', float('nan'))
         if cosine < config.min_tracking_cosine:
-            return Problem(f'tracking residual (cosine {cosine:.2f})')
+            return Problem(f'large tracking residual (cosine {cosine:.2f})')
         return Problem()
 
     def since_good_s(self, stamp_ns: int) -> float:

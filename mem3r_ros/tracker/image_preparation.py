@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""From an valid frame to everything that the later stages look at, each made once."""
+"""Converts a valid frame to the images that the later stages need."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from mem3r_ros.tracker.config import InputConfig
 from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.pixel_map import PixelMap, plan_pixels
 
-WORKING_WIDTH = 320  # px, of the grey image for stillness and quality
+WORKING_WIDTH = 320  # px, of the grey image for quality and stillness
 _MAX_RECTIFIERS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One frame in the forms that the stages need."""
+    """One frame in the formats that the stages need."""
 
     image: np.ndarray  # [H, W, 3] uint8, rectified, camera resolution
     small: np.ndarray  # [h, w, 3] uint8, the network's input
-    fine_gray: np.ndarray | None  # [k h, k w] uint8, for flow, where the network has a scale k
+    fine_gray: np.ndarray | None  # [k h, k w] uint8, for the flow of a network with scale k
     grey: np.ndarray  # [.., about 320] uint8, rectified
-    ignore: np.ndarray | None  # [h, w] bool, network pixels to leave out
-    ignore_grey: np.ndarray | None  # the same at the size of ``grey``
+    ignore: np.ndarray | None  # [h, w] bool, network pixels to ignore
+    ignore_grey: np.ndarray | None  # the same in the size of ``grey``
     pixels: PixelMap
     camera: Intrinsics | None  # of ``image``
     network_camera: Intrinsics | None  # of ``small``
 
 
 class Preparation:
-    """Rectifies, resizes and crops; tables and plans are made once per camera and size."""
+    """Rectifies, resizes and crops; tables and plans are computed once per camera and size."""
 
     def __init__(self, model_config: Any) -> None:
         """
         Prepare for a network.
 
-        :param model_config: has img_size, patch_size and perhaps resize_by and flow_scale.
+        :param model_config: has img_size, patch_size and optionally resize_by and flow_scale.
         """
         self._size = tuple(model_config.img_size)
         self._patch_size = model_config.patch_size
@@ -52,7 +52,7 @@ class Preparation:
         self._small_valid: dict[tuple, np.ndarray | None] = {}
 
     def plan(self, width: int, height: int, config: InputConfig) -> PixelMap:
-        """Return how an image of this size becomes the network's input."""
+        """Return the pixel map from an image of this size to the input of the network."""
         key = (width, height, config.square_ok, config.keep_view)
         if key not in self._plans:
             self._forget_if_full(self._plans)
@@ -68,7 +68,7 @@ class Preparation:
         return self._plans[key]
 
     def prepare(self, valid: ValidFrame, config: InputConfig) -> Prepared:
-        """Make everything that the later stages look at."""
+        """Return the images that the later stages need."""
         image, camera, mask = valid.image, valid.camera, valid.mask
         pixels = self.plan(image.shape[1], image.shape[0], config)
         ignore = None
@@ -115,7 +115,7 @@ class Preparation:
         return self._rectifiers[camera]
 
     def _outside(self, rectifier: Rectifier, pixels: PixelMap) -> np.ndarray | None:
-        """Return the network pixels that the lens did not see."""
+        """Return the network pixels outside the distorted image."""
         if rectifier.valid is None:
             return None
         key = (rectifier.camera, pixels)
@@ -138,7 +138,7 @@ def _working_grey(image: np.ndarray) -> np.ndarray:
 
 
 def _without(small: np.ndarray, masked: np.ndarray) -> np.ndarray:
-    """Paint masked pixels in the mean colour of the others, so that they show no structure."""
+    """Fill masked pixels with the mean colour of the others, which has no structure."""
     if masked.all() or not masked.any():
         return small
     small = small.copy()

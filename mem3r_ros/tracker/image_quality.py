@@ -18,7 +18,7 @@ _MIN_CONTRAST = 1.5  # grey levels between the 5th and the 95th percentile
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with an image."""
+    """The flaw of an image; no reason: none."""
 
     reason: str = ''
     is_blind: bool = False  # no visible content: the network does not run
@@ -40,16 +40,16 @@ class ImageQuality:
         thinned = np.sort(grey[::4, ::4], axis=None)
         low, high = thinned[len(thinned) // 20], thinned[-len(thinned) // 20]
         if high < config.min_brightness:
-            return Flaw(f'dark (brightest twentieth at {int(high)} of 255)', True)
+            return Flaw(f'dark (95th percentile of the grey levels is {int(high)})', True)
         if float(high) - float(low) < _MIN_CONTRAST:
-            return Flaw(f'uniform (contrast of {int(high) - int(low)} grey levels)', True)
+            return Flaw(f'uniform (contrast is {int(high) - int(low)} grey levels)', True)
         # Every image enters the window, so a scene with little detail is accepted after half a
         # window.
         window = self.sharpness
-        detail = float(cv2.Laplacian(grey, cv2.CV_16S).var())
-        window.append(detail)
+        sharpness = float(cv2.Laplacian(grey, cv2.CV_16S).var())
+        window.append(sharpness)
         del window[:-_WINDOW]
         usual = float(np.median(window))
-        if len(window) > _MIN_FRAMES and detail < config.min_sharpness * usual:
-            return Flaw(f'blurred ({100 * detail / usual:.0f} % of the usual fine detail)')
+        if len(window) > _MIN_FRAMES and sharpness < config.min_sharpness * usual:
+            return Flaw(f'blurred (sharpness is {100 * sharpness / usual:.0f} % of the median)')
         return Flaw()

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Pose refinement: corners are followed over a few keyframes, poses and depths fitted together.
+Pose refinement: corners are tracked over a few keyframes, and poses and depths fitted jointly.
 
-Sparse flow (Lucas and Kanade 1981, pyramids by Bouguet) at up to 640 px, where the network sees
-far less, and bundle adjustment over a sliding window with the network's motions and depths as
-priors. New corners take their depth from the network in the scale of the window, which follows
-the network's own scale slowly; another factor to metres is no news of the scene and acts at once.
+Sparse flow (Lucas and Kanade 1981, pyramids by Bouguet) at up to 640 px, a higher resolution than
+that of the network, and bundle adjustment over a sliding window with predicted motions and depths
+as priors. New corners get predicted depth in the scale of the window, which follows the scale of
+the network slowly. A change of the factor to metres applies at once.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ WIDTH = 640  # px at most
 _NUM_KEYFRAMES = 6
 _NUM_CELLS = 240
 _MIN_CORNERS = 25
-_MIN_SHARE = 0.4  # of the followed corners must fit; below, the window is given up
-_KEY_SHARE = 0.7  # of the corners still followed; below, a keyframe is taken
-_KEY_PARALLAX = 0.04  # of the image width; beyond, a keyframe is taken
+_MIN_SHARE = 0.4  # of the tracked corners must fit; below, the window is dropped
+_KEY_SHARE = 0.7  # of the corners still tracked; below, a keyframe is added
+_KEY_PARALLAX = 0.04  # of the image width; above, a keyframe is added
 _BACKWARD_PX = 1.0
 _OUTLIER = 3.0  # standard deviations of a pixel
-_MAX_DEPARTURE = 6.0  # standard deviations from the network's motion; beyond, it is not believed
+_MAX_DEPARTURE = 6.0  # standard deviations from the predicted motion; above, it is rejected
 _POSITION_FLOOR_M = 0.007
 _ROTATION_FLOOR_RAD = 0.004
 
 
 @dataclass(frozen=True, slots=True)
 class DepthView:
-    """Predicted depth and the camera it is seen by."""
+    """Predicted depth and its camera."""
 
-    depth_m: np.ndarray  # [h, w], NaN where there is none or where it is to be ignored
+    depth_m: np.ndarray  # [h, w], NaN where unknown or ignored
     camera: Intrinsics
 
     def sample(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return the depth along rays [P, 3], and where it is sure.
+        Return the depth along rays [P, 3], and where it is reliable.
 
-        A pixel on an edge of depth belongs to either side: it is not sure.
+        A pixel on a depth edge may belong to either side, so it is not reliable.
         """
         at = np.rint(self.camera.project(rays)).astype(int)
         height, width = self.depth_m.shape
@@ -69,11 +69,11 @@ class KeyframeRefinement:
     It improves increments; without enough corners it returns them unchanged.
     """
 
-    grey: np.ndarray | None = None  # [H, W] uint8, the last image; None: no window
+    grey: np.ndarray | None = None  # [H, W] uint8, last image; None: no window
     factor: float = 1.0  # metres per unit of the first segment; poses and depths are in these m
     is_key: bool = True  # whether the last frame of the window is a keyframe
     poses: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))
-    motions: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))  # network's priors
+    motions: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))  # predicted, priors
     variances: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))  # of the motions
     anchor: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rays: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
@@ -92,14 +92,14 @@ class KeyframeRefinement:
         config: RefinementConfig,
     ) -> np.ndarray | None:
         """
-        Fuse the network's motion with what the corners say.
+        Combine the predicted motion with the motion of the corners.
 
         :param image: the camera's image, [H, W, 3] uint8, rectified.
         :param camera: its camera.
-        :param T_last_camera: the motion by the network, m; None in a first frame.
-        :param view: predicted depth, m; None if it was not computed.
+        :param T_last_camera: predicted motion, m; None in a first frame.
+        :param view: predicted depth, m; None if not computed.
         :param factor: metres per unit of the first segment, in both of these.
-        :return: the fused motion, or the network's own where corners are too few.
+        :return: the refined motion, or the predicted one with too few corners.
         """
         grey, camera = _working_image(image, camera)
         if T_last_camera is None or (self.grey is not None and self.grey.shape != grey.shape):
@@ -137,7 +137,7 @@ class KeyframeRefinement:
         return refined
 
     def _append(self, T_last_camera: np.ndarray, config: RefinementConfig) -> None:
-        """Put the new frame at the end; in the place of the last one if that is no keyframe."""
+        """Append the new frame; it replaces the last one if that is no keyframe."""
         T_window_camera = self.poses[-1] @ T_last_camera
         variance = _motion_variance(T_last_camera, config)
         if not self.is_key:
@@ -157,12 +157,12 @@ class KeyframeRefinement:
         self, image: np.ndarray, camera: Intrinsics, start: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Find the corners of the last image in the new one, there and back.
+        Track the corners of the last image into the new one, with a forward-backward check.
 
-        From image to image and not from the keyframe: near things change their looks quickly.
+        Between images and not from the keyframe, because near objects change quickly.
 
-        :param start: where the last image saw them, [N, 2]; NaN where it did not.
-        :return: where they are, [N, 2], and which can be trusted, [N].
+        :param start: positions in the last image, [N, 2]; NaN where not observed.
+        :return: positions [N, 2], and which are reliable, [N].
         """
         T_camera_anchor = invert(self.poses[-1]) @ self.poses[self.anchor]
         points = self.rays * np.exp(self.log_depth)[:, None]
@@ -191,7 +191,7 @@ class KeyframeRefinement:
         return pixels, kept
 
     def _adjusted(self, camera: Intrinsics, config: RefinementConfig) -> Adjusted | None:
-        """Fit the window; leave out corners of the new frame that do not fit."""
+        """Fit the window; drop the observations that do not fit."""
         seen = np.isfinite(self.pixels[..., 0])
         seen[np.arange(len(seen)), self.anchor] = False
         corner, frame = np.nonzero(seen)
@@ -219,7 +219,7 @@ class KeyframeRefinement:
         return adjusted if fits and np.isfinite(adjusted.T_window_camera).all() else None
 
     def wants_keyframe(self) -> bool:
-        """Say whether a keyframe is due: no window, much parallax, or few corners left."""
+        """Return whether a keyframe is due: no window, much parallax, or few corners left."""
         if self.grey is None or len(self.poses) < 2:
             return self.grey is None
         now, before = self.pixels[:, -1], self.pixels[:, -2]
@@ -233,7 +233,7 @@ class KeyframeRefinement:
     def _take_keyframe(
         self, grey: np.ndarray, camera: Intrinsics, view: DepthView, config: RefinementConfig
     ) -> None:
-        """Make the newest frame a keyframe: old corners go, new ones come."""
+        """Make the newest frame a keyframe: drop lost corners, detect new ones."""
         if self.grey is None:
             self.__init__(
                 factor=self.factor,
@@ -260,7 +260,7 @@ class KeyframeRefinement:
             self.grey = None
 
     def _scale_shift(self, camera: Intrinsics, view: DepthView, config: RefinementConfig) -> float:
-        """Return what brings the network's log depth to the scale of the window."""
+        """Return the offset from predicted log depth to the scale of the window."""
         depth = self._depth_in(len(self.poses) - 1)
         seen, good = view.sample(_rays(camera, self.pixels[:, -1]))
         good &= depth > 0
@@ -270,7 +270,7 @@ class KeyframeRefinement:
         return (1.0 - config.scale_follow) * ratio
 
     def _rescale(self, factor: float) -> None:
-        """Bring the window to another number of metres per unit."""
+        """Change the number of metres per unit."""
         ratio = factor / self.factor
         self.factor = factor
         for name in ('poses', 'motions'):
@@ -312,7 +312,7 @@ class KeyframeRefinement:
         return np.einsum('nj,nj->n', T_frame_anchor[:, 2, :3], points) + T_frame_anchor[:, 2, 3]
 
     def _drop_oldest(self, camera: Intrinsics) -> None:
-        """Let the oldest keyframe go; its corners are handed to the next one that saw them."""
+        """Drop the oldest keyframe; the next one becomes the anchor of its corners."""
         is_orphan = self.anchor == 0
         depth = self._depth_in(1)
         heirs = is_orphan & np.isfinite(self.pixels[:, 1, 0]) & (depth > 1e-3)
@@ -329,7 +329,7 @@ class KeyframeRefinement:
 
 
 def _motion_variance(T_last_camera: np.ndarray, config: RefinementConfig) -> np.ndarray:
-    """Return how far the network's motion is trusted, [6]."""
+    """Return the variance of the predicted motion, [6]."""
     step = float(np.linalg.norm(T_last_camera[:3, 3]))
     turn = float(rotation_angle(T_last_camera[:3, :3]))
     position = _POSITION_FLOOR_M**2 + (config.position_share * step) ** 2
@@ -338,7 +338,7 @@ def _motion_variance(T_last_camera: np.ndarray, config: RefinementConfig) -> np.
 
 
 def _departure(refined: np.ndarray, T_last_camera: np.ndarray, config: RefinementConfig) -> float:
-    """Return how far a refined motion is from the network's, in standard deviations."""
+    """Return the distance of a refined motion from the predicted one, in standard deviations."""
     sigma = np.sqrt(_motion_variance(T_last_camera, config)[:3].sum())
     return float(np.linalg.norm(refined[:3, 3] - T_last_camera[:3, 3]) / sigma)
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-From a camera's image to the network's input and back: resize, crop, and what they do to K.
+Mapping between camera pixels and network pixels: resize, crop, and their effect on K.
 
-Follows the public CUT3R loader to the bit: the long side becomes the network's, then a centred
-crop to whole patches; square images become 4:3 unless ``square_ok``.
+Equals the public CUT3R loader exactly: the long side is resized to that of the network, then a
+centred crop gives whole patches. Square images become 4:3 unless ``square_ok``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
 
-# The long side for which the reference crops to a square instead.
+# For this long side the reference crops to a square.
 _SQUARE_SIZE = 224
 
 
 @dataclass(frozen=True, slots=True)
 class PixelMap:
-    """Where each pixel of the network's input lies in the source image, exactly."""
+    """Exact position of each network pixel in the source image."""
 
     source_width: int
     source_height: int
@@ -36,23 +36,23 @@ class PixelMap:
     top: int
     width: int
     height: int
-    is_stretched: bool = False  # crop replaced by a second resize
+    is_stretched: bool = False  # a second resize replaces the crop
 
     def network_camera(self, camera: Intrinsics) -> Intrinsics:
-        """Return the camera of the network's input given that of the source image."""
+        """Return the camera of the network input, given that of the source image."""
         if self.is_stretched:
             return camera.resized(self.width, self.height)
         resized = camera.resized(self.resized_width, self.resized_height)
         return resized.cropped(self.left, self.top, self.width, self.height)
 
     def source_camera(self, camera: Intrinsics) -> Intrinsics:
-        """Return the camera of the source image given that of the network's input."""
+        """Return the camera of the source image, given that of the network input."""
         if not self.is_stretched:
             camera = camera.cropped(-self.left, -self.top, self.resized_width, self.resized_height)
         return camera.resized(self.source_width, self.source_height)
 
     def enlarged(self, scale: int) -> PixelMap:
-        """Return the map to an input that is ``scale`` times as large and shows the same."""
+        """Return the map to an input of the same view that is ``scale`` times as large."""
         sides = ('resized_width', 'resized_height', 'left', 'top', 'width', 'height')
         return replace(self, **{name: getattr(self, name) * scale for name in sides})
 
@@ -75,7 +75,7 @@ class PixelMap:
         return np.ascontiguousarray(self._crop(resized))
 
     def apply_mask(self, mask: np.ndarray) -> np.ndarray:
-        """Return which network pixels touch a nonzero pixel of ``mask`` [H, W]; bool."""
+        """Return the network pixels that overlap a nonzero pixel of ``mask`` [H, W]; bool."""
         import cv2
 
         size = (self.resized_width, self.resized_height)
@@ -88,10 +88,10 @@ class PixelMap:
 
     def to_source(self, values: np.ndarray, fill: float = np.nan) -> np.ndarray:
         """
-        Carry a per-pixel map of the network back to the camera's resolution.
+        Resample a map of the network at the resolution of the camera.
 
-        Nearest neighbour: anything smoother would invent depths between an object and what is
-        behind it. What the network did not see gets ``fill``.
+        Nearest neighbour, because interpolation invents depth between an object and its
+        background. Pixels outside the crop get ``fill``.
 
         :param values: depth or confidence, [height, width] float32.
         :return: [source_height, source_width] float32.
@@ -126,7 +126,7 @@ class PixelMap:
         if self.is_stretched:
             size = (self.width, self.height)
             return np.array(resized.resize(size, Image.Resampling.LANCZOS))
-        # A copy: Pillow's own memory may not be written to.
+        # A copy, because the memory of Pillow is read-only.
         return self._crop(np.asarray(resized)).copy()
 
 
@@ -147,16 +147,16 @@ def plan_pixels(
     by_area: bool = False,
 ) -> PixelMap:
     """
-    Decide how an image of ``width`` x ``height`` becomes the network's input.
+    Return the map from an image of ``width`` x ``height`` to the input of the network.
 
-    :param network_size: width and height the network is meant for, px; the longer one becomes the
-        image's long side, and 224 means a square crop.
-    :param patch_size: both sides of the input become multiples of it.
-    :param square_ok: leave square images square instead of making them 4:3.
-    :param keep_view: stretch slightly instead of cropping, so that nothing is cut away.
-    :param by_area: keep the network's area instead of its long side, so that a wide image does
-        not become a thin strip.
-    :raises BadFrame: the image is so elongated that no whole patch is left.
+    :param network_size: nominal width and height of the input, px. The image is resized to the
+        longer one; 224 means a square crop.
+    :param patch_size: both sides of the input are multiples of it.
+    :param square_ok: keep square images square instead of cropping them to 4:3.
+    :param keep_view: stretch slightly instead of cropping, which keeps the whole view.
+    :param by_area: match the area of the network size instead of its long side, so a wide image
+        does not become a thin strip.
+    :raises BadFrame: the image is so elongated that no whole patch remains.
     """
     size = max(network_size)
     resized_width, resized_height = _resized(width, height, network_size, by_area)
@@ -170,7 +170,7 @@ def plan_pixels(
             new_height = new_width * 3 // 4 // patch_size * patch_size
     if min(new_width, new_height) < patch_size:
         raise BadFrame(
-            f'image is {width}x{height}; at {size} px no whole patch of {patch_size} px is left, '
+            f'image is {width}x{height}; at {size} px no whole patch of {patch_size} px remains: '
             f'use a less elongated image'
         )
     return PixelMap(
@@ -189,18 +189,18 @@ def plan_pixels(
 def _resized(
     width: int, height: int, network_size: tuple[int, int], by_area: bool
 ) -> tuple[int, int]:
-    """Return the size of the image before it is cropped."""
+    """Return the size of the image before the crop."""
     if by_area:
         scale = math.sqrt(network_size[0] * network_size[1] / (width * height))
         return round(width * scale), round(height * scale)
     size, longest = max(network_size), max(width, height)
     if size == _SQUARE_SIZE:
         size = round(size * max(width / height, height / width))
-    # Multiplied first, as in the reference: halves are rounded to even, so the last bit counts.
+    # Multiplied first, as in the reference: halves are rounded to even, so the last bit matters.
     return round(width * size / longest), round(height * size / longest)
 
 
 def network_tensor(image: np.ndarray, device: torch.device | str = 'cpu') -> Tensor:
-    """Return ``image`` [H, W, 3] uint8 as the network's input [1, 3, H, W] in [-1, 1]."""
+    """Return ``image`` [H, W, 3] uint8 as network input [1, 3, H, W] in [-1, 1]."""
     pixels = torch.from_numpy(image).to(device).permute(2, 0, 1).unsqueeze(0)
     return pixels.to(torch.float32).div_(255.0).sub_(0.5).div_(0.5).contiguous()

@@ -68,7 +68,7 @@ class StreamState:
         scale_ratio: tuple[float, float] | None = None,
     ) -> None:
         """
-        Begin a segment, which hangs on the last pose.
+        Begin a segment; the odometry continues from the last pose.
 
         :param state: network state of the new segment.
         :param T_world_camera: as in :meth:`Segments.begin`.

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Bundle adjustment over a few keyframes: their poses and the depths of the corners they share.
+Bundle adjustment over a few keyframes: their poses and the depths of their common corners.
 
-Gauss-Newton with Huber weights on pixels, the network's depths and motions as priors. Every depth
-is a scalar of its own, so the normal equations shrink to the poses by the Schur complement (Triggs
-et al. 1999). The oldest pose is held: it is where the others are seen from.
+Gauss-Newton with Huber weights on pixels; predicted depths and motions are priors. Each depth is
+one scalar, so the Schur complement reduces the normal equations to the poses (Triggs et al. 1999).
+The oldest pose is fixed.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _MIN_DEPTH = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What was seen, and what was believed before."""
+    """Observations and priors."""
 
-    T_window_camera: np.ndarray  # [M, 4, 4] first guess
-    log_depth: np.ndarray  # [N] first guess, log m
-    anchor: np.ndarray  # [N] frame that a corner was found in
-    rays: np.ndarray  # [N, 3] in the anchor's camera, z = 1
-    corner: np.ndarray  # [O] which corner was seen, in rising order
-    frame: np.ndarray  # [O] in which frame, never its anchor
-    pixels: np.ndarray  # [O, 2] where
+    T_window_camera: np.ndarray  # [M, 4, 4] initial poses
+    log_depth: np.ndarray  # [N] initial values, log m
+    anchor: np.ndarray  # [N] frame that a corner was detected in
+    rays: np.ndarray  # [N, 3] in the camera of the anchor, z = 1
+    corner: np.ndarray  # [O] observed corner, in increasing order
+    frame: np.ndarray  # [O] observing frame, never its anchor
+    pixels: np.ndarray  # [O, 2] observed position
     prior_depth: np.ndarray  # [N] log m
     prior_sigma: np.ndarray  # [N]
-    T_motion: np.ndarray  # [M, 4, 4] motion to each frame from the one before; first: unused
-    information: np.ndarray  # [M, 6, 6] of these motions
+    T_motion: np.ndarray  # [M, 4, 4] prior motion from the frame before; the first is unused
+    information: np.ndarray  # [M, 6, 6] of the prior motions
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +47,15 @@ class Adjusted:
 
     T_window_camera: np.ndarray  # [M, 4, 4]
     log_depth: np.ndarray  # [N]
-    error_px: np.ndarray  # [O] what is left
+    error_px: np.ndarray  # [O] residual
 
 
 def adjust(bundle: Bundle, camera: Intrinsics, pixel_noise: float) -> Adjusted:
     """
-    Find poses and depths together.
+    Estimate poses and depths jointly.
 
     :param camera: of all frames.
-    :param pixel_noise: standard deviation of a followed corner, px.
+    :param pixel_noise: standard deviation of a tracked corner, px.
     :raises numpy.linalg.LinAlgError: the problem is degenerate.
     """
     poses, log_depth = bundle.T_window_camera.copy(), bundle.log_depth.copy()
@@ -72,7 +72,7 @@ def adjust(bundle: Bundle, camera: Intrinsics, pixel_noise: float) -> Adjusted:
 
 
 class _System:
-    """Normal equations at one guess; steps of poses are added on the left, in window's axes."""
+    """Normal equations at one estimate; steps of poses apply on the left, in window axes."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class _System:
         weighted = by_pose * weight[:, None, None]
         pulled = np.einsum('okp,ok->op', weighted, by_depth)
         anchors = bundle.anchor[bundle.corner]
-        # An observation concerns two poses only: gather by pairs, never the whole matrix.
+        # An observation involves two poses only, so the sums are over pairs of frames.
         for pair in np.unique(anchors * num_frames + bundle.frame):
             first, second = divmod(int(pair), num_frames)
             chosen = (anchors == first) & (bundle.frame == second)
@@ -111,7 +111,7 @@ class _System:
         information = bundle.prior_sigma**-2.0
         self._depth_normal += information
         self._depth_gradient += information * (log_depth - bundle.prior_depth)
-        # The first pose is held.
+        # The first pose is fixed.
         self._normal, self._gradient = normal[6:, 6:], gradient[6:]
         self._coupling = coupling[:, 6:]
         self._shrunk = self._coupling / self._depth_normal[:, None]
@@ -147,7 +147,7 @@ class _System:
         by_point[:, 0, 0] = by_point[:, 1, 1] = 1.0
         by_point[:, 0, 2], by_point[:, 1, 2] = -u, -v
         by_point *= (focal / z[:, None])[:, :, None]
-        by_point = by_point @ np.swapaxes(R, 1, 2)  # by the point in window's axes
+        by_point = by_point @ np.swapaxes(R, 1, 2)  # by the point in window axes
         by_pose = np.concatenate(
             [
                 by_point,
@@ -163,7 +163,7 @@ class _System:
     def _add_motions(
         bundle: Bundle, poses: np.ndarray, normal: np.ndarray, gradient: np.ndarray
     ) -> None:
-        """Add what was believed of the motion from each frame to the next."""
+        """Add the priors of the motion from each frame to the next."""
         for index in range(1, len(poses)):
             before, after = poses[index - 1], poses[index]
             R = before[:3, :3]
