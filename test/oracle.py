@@ -10,7 +10,7 @@ tested against known truth without any trained weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -84,6 +84,10 @@ class OracleConfig:
 
     img_size: tuple = (64, 48)
     patch_size: int = 8
+
+    def to_metadata(self) -> dict[str, object]:
+        """Return the fields as JSON-ready values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -140,5 +140,4 @@ def _named(snapshot: Snapshot, prefix: str, device: torch.device) -> dict[str, t
 
 def _fingerprint(model: Any) -> str:
     """Return the configuration that two networks must share to exchange states."""
-    to_metadata = getattr(model.config, 'to_metadata', None)
-    return json.dumps(to_metadata(), sort_keys=True) if to_metadata else ''
+    return json.dumps(model.config.to_metadata(), sort_keys=True)
