@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of every format, and files that only look like one."""
+"""Checkpoints of all formats, and damaged or hostile files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LINEAR = replace(CUT3R, head_type='linear', img_size=(224, 224))
 
 
 class Node:
-    """Looks like one of OmegaConf's nodes when pickled."""
+    """Has the attributes of an OmegaConf node when pickled."""
 
     def __init__(self, **values):
         self.__dict__.update(values)
@@ -70,7 +70,7 @@ def assert_same_network(first: Mem3R, second: Mem3R) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     (one,), _ = run(first, [frame(0)])
     (two,), _ = run(second, [frame(0)])
-    # Not to the bit: where the weights lie in memory decides how sums are split.
+    # Not bit-identical: the alignment of the weights changes the order of sums.
     assert worst_difference(one, two) <= 1e-5
 
 
@@ -85,7 +85,7 @@ def assert_same_network(first: Mem3R, second: Mem3R) -> None:
     ],
     ids=str,
 )
-def test_published_checkpoints_load_whatever_wrapped_them(tmp_path, options):
+def test_published_checkpoints_load_with_any_prefix_and_alias(tmp_path, options):
     model = network('cut3r')
     path = write_published(tmp_path / 'cut3r.pth', model, **options)
 
@@ -105,7 +105,7 @@ def test_published_checkpoints_load_whatever_wrapped_them(tmp_path, options):
     ],
     ids=['dict', 'namespace', 'omegaconf'],
 )
-def test_the_configuration_is_found_wherever_training_tools_put_it(tmp_path, args):
+def test_the_configuration_is_found_in_a_dict_a_namespace_and_omegaconf(tmp_path, args):
     model = network('cut3r')
     path = tmp_path / 'cut3r.pth'
     torch.save({'model': published(model), 'args': args}, path)
@@ -113,7 +113,7 @@ def test_the_configuration_is_found_wherever_training_tools_put_it(tmp_path, arg
     assert load_model(path).config.enc_num_heads == 4
 
 
-def test_linear_checkpoints_are_told_by_their_heads(tmp_path):
+def test_linear_checkpoints_are_recognised_by_their_heads(tmp_path):
     torch.manual_seed(0)
     model, path = build_model(LINEAR).eval(), tmp_path / 'linear.pth'
     args = argparse.Namespace(model=CONSTRUCTOR.replace("head_type='dpt'", "head_type='linear'"))
@@ -129,7 +129,7 @@ def test_linear_checkpoints_are_told_by_their_heads(tmp_path):
     assert float(prediction.points_world[..., 2].min()) < 0
 
 
-def test_a_missing_state_decoder_starts_as_a_copy_of_the_image_decoder(tmp_path):
+def test_a_missing_state_decoder_is_copied_from_the_image_decoder(tmp_path):
     config = replace(CUT3R, state_dec_num_heads=4)
     model, path = build_model(config), tmp_path / 'dust3r.pth'
     tensors = {k: v for k, v in published(model).items() if 'dec_blocks_state' not in k}
@@ -144,7 +144,7 @@ def test_a_missing_state_decoder_starts_as_a_copy_of_the_image_decoder(tmp_path)
 
 @pytest.mark.parametrize('names', ['ours', 'cut3r'])
 @pytest.mark.parametrize('config', [CUT3R, MEM3R, LINEAR], ids=['cut3r', 'mem3r', 'linear'])
-def test_saved_networks_come_back_the_same(tmp_path, config, names):
+def test_saved_networks_load_unchanged(tmp_path, config, names):
     model, path = build_model(config).eval(), tmp_path / 'model.safetensors'
     save_checkpoint(model, path, {'note': 'x'}, names=names)
 
@@ -167,7 +167,7 @@ def test_half_precision_files_keep_the_camera_memory_exact(tmp_path):
     assert path.stat().st_size < 0.7 * sum(v.numel() * 4 for v in model.state_dict().values())
 
 
-def test_cut3r_weights_start_a_mem3r_that_says_what_is_untrained(tmp_path, caplog):
+def test_cut3r_weights_initialise_a_mem3r_and_untrained_modules_are_logged(tmp_path, caplog):
     cut3r = network('cut3r')
     path = write_published(tmp_path / 'cut3r.pth', cut3r)
 
@@ -193,7 +193,7 @@ def test_a_preset_can_be_filled_from_a_file(tmp_path):
         load_model('cut3r-512-dpt')
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(UserError, match=r'cannot write .*absent'):
         save_checkpoint(network('small'), tmp_path / 'absent' / 'x.safetensors')
 
@@ -211,7 +211,7 @@ def test_names_are_those_of_the_published_state_dict(shared_dir):
     assert ours == listed
 
 
-def test_what_does_not_fit_is_listed_with_what_to_do(tmp_path):
+def test_parameters_that_do_not_fit_are_listed_with_a_remedy(tmp_path):
     tensors = published(network('cut3r'), aliases='first')
     tensors['stray'] = torch.zeros(3)
     tensors['pose_token'] = torch.zeros(1, 1, 7)
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_listed_with_what_to_do(tmp_path):
     assert 'Give the configuration' in message
 
 
-def test_whole_numbers_are_not_weights(tmp_path):
+def test_integer_weights_are_refused(tmp_path):
     tensors = published(network('cut3r'), aliases='first')
     tensors['pose_token'] = torch.zeros(1, 1, 48, dtype=torch.int64)
     path = tmp_path / 'whole.safetensors'
@@ -263,7 +263,7 @@ def test_a_bad_configuration_inside_a_file_is_refused(tmp_path, values, message)
         load_model(path)
 
 
-# Files that are not checkpoints, or hostile ones. Nothing of theirs may run or be allocated.
+# Damaged and hostile files: they must not run code and must not allocate what they declare.
 
 
 class Runs:
@@ -327,7 +327,7 @@ def zip_of(path, data: bytes, numbers: bytes = b'', **options) -> None:
 
 
 def pickled_tensor(shape, stride=None, count=4, offset=0) -> bytes:
-    """Return the pickle of one float tensor that claims a shape."""
+    """Return the pickle of one float tensor with a declared shape."""
     buffer = io.BytesIO()
     storage = object()
 
@@ -409,7 +409,7 @@ def test_damaged_and_foreign_files_give_one_clear_error(tmp_path, case, suffix):
 
 
 @pytest.mark.parametrize('case', [name for name in CASES if name.startswith(('deep', 'huge'))])
-def test_the_same_inside_a_zip(tmp_path, case):
+def test_hostile_pickles_inside_a_zip_are_refused(tmp_path, case):
     path = tmp_path / 'file.pth'
     zip_of(path, damaged_files(tmp_path)[case])
 
@@ -429,11 +429,11 @@ def test_the_same_inside_a_zip(tmp_path, case):
     ],
     ids=str,
 )
-def test_tensors_that_claim_more_than_the_file_holds_are_refused(tmp_path, options):
-    path = tmp_path / 'claims.pth'
+def test_tensors_larger_than_their_storage_are_refused(tmp_path, options):
+    path = tmp_path / 'declared.pth'
     zip_of(path, pickled_tensor(**options), bytes(16))
 
-    # A single tensor never makes a network, so it is also looked at directly.
+    # A single tensor is no network, so the tensor is also read directly.
     with pytest.raises(UserError):
         load_model(path)
     with pytest.raises(UserError), open_checkpoint(path) as stored:
@@ -454,7 +454,7 @@ def test_compressed_archives_and_torchscript_are_refused(tmp_path):
         load_model(script)
 
 
-def test_loading_maps_the_file_and_training_does_not_write_into_it(tmp_path):
+def test_training_a_mapped_network_does_not_change_its_file(tmp_path):
     for name, save in (
         ('model.safetensors', lambda model, path: save_checkpoint(model, path)),
         ('model.pth', lambda model, path: write_published(path, model)),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The camera memory (fast weights, slots) and the channel-wise gate."""
+"""Camera memory (fast weights, slots) and channel-wise gate."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_closed_form_update_equals_autograd_through_the_read_out(variant):
     pooled = torch.randn(2, config.enc_embed_dim)
     posterior = torch.randn(2, 1, config.dec_embed_dim)
 
-    # The reference differentiates in double precision; the closed form runs as in the network.
+    # The reference is autograd in double precision; the closed form runs as in the network.
     exact, leaf = memory.double(), weights.double().requires_grad_()
     prior = read_as_written(exact, pooled.double(), leaf, config)
     (gradient,) = torch.autograd.grad((prior * posterior[:, 0]).sum(), leaf)
@@ -107,7 +107,7 @@ def test_full_size_update_equals_autograd_too():
     assert (found - gradient).abs().max() <= 1e-6 * gradient.abs().max().clamp(min=1)
 
 
-def test_decay_and_rates_start_where_the_configuration_says():
+def test_initial_decay_and_rates_are_those_of_the_configuration():
     memory = TrackingMemory(MEM3R)
     read = memory.read(torch.randn(3, MEM3R.enc_embed_dim), memory.initial(3))
 
@@ -115,7 +115,7 @@ def test_decay_and_rates_start_where_the_configuration_says():
     torch.testing.assert_close(read.keep, torch.full_like(read.keep, 1 - 0.01 * 0.5))
 
 
-def test_one_frame_forgets_at_most_the_decay_limit():
+def test_decay_per_frame_is_at_most_the_limit():
     memory, weights = tracking_memory()
     with torch.no_grad():
         memory.decay.bias.fill_(100.0)
@@ -141,9 +141,9 @@ def test_training_reaches_the_slow_weights_through_the_update():
 
 def track(output_norm: bool, learning_rate: float, num_frames: int) -> tuple[list[float], float]:
     """
-    Feed one memory of published size with a camera that keeps turning.
+    Run one memory of published size on random data.
 
-    The query wanders, the posterior is a fixed unknown function of it plus noise.
+    The query is a random walk, the posterior a constant plus noise.
 
     :return: cos(prior, posterior) per frame and the largest fast weight.
     """
@@ -174,10 +174,10 @@ def test_tracking_learns_and_stays_stable_for_a_thousand_frames():
 
 
 @pytest.mark.parametrize('learning_rate', [1e-3, 1e-2])
-def test_without_the_norm_of_the_read_out_tracking_is_lost(learning_rate):
+def test_tracking_fails_without_the_norm_of_the_read_out(learning_rate):
     cosines, largest = track(output_norm=False, learning_rate=learning_rate, num_frames=1000)
 
-    is_lost = not cosines[-1] >= 0.8  # NaN counts as lost
+    is_lost = not cosines[-1] >= 0.8  # also for NaN
     assert is_lost or not largest < 10
 
 
@@ -187,7 +187,7 @@ def test_the_printed_learning_rate_diverges():
     assert not cosines[-1] >= 0.8
 
 
-def test_an_open_channel_gate_is_the_cut3r_update_to_the_bit():
+def test_an_open_channel_gate_is_bit_identical_to_the_cut3r_update():
     mem3r = network('mem3r')
     with torch.no_grad():
         mem3r.state_gate.fc2.weight.zero_()
@@ -213,7 +213,7 @@ def test_a_closed_channel_gate_keeps_the_state():
     assert torch.equal(before.tokens, after.tokens)
 
 
-def test_the_gate_starts_nearly_open_and_sees_state_and_image():
+def test_the_gate_starts_nearly_open_and_depends_on_state_and_image():
     torch.manual_seed(0)
     gate = StateGate(MEM3R)
     state, pooled = torch.randn(2, 12, 48), torch.randn(2, 32)
@@ -228,7 +228,7 @@ def test_the_gate_starts_nearly_open_and_sees_state_and_image():
     torch.testing.assert_close(gate(state, pooled), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_blend_keeps_what_no_gate_takes():
+def test_blend_keeps_the_state_where_gates_are_closed():
     previous, candidate = torch.full((1, 2, 3), 4.0), torch.full((1, 2, 3), 8.0)
     channel, token = torch.full((1, 2, 3), 0.5), torch.tensor([[[1.0], [0.25]]])
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""One step of the network and the state that it hands on."""
+"""One step of the network, and its state."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ MODULES = {
     'predictor.pose_head': 2_383_879,
 }
 SHALLOW = {'enc_depth': 1, 'dec_depth': 1, 'retriever_depth': 1}
-# Parameters that no image stream reaches: the ray-map branch, a unit that published files hold and
-# nothing uses, and what would choose among the single key of a memory write.
+# Parameters without a gradient from images: the ray-map branch, the unused unit of published
+# files, and queries and keys of the attention to the single key of a memory write.
 UNREACHED = re.compile(
     r'ray_encoder\.|masked_(image|ray)_token|fusion\.3\.skip\.'
     r'|write_blocks\.\d\.(norm2|cross_attention\.(query|key))\.'
@@ -112,7 +112,7 @@ def test_every_output_has_its_shape_and_is_finite(name):
 
 @pytest.mark.parametrize('rule', RULES)
 @pytest.mark.parametrize('name', NAMES)
-def test_a_frame_after_a_reset_is_a_frame_of_a_new_stream(name, rule):
+def test_after_a_reset_a_stream_equals_a_new_one(name, rule):
     model, rule = network(name), update_rule(rule)
     frames = [frame(i, reset=[i == 2]) for i in range(6)]
 
@@ -126,7 +126,7 @@ def test_a_frame_after_a_reset_is_a_frame_of_a_new_stream(name, rule):
 
 @pytest.mark.parametrize('rule', RULES)
 @pytest.mark.parametrize('name', NAMES)
-def test_a_frame_that_is_not_to_be_remembered_changes_nothing(name, rule):
+def test_a_frame_without_update_changes_nothing(name, rule):
     model, rule = network(name), update_rule(rule)
     _, before = run(model, [frame(0), frame(1)], rule=rule)
 
@@ -158,7 +158,7 @@ def test_a_batch_of_two_streams_equals_two_streams(name, rule):
             ],
             rule=rule,
         )
-        # The solver of the small preset enlarges rounding, and its state carries it on.
+        # The bundle adjustment amplifies rounding, and the state accumulates it.
         limit = 2e-4 if name == 'small' else 2e-5
         for both, one in zip(together, alone, strict=True):
             assert worst_difference(both, one, stream) <= limit
@@ -185,7 +185,7 @@ def test_streams_of_different_age_can_share_a_batch(rule):
 
 
 @pytest.mark.parametrize(('name', 'num_frames'), [('mem3r', 1000), ('cut3r', 400), ('small', 400)])
-def test_many_frames_keep_the_size_of_the_state_and_of_the_process(name, num_frames):
+def test_state_and_process_do_not_grow_over_many_frames(name, num_frames):
     config = replace(CONFIGS[name], **SHALLOW)
     if config.two_view is not None:
         config = replace(config, two_view=replace(config.two_view, motion_solver_steps=0))
@@ -206,7 +206,7 @@ def test_many_frames_keep_the_size_of_the_state_and_of_the_process(name, num_fra
 
 @pytest.mark.parametrize('rule', RULES)
 @pytest.mark.parametrize('name', NAMES)
-def test_a_saved_state_goes_on_exactly(name, rule):
+def test_a_restored_state_continues_exactly(name, rule):
     model, rule = network(name), update_rule(rule)
     _, state = run(model, [frame(0), frame(1)], rule=rule)
 
@@ -221,7 +221,7 @@ def test_a_saved_state_goes_on_exactly(name, rule):
 @pytest.mark.parametrize(
     ('name', 'missing'), [('cut3r', 'tokens'), ('mem3r', 'is_first'), ('small', 'has_previous')]
 )
-def test_a_saved_state_that_lacks_a_part_is_refused(name, missing):
+def test_an_incomplete_saved_state_is_refused(name, missing):
     state = network(name).initial_state().to_dict()
     del state[missing]
 
@@ -235,7 +235,7 @@ def test_streams_of_different_networks_cannot_share_a_batch():
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_the_old_state_stays_usable(name):
+def test_a_step_does_not_change_its_input_state(name):
     model = network(name)
     _, state = run(model, [frame(0), frame(1)])
     copy = state.clone()
@@ -250,7 +250,7 @@ def test_the_old_state_stays_usable(name):
 @pytest.mark.parametrize('rule', RULES)
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_a_bad_frame_leaves_the_memory_alone_and_the_next_one_is_fine(name, rule, value):
+def test_a_frame_that_is_not_finite_changes_no_memory(name, rule, value):
     model, rule = network(name), update_rule(rule)
     _, before = run(model, [frame(0), frame(1)], rule=rule)
     bad = image(2)
@@ -264,7 +264,7 @@ def test_a_bad_frame_leaves_the_memory_alone_and_the_next_one_is_fine(name, rule
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_bad_first_frame_does_not_count(name):
+def test_a_first_frame_that_is_not_finite_does_not_count(name):
     model = network(name)
     bad = torch.full((1, 3, *SIZE), float('nan'))
 
@@ -275,7 +275,7 @@ def test_a_bad_first_frame_does_not_count(name):
     assert worst_difference(state, expected_state) == 0
 
 
-def test_one_bad_stream_does_not_hurt_its_neighbour():
+def test_a_stream_that_is_not_finite_does_not_affect_others():
     model = network('mem3r')
     pair = image(0, batch_size=2)
     pair[0] = float('nan')
@@ -301,7 +301,7 @@ HEADS = ('predictor.camera_head', 'predictor.world_head', 'predictor.rgb_head')
         (None, HEADS),
     ],
 )
-def test_heads_that_nobody_asks_for_are_not_computed(outputs, expected):
+def test_heads_of_other_outputs_are_not_computed(outputs, expected):
     model, called = network('cut3r'), []
     for name in HEADS:
         model.get_submodule(name).register_forward_hook(lambda *_, name=name: called.append(name))
@@ -315,7 +315,7 @@ def test_heads_that_nobody_asks_for_are_not_computed(outputs, expected):
 
 @pytest.mark.parametrize('outputs', [{'T_world_camera'}, {'points_camera'}, {'points_world'}])
 @pytest.mark.parametrize('name', NAMES)
-def test_fewer_outputs_do_not_change_the_others(name, outputs):
+def test_an_output_does_not_depend_on_the_others(name, outputs):
     model = network(name)
     with torch.inference_mode():
         few, few_state = model.step(frame(0), model.initial_state(), outputs=outputs)
@@ -370,7 +370,7 @@ def test_rules_can_be_switched_between_frames():
     assert all(bool(tensor.isfinite().all()) for tensor in state.to_dict().values())
 
 
-def test_a_query_leaves_the_state_alone_and_needs_a_ray_encoder():
+def test_a_query_does_not_change_the_state_and_needs_a_ray_encoder():
     model = network('cut3r')
     _, state = run(model, [frame(0)])
     copy = state.clone()
@@ -385,7 +385,7 @@ def test_a_query_leaves_the_state_alone_and_needs_a_ray_encoder():
         small.query(torch.randn(1, *SIZE, 6), small.initial_state())
 
 
-def test_a_network_that_has_run_in_inference_mode_can_be_trained():
+def test_a_network_can_be_trained_after_inference_mode():
     model = network('cut3r')
     run(model, [frame(0, ray_map=torch.randn(1, *SIZE, 6))])
 
@@ -395,7 +395,7 @@ def test_a_network_that_has_run_in_inference_mode_can_be_trained():
     assert model.pose_token.grad is not None
 
 
-def test_resets_and_masks_that_are_off_cost_nothing_and_change_nothing():
+def test_flags_that_are_off_change_nothing():
     model = network('cut3r')
 
     plain, state = run(model, [frame(0), frame(1)])
@@ -440,14 +440,14 @@ def test_bfloat16_stays_close_and_keeps_float32_memories(name):
         (FrameInput(image=torch.zeros(1, 3, 32, 48), reset=torch.zeros(2)), 'reset has shape'),
     ],
 )
-def test_frames_that_do_not_fit_are_refused_with_their_shape(broken, message):
+def test_frames_of_a_wrong_shape_are_refused_with_it(broken, message):
     model = network('cut3r')
 
     with pytest.raises(UserError, match=message):
         model.step(broken, model.initial_state())
 
 
-def test_a_finer_image_of_another_size_is_refused():
+def test_a_larger_image_of_a_wrong_size_is_refused():
     model = network('small')
     fine = torch.zeros(1, 32, 48, dtype=torch.uint8)
 

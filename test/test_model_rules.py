@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The update rules against cases worked out by hand."""
+"""Update rules against hand-computed cases."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def sigmoid(value: float) -> float:
 
 
 class Seen:
-    """Stands for an observer that has seen these logits."""
+    """An observer with given logits."""
 
     def __init__(self, logits):
         self.value = torch.tensor([logits])
 
 
 def seen(candidate, features=((1.0, 0.0),), image_token=(0.0, 0.0), logits=None):
-    """Return what a rule is shown, for one stream."""
+    """Return the input of a rule for one stream."""
     return RuleInput(
         torch.tensor([candidate]),
         torch.tensor([features]),
@@ -37,7 +37,7 @@ def seen(candidate, features=((1.0, 0.0),), image_token=(0.0, 0.0), logits=None)
 
 
 def gate_of(rule, first, second):
-    """Show two frames to a rule and return its gate [S] for the second and its values."""
+    """Return the gate [S] of a rule for the second frame, and its running values."""
     gate, after = rule.gate(second, rule.initial_state(first))
     return gate[0, :, 0], after
 
@@ -74,7 +74,7 @@ def test_the_mean_over_heads_comes_from_one_product():
     torch.testing.assert_close(observer.value, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_cut3r_takes_everything():
+def test_cut3r_has_no_gate():
     gate, after = update_rule('cut3r').gate(seen([[1.0, 2.0]]), {})
 
     assert gate is None
@@ -89,10 +89,10 @@ def test_ttt3r_is_the_sigmoid_of_the_mean_logit():
     assert gate[0, :, 0].tolist() == pytest.approx([sigmoid(0.5), sigmoid(-2.0)])
 
 
-def test_ttsa3r_multiplies_how_much_a_token_moves_and_what_it_looks_at():
+def test_ttsa3r_multiplies_temporal_and_spatial_gate():
     first = seen([[0.0, 0.0], [0.0, 0.0]], features=((1.0, 0.0), (0.0, 2.0)))
-    # Token 0 moves by 5, token 1 by 1: over their mean 3. Image token 0 turns by 90 degrees
-    # (novelty 1), image token 1 only grows (novelty 0). The first column is the pose token's.
+    # Token 0 changes by 5, token 1 by 1: over their mean 3. Image token 0 rotates by 90 degrees
+    # (novelty 1), image token 1 only grows (novelty 0). The first column is the pose token.
     second = seen(
         [[3.0, 4.0], [1.0, 0.0]],
         features=((0.0, 3.0), (0.0, 7.0)),
@@ -110,9 +110,9 @@ def test_ttsa3r_multiplies_how_much_a_token_moves_and_what_it_looks_at():
     assert torch.equal(after['features'], second.features)
 
 
-def test_memix_writes_the_patches_that_agree_least_with_the_image():
+def test_memix_updates_the_patches_with_the_lowest_similarity():
     rule = update_rule('memix', num_patches=3, num_written=2)
-    # Agreement with (1, 0) is the first number; patches are pairs of neighbours, by their mean.
+    # The similarity to (1, 0) is the first component; patches are pairs of tokens, by their mean.
     frame_seen = seen(
         [[5.0, 0], [1.0, 0], [2.0, 0], [2.0, 0], [-9.0, 0], [20.0, 0]], image_token=(1.0, 0.0)
     )
@@ -123,7 +123,7 @@ def test_memix_writes_the_patches_that_agree_least_with_the_image():
     assert gate[0, :, 0].tolist() == [1, 1, 1, 1, 0, 0]
 
 
-def test_memix_writes_708_of_768_tokens_by_default_and_the_same_part_of_fewer():
+def test_memix_updates_708_of_768_tokens_by_default_and_the_same_fraction_of_fewer():
     rule = update_rule('memix')
     for num_tokens, written in ((768, 708), (64, 59)):
         candidate = torch.arange(num_tokens, dtype=torch.float32)[:, None].repeat(1, 2).tolist()
@@ -153,7 +153,7 @@ def test_filt3r_is_a_kalman_filter_of_each_token():
         gate, state = rule.gate(item, state)
         gates.append(gate[0, :, 0].tolist())
 
-    # Changes of the two tokens: (8, 0), mean 4, with which the running mean starts; then (6, 0).
+    # Changes of the two tokens: (8, 0), mean 4, the initial running mean; then (6, 0).
     variance, mean, expected = [1.5, 1.5], 4.0, []
     for step, changes in enumerate(((8.0, 0.0), (6.0, 0.0))):
         mean = mean if step == 0 else 0.95 * mean + 0.05 * 3.0
@@ -170,12 +170,12 @@ def test_filt3r_is_a_kalman_filter_of_each_token():
     assert float(state['mean_change']) == pytest.approx(mean, rel=1e-5)
 
 
-def test_filt3r_trusts_a_still_scene_less_and_less_and_a_jump_again():
+def test_filt3r_lowers_its_gain_on_a_static_scene_and_raises_it_after_a_jump():
     rule = update_rule('filt3r')
     still = seen([[1.0, 0.0], [0.0, 1.0]])
     state, gains = rule.initial_state(still), []
     for i in range(60):
-        # One token wobbles a little; at the end it jumps.
+        # One token changes a little; at the end it jumps.
         jump = 5.0 if i == 59 else 0.02 * (i % 2)
         gate, state = rule.gate(seen([[1.0 + jump, 0.0], [0.0, 1.0]]), state)
         gains.append(float(gate[0, 0, 0]))
@@ -186,7 +186,7 @@ def test_filt3r_trusts_a_still_scene_less_and_less_and_a_jump_again():
 
 
 @pytest.mark.parametrize('name', RULES)
-def test_the_first_frame_is_taken_whole_and_later_ones_are_gated(name):
+def test_the_first_frame_has_gate_one_and_later_ones_are_gated(name):
     model, rule = network('cut3r'), update_rule(name)
     predictions, _ = run(model, [frame(i) for i in range(3)], rule=rule)
 
@@ -201,7 +201,7 @@ def test_the_first_frame_is_taken_whole_and_later_ones_are_gated(name):
 
 
 @pytest.mark.parametrize('name', RULES)
-def test_a_rule_that_takes_over_begins_with_a_whole_frame_unless_it_remembers_nothing(name):
+def test_the_first_frame_under_a_rule_with_running_values_has_gate_one(name):
     model = network('cut3r')
     _, state = run(model, [frame(0), frame(1)], rule=update_rule('cut3r'))
 
@@ -223,7 +223,7 @@ def test_the_camera_memory_is_always_fully_updated(name):
     assert torch.equal(plain.camera_memory, gated.camera_memory)
 
 
-def test_another_image_size_starts_the_running_values_anew():
+def test_another_image_size_resets_the_running_values():
     model, rule = network('cut3r'), update_rule('ttsa3r')
     _, state = run(model, [frame(0), frame(1)], rule=rule)
 
@@ -234,7 +234,7 @@ def test_another_image_size_starts_the_running_values_anew():
     assert state.rule['features'].shape[1] == 9
 
 
-def test_unknown_rules_and_options_are_refused_with_what_there_is():
+def test_unknown_rules_and_options_are_refused_with_a_list_of_known_ones():
     with pytest.raises(UserError, match='choose one of cut3r, ttt3r, ttsa3r, memix, filt3r'):
         update_rule('ttt4r')
     with pytest.raises(UserError, match='it has: threshold'):

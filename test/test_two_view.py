@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Flow, remembered depth and the solver that fits both, on scenes known in closed form."""
+"""Optical flow, depth memory and bundle adjustment, on scenes known in closed form."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def true_flow(depth: torch.Tensor, T_previous_camera: torch.Tensor) -> tuple[tor
     return (moved[:, :2] / moved[:, 2:] - rays) * focal, moved[:, 2]
 
 
-def guess(depth: torch.Tensor, depth_sigma: float, weight: float = 1.0) -> Prior:
-    """No motion, loosely believed; a depth believed as told."""
+def prior(depth: torch.Tensor, depth_sigma: float, weight: float = 1.0) -> Prior:
+    """Zero motion with a large standard deviation; depth with a given one."""
     return Prior(
         torch.eye(4)[None],
         torch.tensor([[3.0, 3.0, 3.0, 0.3, 0.3, 0.3]]),
@@ -71,14 +71,14 @@ def angle_between(first: torch.Tensor, second: torch.Tensor) -> float:
 MOTION = se3_exp(torch.tensor([[0.12, -0.03, 0.1, 0.02, -0.03, 0.01]]))
 
 
-def test_the_solver_finds_motion_and_corrects_the_depth():
+def test_bundle_adjustment_finds_the_motion_and_corrects_the_depth():
     depth = hills()
     flow, _ = true_flow(depth, MOTION)
     noise = 0.25 * torch.randn(depth.shape, generator=torch.Generator().manual_seed(0))
 
     # The flow is exact here.
     solver = BundleAdjustment(steps=8, pixel_sigma=0.3)
-    found = solver.solve(guess(depth * noise.exp(), 0.25), flow, INTRINSICS)
+    found = solver.solve(prior(depth * noise.exp(), 0.25), flow, INTRINSICS)
 
     assert angle_between(found.T_previous_camera, MOTION) < 0.3 * angle_between(
         torch.eye(4)[None], MOTION
@@ -90,16 +90,16 @@ def test_the_solver_finds_motion_and_corrects_the_depth():
     assert after < 0.85 * before
 
 
-def test_a_remembered_depth_gives_the_motion_its_length():
+def test_a_remembered_depth_gives_the_translation_its_length():
     depth = hills()
     flow, depth_before = true_flow(depth, MOTION)
     memory = DepthMemory(depth_before.log(), torch.full_like(depth, 0.02**2))
-    # The network thinks that everything is 40 % farther than it is, and is unsure of it.
-    doubtful = guess(1.4 * depth, 0.5)
+    # The prior depth is 40 % too large, with a large standard deviation.
+    wrong = prior(1.4 * depth, 0.5)
     solver = BundleAdjustment(steps=8)
 
-    without = solver.solve(doubtful, flow, INTRINSICS)
-    found = solver.solve(doubtful, flow, INTRINSICS, memory)
+    without = solver.solve(wrong, flow, INTRINSICS)
+    found = solver.solve(wrong, flow, INTRINSICS, memory)
 
     length = MOTION[0, :3, 3].norm()
     assert float(without.T_previous_camera[0, :3, 3].norm() / length) > 1.25
@@ -108,43 +108,43 @@ def test_a_remembered_depth_gives_the_motion_its_length():
     assert found.depth.variance.mean() < 0.5 * without.depth.variance.mean()
 
 
-def test_what_is_remembered_of_a_thing_that_left_is_outvoted():
+def test_remembered_depth_of_an_object_that_left_is_rejected():
     depth = hills()
     flow, depth_before = true_flow(depth, MOTION)
     remembered = depth_before.log()
-    remembered[:, :, :16] -= 1.0  # a quarter of the image was something near
+    remembered[:, :, :16] -= 1.0  # a near object in a quarter of the image
     memory = DepthMemory(remembered, torch.full_like(depth, 0.05**2))
 
-    found = BundleAdjustment(steps=8).solve(guess(depth, 0.1), flow, INTRINSICS, memory)
+    found = BundleAdjustment(steps=8).solve(prior(depth, 0.1), flow, INTRINSICS, memory)
 
     error = (found.depth.log_depth - depth.log()).abs()
     assert error[:, :, :16].mean() < 0.15
     assert (found.T_previous_camera[0, :3, 3] - MOTION[0, :3, 3]).norm() < 0.03
 
 
-def test_flow_without_trust_leaves_the_guess_alone():
+def test_flow_without_weight_leaves_the_prior_unchanged():
     depth = hills()
     flow, _ = true_flow(depth, MOTION)
 
-    found = BundleAdjustment(steps=4).solve(guess(depth, 0.2, weight=0.0), flow, INTRINSICS)
+    found = BundleAdjustment(steps=4).solve(prior(depth, 0.2, weight=0.0), flow, INTRINSICS)
 
     assert torch.allclose(found.T_previous_camera, torch.eye(4)[None], atol=1e-5)
     assert torch.allclose(found.depth.log_depth, depth.log(), atol=1e-3)
 
 
-def test_a_remembered_depth_follows_the_flow_and_grows_doubtful():
+def test_a_remembered_depth_is_warped_and_its_variance_grows():
     log_depth = torch.arange(WIDTH, dtype=torch.float32).expand(1, HEIGHT, WIDTH)
     flow = torch.zeros(1, 2, HEIGHT, WIDTH)
     flow[:, 0] = 3.0
 
-    fetched = DepthMemory(log_depth, torch.full_like(log_depth, 0.01)).warped(flow)
+    warped = DepthMemory(log_depth, torch.full_like(log_depth, 0.01)).warped(flow)
 
-    assert torch.allclose(fetched.log_depth[..., :-3], log_depth[..., 3:], atol=1e-3)
-    assert (fetched.variance > 0.01).all()
+    assert torch.allclose(warped.log_depth[..., :-3], log_depth[..., 3:], atol=1e-3)
+    assert (warped.variance > 0.01).all()
 
 
 @pytest.mark.parametrize('shift', [0, 2, 14, 32])
-def test_flow_is_found_however_fast_the_camera_turns(shift):
+def test_flow_is_found_for_slow_and_fast_rotations(shift):
     wide = texture(0, 96, 192)
 
     flow = optical_flow(wide[:, 16 : 16 + 128], wide[:, 16 + shift : 16 + shift + 128])
@@ -155,20 +155,20 @@ def test_flow_is_found_however_fast_the_camera_turns(shift):
 
 
 def zoomed(picture: np.ndarray, factor: float) -> np.ndarray:
-    """The middle 128x96 of a picture, enlarged around its centre."""
+    """The middle 128x96 of an image, enlarged around its centre."""
     height, width = picture.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0, factor)
     large = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC)
     return large[(height - 96) // 2 :, (width - 128) // 2 :][:96, :128]
 
 
-def test_what_moved_fast_is_found_where_it_moves_on():
-    # As on a road: the picture grows by half from frame to frame.
+def test_fast_motion_is_found_from_the_previous_flow():
+    # As on a road: the image grows by half from frame to frame.
     picture = cv2.GaussianBlur(texture(3, 192, 256), (0, 0), 1.0)
     frames = [zoomed(picture, factor) for factor in (1.5, 1.5**2)]
     y, x = np.mgrid[:96, :128].astype(np.float32)
     true = np.stack((63.5 - x, 47.5 - y), axis=-1) * (1 - 1 / 1.5)
-    rough = true * 0.9  # of the frame before
+    rough = true * 0.9  # of the previous frame
     rim = (slice(8, -8), slice(8, -8))
 
     def error(flow: np.ndarray) -> float:
@@ -181,7 +181,7 @@ def test_what_moved_fast_is_found_where_it_moves_on():
     assert error(found) < 0.5
 
 
-def test_a_camera_that_stopped_is_seen_to_rest():
+def test_flow_is_zero_when_a_fast_camera_stops():
     picture = texture(0, 96, 128)
     fast = np.full((96, 128, 2), 20.0, np.float32)
 
@@ -191,7 +191,7 @@ def test_a_camera_that_stopped_is_seen_to_rest():
 
 
 def half_a_pixel_apart() -> tuple[np.ndarray, np.ndarray]:
-    """Two views of a wall, 256x192; seen at half the size they are half a pixel apart."""
+    """Two views of a wall, 256x192; at half the size they are half a pixel apart."""
     wall = cv2.GaussianBlur(texture(5, 192, 272), (0, 0), 0.7)
     return wall[:, 8 : 8 + 256], wall[:, 9 : 9 + 256]
 
@@ -200,7 +200,7 @@ def reduced(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (128, 96), interpolation=cv2.INTER_AREA)
 
 
-def test_flow_is_finer_on_finer_images():
+def test_flow_is_more_accurate_on_larger_images():
     fine = half_a_pixel_apart()
     coarse = [reduced(picture) for picture in fine]
     rim = (slice(8, -8), slice(8, -8), 0)
@@ -212,7 +212,7 @@ def test_flow_is_finer_on_finer_images():
     assert np.abs(found[rim] - 0.5).mean() < 0.7 * np.abs(rough[rim] - 0.5).mean()
 
 
-def test_a_fast_turn_is_found_on_finer_images_too():
+def test_a_fast_rotation_is_found_on_larger_images():
     wide = cv2.GaussianBlur(texture(6, 192, 384), (0, 0), 1.0)
     fine = wide[:, 32 : 32 + 256], wide[:, 72 : 72 + 256]
 
@@ -223,9 +223,9 @@ def test_a_fast_turn_is_found_on_finer_images_too():
     assert np.median(inner[..., 2]) < 0.3
 
 
-def test_the_network_measures_flow_on_the_finer_image_that_it_is_given():
+def test_the_network_measures_flow_on_the_given_larger_image():
     model = tiny_networks.network('small')
-    grey = torch.zeros(1, 3, *tiny_networks.SIZE)  # shows nothing: the finer one alone tells
+    grey = torch.zeros(1, 3, *tiny_networks.SIZE)  # uniform: only the larger image has texture
     wall = torch.from_numpy(texture(7, 64, 112).copy())
     frames = [
         tiny_networks.frame(0, image=grey, fine_gray=wall[None, :, left : left + 96].contiguous())
@@ -238,7 +238,7 @@ def test_the_network_measures_flow_on_the_finer_image_that_it_is_given():
     assert float(flow.median()) == pytest.approx(2.0, abs=0.2)
 
 
-def test_images_with_and_without_a_finer_one_may_follow_each_other():
+def test_frames_with_and_without_a_larger_image_can_be_mixed():
     model = tiny_networks.network('small')
     first, second = tiny_networks.frame(1), tiny_networks.frame(2)
     given = dataclasses.replace(second, fine_gray=enlarged(gray_from_image(second.image), 2))
@@ -250,7 +250,7 @@ def test_images_with_and_without_a_finer_one_may_follow_each_other():
     assert state.motion.previous_fine.shape == (1, 64, 96)
 
 
-def test_the_network_goes_on_from_the_flow_that_its_stream_remembers():
+def test_the_stream_remembers_its_flow_until_a_reset():
     model = tiny_networks.network('small')
     _, state = tiny_networks.run(model, [tiny_networks.frame(1), tiny_networks.frame(2)])
 
@@ -260,10 +260,10 @@ def test_the_network_goes_on_from_the_flow_that_its_stream_remembers():
     assert not after.motion.previous_flow.any()
 
 
-def test_flow_to_what_was_not_there_before_misses_its_way_back():
+def test_flow_of_an_occluded_area_has_a_forward_backward_error():
     wide = texture(0, 96, 160)
     previous, frame = wide[:, 16 : 16 + 128], wide[:, 18 : 18 + 128].copy()
-    frame[30:70, 40:90] = texture(1, 96, 160)[30:70, 40:90]  # something came in between
+    frame[30:70, 40:90] = texture(1, 96, 160)[30:70, 40:90]  # an object appeared
 
     missed = checked_flow(previous, frame)[..., 2]
 
@@ -271,7 +271,7 @@ def test_flow_to_what_was_not_there_before_misses_its_way_back():
     assert np.median(missed[16:-16, 100:-8]) < 0.1
 
 
-def test_the_network_uses_the_depth_that_its_stream_remembers():
+def test_the_network_uses_the_remembered_depth():
     model = tiny_networks.network('small')
     frames = [tiny_networks.frame(1), tiny_networks.frame(2)]
     _, state = tiny_networks.run(model, frames[:1])
@@ -285,21 +285,21 @@ def test_the_network_uses_the_depth_that_its_stream_remembers():
     assert nearer.two_view.prior.depth.median() < 0.9 * usual.two_view.prior.depth.median()
 
 
-def test_what_was_remembered_before_a_reset_has_no_say_after_it():
+def test_depth_of_another_segment_has_no_effect():
     model = tiny_networks.network('small')
     fresh = model.initial_state()
-    haunted = dataclasses.replace(
+    altered = dataclasses.replace(
         fresh, motion=dataclasses.replace(fresh.motion, log_depth=fresh.motion.log_depth - 1)
     )
 
     (usual,), _ = tiny_networks.run(model, [tiny_networks.frame(1)], fresh)
-    (other,), _ = tiny_networks.run(model, [tiny_networks.frame(1)], haunted)
+    (other,), _ = tiny_networks.run(model, [tiny_networks.frame(1)], altered)
 
     assert torch.equal(usual.T_previous_camera, torch.eye(4)[None])
     assert tiny_networks.worst_difference(usual, other) == 0
 
 
-def test_what_is_not_finite_is_never_remembered():
+def test_values_that_are_not_finite_are_not_remembered():
     model = tiny_networks.network('small')
     fresh = model.initial_state()
     (_,), state = tiny_networks.run(model, [tiny_networks.frame(0)], fresh)
@@ -312,7 +312,7 @@ def test_what_is_not_finite_is_never_remembered():
     assert torch.equal(after.tokens, state.tokens)
 
 
-def test_a_reset_forgets_the_depth():
+def test_a_reset_clears_the_depth():
     model = tiny_networks.network('small')
     start = dataclasses.replace(tiny_networks.frame(0), reset=torch.tensor([True]))
 
@@ -322,7 +322,7 @@ def test_a_reset_forgets_the_depth():
 
 
 @pytest.mark.parametrize('size', [(32, 48), (48, 32)])
-def test_a_lens_is_the_same_whichever_way_up_it_is_held(size):
+def test_the_nominal_focal_length_is_the_same_in_both_orientations(size):
     intrinsics, known = complete_intrinsics(None, torch.zeros(1, 3, *size))
 
     assert intrinsics[0, :2].tolist() == pytest.approx([0.85 * 48] * 2)
@@ -330,7 +330,7 @@ def test_a_lens_is_the_same_whichever_way_up_it_is_held(size):
     assert not known.any()
 
 
-def test_one_number_of_the_pose_head_scales_the_depth_of_the_whole_frame():
+def test_one_output_of_the_pose_head_scales_the_depth_of_the_frame():
     model = tiny_networks.network('small')
     before = tiny_networks.run(model, [tiny_networks.frame(0)])[0][0]
     with torch.no_grad():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Motion and depth from flow alone, on scenes known in closed form."""
+"""Epipolar geometry on scenes known in closed form."""
 
 from __future__ import annotations
 
@@ -52,70 +52,72 @@ def scene(
     return motion, depth, flow + noise_px * torch.randn(flow.shape, generator=generator)
 
 
-def turn_error_deg(rotation: torch.Tensor, motion: torch.Tensor) -> float:
+def rotation_error_deg(rotation: torch.Tensor, motion: torch.Tensor) -> float:
     difference = rotation[0].T @ motion[0, :3, :3] - torch.eye(3)
     return math.degrees(float(difference.norm() / math.sqrt(2)))
 
 
-def heading_error_deg(direction: torch.Tensor, motion: torch.Tensor) -> float:
+def direction_error_deg(direction: torch.Tensor, motion: torch.Tensor) -> float:
     true = torch.nn.functional.normalize(motion[0, :3, 3], dim=0)
     return math.degrees(math.acos(min(1.0, float(direction[0] @ true))))
 
 
 @pytest.mark.parametrize('twist', [SIDEWAYS, FORWARD, BACKWARD, FAST_TURN])
-def test_motion_is_found_without_any_depth(twist):
+def test_rotation_and_direction_are_found_without_depth(twist):
     motion, _, flow = scene(twist, noise_px=0.2)
 
     fit = fit_epipolar(flow, INTRINSICS)
 
-    assert turn_error_deg(fit.rotation, motion) < 0.2
-    assert heading_error_deg(fit.direction, motion) < 4.0
+    assert rotation_error_deg(fit.rotation, motion) < 0.2
+    assert direction_error_deg(fit.direction, motion) < 4.0
 
 
-def test_a_direction_that_would_put_the_scene_behind_the_camera_is_not_believed():
-    # On smooth hills lines alone mistake this shift for one across it and a turn.
+def test_a_direction_that_puts_the_scene_behind_the_camera_is_rejected():
+    # On a smooth surface the epipolar lines alone confuse this motion with another one.
     motion, _, flow = scene(
         (0.0246, -0.017, -0.0015, -0.0089, 0.0064, -0.0064), 0.3, seed=7, depth=hills()
     )
 
     fit = fit_epipolar(flow, INTRINSICS)
 
-    assert heading_error_deg(fit.direction, motion) < 45.0
+    assert direction_error_deg(fit.direction, motion) < 45.0
 
 
-def test_a_shift_of_less_than_half_a_pixel_still_has_a_sign():
+def test_the_sign_of_a_translation_below_half_a_pixel_is_found():
     motion, _, flow = scene((-0.0041, -0.0057, -0.0039, 0.0029, 0.0338, -0.0211), 0.05, seed=26)
 
     fit = fit_epipolar(flow, INTRINSICS)
 
-    assert heading_error_deg(fit.direction, motion) < 45.0
+    assert direction_error_deg(fit.direction, motion) < 45.0
 
 
-def test_what_moves_on_its_own_lies_beside_its_line_and_does_not_turn_the_camera():
+def test_a_moving_object_is_off_its_epipolar_lines_and_does_not_change_the_rotation():
     motion, _, flow = scene(SIDEWAYS, noise_px=0.1)
-    flow[:, 1, 30:70, 20:60] += 3.0  # a box of 13 % of the image that falls
+    flow[:, 1, 30:70, 20:60] += 3.0  # an object, 13 % of the image, moves down
 
     fit = fit_epipolar(flow, INTRINSICS)
 
-    assert turn_error_deg(fit.rotation, motion) < 0.3
+    assert rotation_error_deg(fit.rotation, motion) < 0.3
     assert fit.line_distance[0, 30:70, 20:60].median() > 2.0
     assert fit.line_distance.median() < 0.3
 
 
-def test_flow_that_misses_its_way_back_has_no_say():
+def test_flow_with_a_forward_backward_error_gets_no_weight():
     motion, depth, flow = scene(SIDEWAYS, noise_px=0.1)
     flow_error = torch.zeros(1, HEIGHT, WIDTH)
-    flow[..., :70] = torch.tensor([9.0, -6.0])[:, None, None]  # more than half of it is wrong
+    flow[..., :70] = torch.tensor([9.0, -6.0])[
+        :, None, None
+    ]  # wrong in more than half of the image
     flow_error[..., :70] = 4.0
 
     fit = fit_epipolar(flow, INTRINSICS, flow_error)
 
-    assert turn_error_deg(fit.rotation, motion) < 0.3
+    assert rotation_error_deg(fit.rotation, motion) < 0.3
     assert (fit.triangulated(fit.translation_length(depth)).variance[..., :70].sqrt() > 0.2).all()
 
 
 @pytest.mark.parametrize('twist', [SIDEWAYS, FORWARD])
-def test_the_length_of_the_shift_turns_parallax_into_depth(twist):
+def test_the_length_of_the_translation_turns_parallax_into_depth(twist):
     motion, depth, flow = scene(twist, noise_px=0.1)
 
     fit = fit_epipolar(flow, INTRINSICS)
@@ -129,7 +131,7 @@ def test_the_length_of_the_shift_turns_parallax_into_depth(twist):
     assert (found.log_depth - depth.log())[sure].abs().median() < 0.08
 
 
-def test_spreads_grow_where_there_is_little_parallax():
+def test_variance_is_larger_with_little_parallax():
     _, _, flow = scene(FORWARD)
 
     found = fit_epipolar(flow, INTRINSICS).triangulated(torch.tensor([0.3]))
@@ -138,18 +140,18 @@ def test_spreads_grow_where_there_is_little_parallax():
     assert middle > 4 * border
 
 
-def test_a_camera_that_only_turns_is_not_said_to_have_moved():
+def test_a_rotating_camera_has_no_translation():
     motion, depth, flow = scene((0.0, 0.0, 0.0, 0.02, 0.08, 0.0), noise_px=0.2)
 
     fit = fit_epipolar(flow, INTRINSICS)
 
-    assert turn_error_deg(fit.rotation, motion) < 0.15
+    assert rotation_error_deg(fit.rotation, motion) < 0.15
     assert float(fit.translation_length(depth)) < 0.003
     assert (fit.triangulated(fit.translation_length(depth)).variance.sqrt() > 0.3).all()
 
 
 @pytest.mark.parametrize('size', [(16, 16), (96, 128)])
-def test_no_flow_and_small_images_give_finite_answers(size):
+def test_zero_flow_and_small_images_give_finite_results(size):
     flow = torch.zeros(2, 2, *size)
 
     fit = fit_epipolar(flow, INTRINSICS.expand(2, -1))
@@ -160,7 +162,7 @@ def test_no_flow_and_small_images_give_finite_answers(size):
         assert value.isfinite().all()
 
 
-def test_streams_side_by_side_do_not_touch_each_other():
+def test_streams_of_a_batch_are_independent():
     flows = [
         scene(twist, noise_px=0.2, seed=seed)[2] for seed, twist in ((0, SIDEWAYS), (1, FORWARD))
     ]
@@ -179,7 +181,7 @@ def seen(flow: torch.Tensor, has_previous: bool = True):
     return observe(torch.zeros(1, 3, HEIGHT, WIDTH), memory, flow, INTRINSICS)
 
 
-def test_half_precision_around_it_does_not_reach_it():
+def test_autocast_does_not_change_the_fit():
     _, _, flow = scene(SIDEWAYS, noise_px=0.2)
     exact = with_epipolar(seen(flow)).epipolar
 
@@ -189,7 +191,7 @@ def test_half_precision_around_it_does_not_reach_it():
     assert torch.equal(found.rotation, exact.rotation)
 
 
-def test_the_first_frame_tells_nothing():
+def test_the_first_frame_has_neutral_channels():
     motion = with_epipolar(seen(torch.zeros(1, 2, HEIGHT, WIDTH), has_previous=False))
 
     depth, spread, line_distance = motion.channels[0, -EPIPOLAR_CHANNELS:]
@@ -198,6 +200,6 @@ def test_the_first_frame_tells_nothing():
     assert not line_distance.any()
 
 
-def test_it_needs_the_depth_memory():
+def test_epipolar_input_needs_the_depth_memory():
     with pytest.raises(UserError, match='depth_memory'):
         TwoViewConfig(epipolar_input=True)

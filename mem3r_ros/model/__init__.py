@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The Mem3R network and its CUT3R base: weights in a module, memory in a value."""
+"""The Mem3R network and its CUT3R base: weights in a module, memory in an immutable state."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Which network runs on which device; the node and the command line ask here."""
+"""Load the network of the settings onto its device."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mem3r_ros.threads import choose_num_threads, use_num_threads
 
 @settings
 class BackendConfig:
-    """The network, and what it computes on and with."""
+    """The network, its device, dtype and CPU threads."""
 
     model: str = setting(
         'mem3r-tiny', 'preset with shipped weights, .safetensors file, or .pth file of CUT3R'
     )
     device: str = setting('auto', 'auto (CUDA if there is one), cpu, cuda or cuda:N')
     dtype: str = setting(
-        'float32', 'numbers of the network', choices=('float32', 'float16', 'bfloat16')
+        'float32', 'dtype of the network weights', choices=('float32', 'float16', 'bfloat16')
     )
     num_threads: int = setting(0, 'CPU threads; 0: as many as cores are idle at the start', low=0)
 
@@ -31,7 +31,7 @@ def choose_device(name: str) -> str:
     Return the torch device of a setting.
 
     :param name: auto, cpu, cuda or cuda:N.
-    :raises UserError: it asks for a GPU that is not there, or is no device.
+    :raises UserError: the name is no device, or the GPU does not exist.
     """
     if name == 'auto':
         return 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -59,11 +59,11 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     Load the network onto its device and set the number of CPU threads.
 
     :return: the network and its device.
-    :raises UserError: the model or the device cannot be had.
+    :raises UserError: the model does not load or the device does not exist.
     """
     device = choose_device(config.device)
     if config.dtype == 'float32':
-        # Else a GPU rounds what convolutions multiply to 10 bits: 'float32' would not be exact.
+        # TF32 convolutions round their inputs to 10 bits of mantissa, which is not float32.
         torch.backends.cudnn.allow_tf32 = False
     use_num_threads(choose_num_threads(config.num_threads))
     return load_model(config.model, device=device, dtype=getattr(torch, config.dtype)), device

@@ -18,7 +18,7 @@ from typing import Any
 from mem3r_ros.config import from_dict, setting, settings, to_dict
 from mem3r_ros.errors import UserError
 
-# Written by CUT3R's training code, without effect on the network as it is built here.
+# Written by CUT3R's training code; without effect on this network.
 IGNORED_FIELDS = (
     'output_mode',
     'landscape_only',
@@ -67,11 +67,9 @@ class ModelConfig:
     """Sizes and choices of one network; the defaults are CUT3R 512-DPT."""
 
     img_size: tuple = setting(
-        (512, 512), 'width and height the network is meant for', low=1, high=16384, unit='px'
+        (512, 512), 'width and height of the input images', low=1, high=16384, unit='px'
     )
-    patch_size: int = setting(
-        16, 'side of the square that becomes one image token', low=1, high=128
-    )
+    patch_size: int = setting(16, 'side of the square patch of an image token', low=1, high=128)
     enc_embed_dim: int = setting(1024, 'width of the image encoder', low=4, high=16384)
     enc_depth: int = setting(24, 'blocks of the image encoder', low=1, high=256)
     enc_num_heads: int = setting(16, 'attention heads of the image encoder', low=1, high=1024)
@@ -104,16 +102,16 @@ class ModelConfig:
     )
     dpt_coarse_skip: bool = setting(
         True,
-        'keep the refinement unit of the coarsest DPT stage, which published checkpoints hold and '
-        'nothing uses',
+        'keep the unused refinement unit of the coarsest DPT stage, as in published checkpoints',
     )
     depth_mode: tuple = setting(('exp', '-inf', 'inf'), 'activation of the points')
     conf_mode: tuple = setting(('exp', 1, 'inf'), 'activation of the confidence')
     pose_mode: tuple = setting(('exp', '-inf', 'inf'), 'activation of the translation')
-    rgb_head: bool = setting(True, 'whether the network can paint the image it was asked about')
-    pose_head: bool = setting(True, 'whether the network predicts poses')
+    rgb_head: bool = setting(True, 'predict the colours of the image')
+    pose_head: bool = setting(True, 'predict poses')
     world_head: bool = setting(
-        True, 'points in the world frame by a head of their own; else camera points moved by pose'
+        True,
+        'predict world points with a separate head; off: camera points transformed by the pose',
     )
     round_qk_float16: bool = setting(
         True,
@@ -122,8 +120,8 @@ class ModelConfig:
     )
     pose_token_after_reset: bool = setting(
         True,
-        'start from the learned pose token after a reset (TTT3R streaming); off: read the '
-        'initial memory (CUT3R streaming)',
+        'use the learned pose token after a reset (TTT3R streaming); off: read the initial memory '
+        '(CUT3R streaming)',
     )
 
     # Mem3R
@@ -133,9 +131,7 @@ class ModelConfig:
         choices=('local', 'fast_weights'),
     )
     fast_num_heads: int = setting(12, 'heads of the fast-weight MLP', low=1, high=1024)
-    fast_decay_limit: float = setting(
-        0.01, 'gamma: the most that one frame may forget', low=0.0, high=1.0
-    )
+    fast_decay_limit: float = setting(0.01, 'gamma: largest decay per frame', low=0.0, high=1.0)
     fast_learning_rate: float = setting(
         1e-3,
         'test-time learning rate at init (choice: the printed softplus(x + 0.001), about 0.69, '
@@ -144,8 +140,7 @@ class ModelConfig:
     )
     fast_query_norm: str = setting(
         'head',
-        'scope of the query normalisation (choice: per head, so that each head reads at full '
-        'strength)',
+        'scope of the query normalisation (choice: per head, at full strength each)',
         choices=('head', 'token'),
     )
     fast_output_norm: bool = setting(
@@ -154,7 +149,7 @@ class ModelConfig:
     )
     fast_detach_posterior: bool = setting(
         True,
-        'keep the posterior pose token out of the inner loss gradient (choice: it is the target)',
+        'detach the posterior pose token in the inner loss (choice: it is the target)',
     )
     state_gate: bool = setting(False, 'channel-wise gate of the state update (Mem3R)')
     state_gate_dim: int = setting(384, 'hidden width of the state gate', low=1, high=65536)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-State tokens and image tokens talk to each other (CUT3R, arXiv 2501.12387, equation 2).
+Decoders of image and state tokens with cross-attention (CUT3R, arXiv 2501.12387, equation 2).
 
-Both sides read the other side's values of the layer before: they run in parallel.
+Each block attends to the other side's tokens of the layer before, so both sides run in parallel.
 """
 
 # B streams, S state tokens, N image tokens, E encoder width, C decoder width
@@ -21,7 +21,7 @@ from mem3r_ros.model.positions import Positions
 
 
 class Decoded(NamedTuple):
-    """What one pass of both decoders leaves behind."""
+    """Output of both decoders."""
 
     pose_token: Tensor  # [B, 1, C] posterior, after the last norm
     image_tokens: Tensor  # [B, N, C] after the last norm
@@ -30,7 +30,7 @@ class Decoded(NamedTuple):
 
 
 class DualDecoder(nn.Module):
-    """Two stacks of decoder blocks that look at each other."""
+    """Two stacks of decoder blocks that attend to each other."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Create both stacks and the projections into them."""
@@ -48,7 +48,7 @@ class DualDecoder(nn.Module):
         self.image_norm = nn.LayerNorm(width, eps=eps)
         self.state_norm = nn.LayerNorm(width, eps=eps)
         start_at_unit_gain(self)
-        # The dense heads look at the tokens after these many blocks.
+        # The dense heads take the image tokens after this many blocks.
         self._level_depths = (config.dec_depth * 2 // 4, config.dec_depth * 3 // 4)
 
     def forward(
@@ -66,7 +66,7 @@ class DualDecoder(nn.Module):
         :param prior_pose_token: [B, 1, C], read from the camera memory.
         :param features: image tokens of the encoder, [B, N, E].
         :param state: state tokens, [B, S, C].
-        :param observer: sees queries and keys of the state's attention to the image.
+        :param observer: receives queries and keys of the attention from state to image.
         """
         image = torch.cat((prior_pose_token, self.image_embed(features)), dim=1)
         levels = {0: image}

@@ -26,8 +26,8 @@ def points_from_raw(raw: Tensor, in_front: bool = False) -> Tensor:
     Stretch raw vectors exponentially along their direction: v/|v| (exp|v| - 1).
 
     :param raw: [..., 3].
-    :param in_front: mirror what lies behind the camera, as CUT3R's linear head does with its
-        camera points; DPT has no such constraint.
+    :param in_front: mirror points behind the camera to the front, as CUT3R's linear head does
+        with its camera points; DPT does not.
     :return: points in metres, [..., 3].
     """
     if in_front:
@@ -37,18 +37,18 @@ def points_from_raw(raw: Tensor, in_front: bool = False) -> Tensor:
 
 
 def confidence_from_raw(raw: Tensor) -> Tensor:
-    """Map any number to a confidence above 1."""
+    """Map real numbers to confidences above 1."""
     return 1 + raw.exp()
 
 
 def rgb_from_raw(raw: Tensor) -> Tensor:
-    """Map any number into (-1, 1), never touching the ends."""
+    """Map real numbers into the open interval (-1, 1)."""
     return (torch.sigmoid(raw) * (1 - 2e-6) + 1e-6 - 0.5) * 2
 
 
 def pose_from_raw(raw: Tensor) -> Tensor:
     """
-    Turn the pose head's numbers into a translation and a unit quaternion.
+    Turn the output of the pose head into a translation and a unit quaternion.
 
     :param raw: [..., 7] translation, then quaternion with its real part first.
     :return: [..., 7] tx ty tz (m) qw qx qy qz with qw >= 0.
@@ -87,8 +87,8 @@ class Fusion(nn.Module):
         """Map [B, C, h, w] (and a level of the same shape) to [B, C, 2h, 2w]."""
         if level is not None:
             coarse = coarse + self.skip(level)
-        # The 1x1 convolution commutes with the interpolation, whose weights sum to one: it is
-        # done on the small map.
+        # The 1x1 convolution commutes with the interpolation (its weights sum to one), so it runs
+        # on the small map.
         return _double(self.out(self.refine(coarse)))
 
 
@@ -100,8 +100,8 @@ class DptHead(nn.Module):
     """
     Dense prediction from four levels of tokens.
 
-    The finer features of a convolution stem, where there is one, are added to the two finest
-    levels: edges then come from the image and need not travel through the tokens.
+    The finer features of a convolution stem, if there is one, are added to the two finest levels:
+    edges then come from the image and not through the tokens.
     """
 
     def __init__(self, config: ModelConfig, out_channels: int) -> None:
@@ -135,7 +135,7 @@ class DptHead(nn.Module):
 
     @property
     def last_layer(self) -> nn.Module:
-        """What the values come out of."""
+        """The layer that gives the values."""
         return self.head3
 
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:
@@ -153,10 +153,10 @@ class DptHead(nn.Module):
                 levels, self.project, self.resize, self.level_conv, strict=True
             )
         ]
-        # The stem halves down to one token per pixel: its last two levels are the two finest here.
+        # The last two levels of the stem have the resolution of the two finest levels here.
         for index, convolution in enumerate(self.stem_conv):
             maps[index] = maps[index] + convolution(finer[index - len(self.stem_conv)])
-        # An odd grid was rounded up on the coarsest level: its doubled map is cropped.
+        # An odd grid is rounded up on the coarsest level, so its doubled map is cropped.
         path = self.fusion[3](maps[3])[..., : maps[2].shape[-2], : maps[2].shape[-1]]
         for stage in (2, 1, 0):
             path = self.fusion[stage](path, maps[stage])
@@ -177,7 +177,7 @@ class LinearHead(nn.Module):
 
     @property
     def last_layer(self) -> nn.Module:
-        """What the values come out of."""
+        """The layer that gives the values."""
         return self.proj.fc2
 
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:

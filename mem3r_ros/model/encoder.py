@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Image or ray map in, tokens out (CUT3R, arXiv 2501.12387, sections 3.1 and 3.3)."""
+"""Encoders of images and ray maps (CUT3R, arXiv 2501.12387, sections 3.1 and 3.3)."""
 
 # B streams, H x W pixels, N = H/p * W/p image tokens of patches p, E encoder width
 
@@ -45,9 +45,9 @@ class ConvolutionStem(nn.Module):
     """
     Halve the image once per layer until one pixel is one token.
 
-    Small transformers learn faster behind convolutions (arXiv 2106.14881), and the dense heads
-    get the finer levels to draw edges with. The mean of each patch goes to its token directly:
-    what means something on average, such as flow, need not survive four layers of edges.
+    Small transformers learn faster behind convolutions (arXiv 2106.14881), and the finer levels
+    give the dense heads sharp edges. The mean of each patch is added to its token directly,
+    because inputs such as flow are useful as averages.
     """
 
     def __init__(self, in_channels: int, dims: tuple[int, ...], dim: int) -> None:
@@ -75,19 +75,18 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
+        config: ModelConfig,
         stem: nn.Module,
-        dim: int,
         depth: int,
         num_heads: int,
-        mlp_ratio: float,
-        eps: float,
         round_float16: bool = False,
     ) -> None:
         """Create ``depth`` blocks behind ``stem``."""
         super().__init__()
+        dim, ratio, eps = config.enc_embed_dim, config.mlp_ratio, config.norm_eps
         self.stem = stem
         self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_ratio, eps, round_float16) for _ in range(depth)
+            EncoderBlock(dim, num_heads, ratio, eps, round_float16) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim, eps=eps)
         start_at_unit_gain(self)
@@ -110,24 +109,10 @@ def image_encoder(config: ModelConfig) -> Encoder:
         stem: nn.Module = ConvolutionStem(channels, config.stem_dims, config.enc_embed_dim)
     else:
         stem = PatchStem(channels, config.enc_embed_dim, config.patch_size)
-    return Encoder(
-        stem,
-        config.enc_embed_dim,
-        config.enc_depth,
-        config.enc_num_heads,
-        config.mlp_ratio,
-        config.norm_eps,
-        config.round_qk_float16,
-    )
+    return Encoder(config, stem, config.enc_depth, config.enc_num_heads, config.round_qk_float16)
 
 
 def ray_encoder(config: ModelConfig) -> Encoder:
     """Return the encoder of ray maps."""
-    return Encoder(
-        PatchStem(6, config.enc_embed_dim, config.patch_size),
-        config.enc_embed_dim,
-        config.ray_enc_depth,
-        config.ray_num_heads,
-        config.mlp_ratio,
-        config.norm_eps,
-    )
+    stem = PatchStem(6, config.enc_embed_dim, config.patch_size)
+    return Encoder(config, stem, config.ray_enc_depth, config.ray_num_heads)

@@ -22,8 +22,8 @@ class FrameInput:
     """
     One frame of each of B streams; an image, a ray map, or both.
 
-    ``reset`` acts after the frame: the frame itself still belongs to the old segment, the next
-    one starts from the learned pose token. Frames without an image never change the state.
+    ``reset`` acts after the frame: the frame belongs to the old segment, the next one starts from
+    the learned pose token. Frames without an image do not change the state.
     """
 
     image: Tensor | None = None  # [B, 3, H, W] in [-1, 1]
@@ -39,7 +39,7 @@ class FrameInput:
         Check shapes against the network and the state.
 
         :param flow_scale: of the network's configuration.
-        :raises UserError: nothing to see, or a shape does not fit.
+        :raises UserError: there is neither image nor ray map, or a shape does not fit.
         """
         if self.image is None and self.ray_map is None:
             raise UserError('the frame has neither an image nor a ray map')
@@ -73,14 +73,14 @@ class FrameInput:
         return self.ray_map.shape[1], self.ray_map.shape[2]
 
     def update_mask(self, like: Tensor) -> Tensor:
-        """Return which streams may remember the frame, bool [B] on the device of ``like``."""
+        """Return which streams remember the frame, bool [B] on the device of ``like``."""
         if self.update is None:
             size, has_image = like.shape[:1], self.image is not None
             return torch.full(size, has_image, dtype=torch.bool, device=like.device)
         return self.update.to(like.device).bool() & (self.image is not None)
 
     def reset_mask(self, like: Tensor) -> Tensor:
-        """Return which streams start anew after the frame, bool [B]."""
+        """Return which streams start a new segment after the frame, bool [B]."""
         if self.reset is None:
             return torch.zeros(like.shape[:1], dtype=torch.bool, device=like.device)
         return self.reset.to(like.device).bool()

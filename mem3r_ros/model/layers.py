@@ -22,9 +22,9 @@ from mem3r_ros.model.positions import Positions
 
 def rotate(tokens: Tensor, positions: Positions | None) -> Tensor:
     """
-    Turn queries or keys by their positions, in float32.
+    Rotate queries or keys by their positions, in float32.
 
-    :param tokens: [B, H, N, D]; the first half of D turns with the row, the second with the
+    :param tokens: [B, H, N, D]; the first half of D rotates with the row, the second with the
         column, and element j of a half is paired with element j + D/4.
     :return: [B, H, N, D] in the dtype of ``tokens``.
     """
@@ -33,7 +33,7 @@ def rotate(tokens: Tensor, positions: Positions | None) -> Tensor:
     own, partner = positions.table(tokens.shape[-1])
     exact = tokens.float()
     swapped = exact.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
-    # Not addcmul: a fused product rounds differently from the reference, see Positions.
+    # Not addcmul: a fused product rounds differently from the reference (see Positions).
     return (exact * own).add_(swapped.mul_(partner)).to(tokens.dtype)
 
 
@@ -81,10 +81,10 @@ class Mlp(nn.Module):
 
 def start_at_unit_gain(module: nn.Module) -> None:
     """
-    Draw the weights so that signals keep their size from layer to layer; biases start at zero.
+    Initialise weights so that signals keep their variance from layer to layer; biases are zero.
 
-    With PyTorch's own start each convolution shrinks the picture against its biases: after four of
-    them all tokens look alike, and attention finds little to tell apart.
+    With PyTorch's default each convolution shrinks the signal relative to its bias. After four
+    convolutions all tokens are nearly equal, and attention cannot distinguish them.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
@@ -96,7 +96,7 @@ def start_at_unit_gain(module: nn.Module) -> None:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of a stream to itself."""
+    """Multi-head self-attention."""
 
     def __init__(self, dim: int, num_heads: int, round_float16: bool = False) -> None:
         """
@@ -125,14 +125,14 @@ class SelfAttention(nn.Module):
 
 
 class AttentionObserver(Protocol):
-    """Whoever wants to see queries and keys of the state's cross-attention."""
+    """Receives queries and keys of the cross-attention from state to image."""
 
     def add(self, query: Tensor, key: Tensor) -> None:
         """Take rotated queries [B, H, N, D] and keys [B, H, M, D] of one layer."""
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of one stream to the other."""
+    """Multi-head attention from one stream to the other."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         """Create the four projections of width ``dim``."""
@@ -151,9 +151,9 @@ class CrossAttention(nn.Module):
         other_positions: Positions | None,
         observer: AttentionObserver | None = None,
     ) -> Tensor:
-        """Map tokens [B, N, C], looking at ``other`` [B, M, C], to [B, N, C]."""
+        """Map tokens [B, N, C], attending to ``other`` [B, M, C], to [B, N, C]."""
         if other.shape[1] == 1 and observer is None:
-            # The softmax over a single key is 1 whatever the query: its value is the answer.
+            # The softmax over a single key is 1 for every query, so the result is its value.
             return self.proj(self.value(other)).expand(-1, tokens.shape[1], -1)
         query = rotate(_split_heads(self.query(tokens), self.num_heads), positions)
         key = rotate(_split_heads(self.key(other), self.num_heads), other_positions)
@@ -204,7 +204,7 @@ class DecoderBlock(nn.Module):
         other_positions: Positions | None = None,
         observer: AttentionObserver | None = None,
     ) -> Tensor:
-        """Map tokens [B, N, C], looking at ``other`` [B, M, C], to [B, N, C]."""
+        """Map tokens [B, N, C], attending to ``other`` [B, M, C], to [B, N, C]."""
         tokens = tokens + self.attention(self.norm1(tokens), positions)
         tokens = tokens + self.cross_attention(
             self.norm2(tokens), self.norm_other(other), positions, other_positions, observer

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-The network of the paper's figure: a frame and a state in, a prediction and the next state out.
+The network of the paper's figure: frame and state in, prediction and next state out.
 
 Mem3R (arXiv 2604.07279) on CUT3R (arXiv 2501.12387)::
 
@@ -40,7 +40,7 @@ from mem3r_ros.model.update_rules import RuleInput, UpdateRule, update_rule
 
 
 class Mem3R(nn.Module):
-    """A recurrent network over the frames of a camera; holds weights, never memory."""
+    """Recurrent network over the frames of a camera; it holds weights, and no memory."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Create the network; see :func:`mem3r_ros.model.build_model`."""
@@ -64,12 +64,12 @@ class Mem3R(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.pose_token.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the encoder and the decoder compute in."""
+        """Dtype of encoder and decoder."""
         return self.pose_token.dtype
 
     def initial_state(
@@ -109,7 +109,7 @@ class Mem3R(nn.Module):
         :param state: the streams before the frame; it stays usable.
         :param rule: how the state is updated (default: CUT3R's rule).
         :param outputs: names of the :class:`Prediction` fields that are wanted (default: all
-            that this network has); heads that nobody asks for are not computed.
+            that this network has); other heads are not computed.
         :param masked_tokens: add the learned "no image" and "no ray map" tokens, as CUT3R's
             batch mode does on sequences that mix both (its streaming mode does not).
         :return: the prediction and the state after the frame.
@@ -160,7 +160,7 @@ class Mem3R(nn.Module):
         self, ray_map: Tensor, state: State, outputs: Collection[str] | None = None
     ) -> Prediction:
         """
-        Ask what a camera would see, without changing the state (CUT3R's ray-map query).
+        Predict the view of a camera without changing the state (CUT3R's ray-map query).
 
         :param ray_map: origin and direction per pixel in the world frame, [B, H, W, 6].
         :raises UserError: this network has no ray-map encoder.
@@ -215,7 +215,7 @@ class Mem3R(nn.Module):
         return Encoded(features, features.mean(dim=1), finer, grid, observation)
 
     def _prior_pose_token(self, read: ReadOut, state: State, dtype: torch.dtype) -> Tensor:
-        """Return what the memory expects, or the learned token that marks a new world."""
+        """Return the prior of the camera memory; in a first frame, the learned token."""
         learned = self.pose_token.to(read.prior.dtype).expand_as(read.prior)
         return where_stream(state.is_first, learned, read.prior).to(dtype)
 

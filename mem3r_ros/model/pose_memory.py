@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Camera memory: what the stream remembers of its own motion.
+Camera memory: predicts the pose token of a frame from those of earlier frames.
 
 :class:`LocalMemory` is CUT3R's (arXiv 2501.12387): slots that two small decoders read and write.
-:class:`TrackingMemory` is Mem3R's (arXiv 2604.07279): an MLP whose weights are the memory and are
-trained by one step of gradient ascent on every frame (test-time training, arXiv 2407.04620).
-Both map the pooled image token to a prior pose token before the decoder runs and learn from the
-posterior pose token after it.
+:class:`TrackingMemory` is Mem3R's (arXiv 2604.07279): an MLP whose weights are the memory, trained
+by one step of gradient ascent on each frame (test-time training, arXiv 2407.04620). Both map the
+pooled image token to a prior pose token before the decoder, and learn from the posterior pose
+token after it.
 """
 
 # B streams, E encoder width, C decoder width, M slots, H heads, D head width
@@ -56,17 +56,17 @@ class LocalMemory(nn.Module):
 
     def read(self, pooled: Tensor, slots: Tensor) -> SlotReadOut:
         """
-        Ask the memory where the camera is.
+        Predict the pose token of a frame from the slots.
 
         :param pooled: mean image token, [B, E].
         :param slots: [B, M, 2C].
         """
         query = self.query(pooled)[:, None]
-        asked = torch.cat((query, self.masked_value.expand_as(query)), dim=-1)
+        entry = torch.cat((query, self.masked_value.expand_as(query)), dim=-1)
         slots = slots.to(query.dtype)
         for block in self.read_blocks:
-            asked = block(asked, slots)
-        return SlotReadOut(asked[..., query.shape[-1] :], query)
+            entry = block(entry, slots)
+        return SlotReadOut(entry[..., query.shape[-1] :], query)
 
     def update(self, slots: Tensor, read: SlotReadOut, posterior: Tensor) -> Tensor:
         """
@@ -99,15 +99,15 @@ class FastReadOut(NamedTuple):
 
 class TrackingMemory(nn.Module):
     """
-    Mem3R's fast-weight MLP, read before and trained after every frame.
+    Mem3R's fast-weight MLP, read before and trained after each frame.
 
-    Everything here runs in float32: the updates are a thousandth of the weights.
+    All of it runs in float32, because updates are a thousandth of the weights.
     """
 
     EPSILON = 1e-12
 
     def __init__(self, config: ModelConfig) -> None:
-        """Create the slow weights and W_0."""
+        """Create the slow weights and the initial fast weights W_0."""
         super().__init__()
         width, heads = config.dec_embed_dim, config.fast_num_heads
         self.num_heads = heads
@@ -117,8 +117,8 @@ class TrackingMemory(nn.Module):
         self.detach_posterior = config.fast_detach_posterior
         head_dim = width // heads
         self.query = nn.Linear(config.enc_embed_dim, width)
-        # Order of the matrices: W1 (gate), W2 (output), W3 (linear). 1/sqrt(D) keeps the SwiGLU's
-        # scale; 1/8 for the published D = 64.
+        # Order of the matrices: W1 (gate), W2 (output), W3 (linear). The scale is 1/sqrt(D): 1/8
+        # for the published D = 64.
         self.initial_weights = nn.Parameter(
             torch.randn(3, heads, head_dim, head_dim) / math.sqrt(head_dim)
         )
@@ -130,7 +130,7 @@ class TrackingMemory(nn.Module):
 
     @torch.no_grad()
     def reset_slow_weights(self) -> None:
-        """Start with an identity output, a constant small learning rate and middle decay."""
+        """Initialise an identity output, a constant small learning rate and half the decay."""
         nn.init.eye_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         nn.init.zeros_(self.learning_rate.weight)
@@ -186,10 +186,10 @@ class TrackingMemory(nn.Module):
 
     def update(self, weights: Tensor, read: FastReadOut, posterior: Tensor) -> Tensor:
         """
-        Pull the read-out towards the decoder's pose token (Mem3R, test-time update).
+        Train the read-out towards the pose token of the decoder (Mem3R, test-time update).
 
-        W_i <- alpha_h W_i + eta_{h,i} dL/dW_i with L = <prior, posterior>, in closed form, so
-        that training can differentiate through it.
+        W_i <- alpha_h W_i + eta_{h,i} dL/dW_i with L = <prior, posterior>, in closed form, so that
+        training can differentiate through it.
 
         :param weights: fast weights before the frame, [B, 3, H, D, D].
         :param posterior: pose token after the decoder, [B, 1, C].
@@ -229,7 +229,7 @@ def pose_memory(config: ModelConfig) -> LocalMemory | TrackingMemory:
 
 
 def _float32(tensor: Tensor) -> torch.autocast:
-    """Leave autocast for a while: steps of the fast weights are below bfloat16's resolution."""
+    """Disable autocast: updates of the fast weights are below the resolution of bfloat16."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Where tokens are: rows, columns, and the rotations that stand for them.
+Rotary position embedding of rows and columns.
 
-Rotary embedding: RoFormer (arXiv 2104.09864) on the row and column of a patch, as CroCo v2
-(arXiv 2211.10408) uses it.
+RoFormer (arXiv 2104.09864) on the row and column of a patch, as in CroCo v2 (arXiv 2211.10408).
 """
 
 # N tokens, D head width
@@ -14,14 +13,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MAX_KNOWN_GRIDS = 8  # image sizes whose tables are kept
+MAX_KNOWN_GRIDS = 8  # image sizes whose tables are cached
 
 
 class Positions:
     """
-    Row and column of each token and, per head width, the rotation they stand for.
+    Row and column of each token, and the rotation factors for each head width.
 
-    Negative positions are meaningful: the pose token sits at (-1, -1) and is turned backwards.
+    Positions may be negative: the pose token is at (-1, -1).
     """
 
     def __init__(self, rows_columns: Tensor, base: float) -> None:
@@ -32,20 +31,20 @@ class Positions:
 
     def table(self, head_dim: int) -> tuple[Tensor, Tensor]:
         """
-        Return the factors of each number and of its partner, [N, D] twice.
+        Return the factors of each element and of its partner, [N, D] each.
 
-        The partner's factors are minus the sine for the first of a pair and the sine for the
-        second. They are made once per head width.
+        The factors of the partner are minus the sine for the first of a pair and the sine for the
+        second. They are computed once per head width.
         """
         if head_dim not in self._tables:
-            # Kept tables must not be inference tensors: training may use them next.
+            # Cached tables must not be inference tensors, because training may use them next.
             with torch.inference_mode(False):
                 self._tables[head_dim] = self._make_table(head_dim // 4)
         return self._tables[head_dim]
 
     def _make_table(self, quarter: int) -> tuple[Tensor, Tensor]:
-        # All in float32 on the CPU, as the reference computes it: a last bit here can turn a
-        # float16 rounding in the encoder, which moves features by 1e-4.
+        # In float32 on the CPU, as in the reference: a difference in the last bit can change a
+        # float16 rounding in the encoder, which changes features by 1e-4.
         frequency = 1 / self._base ** (torch.arange(quarter, dtype=torch.float32) / quarter)
         angle = self.rows_columns.float().cpu()[:, :, None, None] * frequency  # [N, 2, 1, D/4]
         cosine, sine = angle.cos(), angle.sin()
@@ -55,11 +54,11 @@ class Positions:
 
 
 class PositionTables:
-    """The positions of one network's tokens, made once per image size and device."""
+    """Positions of the tokens of one network, computed once per image size and device."""
 
     def __init__(self, base: float, state_size: int, state_pe: str) -> None:
         """
-        Keep what the positions depend on.
+        Create empty caches.
 
         :param base: rotary base.
         :param state_pe: state tokens on a square ('2d'), on the diagonal ('1d') or nowhere.

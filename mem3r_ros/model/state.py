@@ -21,9 +21,9 @@ RULE_PREFIX = 'rule.'
 @dataclass(frozen=True, slots=True)
 class State:
     """
-    The recurrent state of B streams, a value: a step returns a new one.
+    The recurrent state of B streams, immutable: a step returns a new one.
 
-    Tokens and memories are float32 whatever the network computes in.
+    Tokens and memories are float32, whatever the dtype of the network.
     """
 
     tokens: Tensor  # [B, S, C] mapping memory
@@ -80,7 +80,7 @@ class State:
         return cls(tensors['tokens'], tensors['camera_memory'], tensors['is_first'], motion, rule)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> State:
-        """Return the state with ``function`` applied to every tensor."""
+        """Apply a function to every tensor of the state."""
         return State.from_dict({name: function(value) for name, value in self.to_dict().items()})
 
     def clone(self) -> State:
@@ -101,7 +101,7 @@ class State:
         """
         Join streams into one batch.
 
-        Streams that have not had a frame under the others' update rule begin it there.
+        Running values of an update rule start at zero for streams that lack them.
 
         :raises UserError: the states belong to different networks.
         """
@@ -111,7 +111,7 @@ class State:
 
 
 def _join(name: str, like: Tensor, streams: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """Join one tensor of several states; running values that a stream lacks start at zero."""
+    """Join one tensor of several states."""
     parts = []
     for tensors in streams:
         part = tensors.get(name)
@@ -127,9 +127,7 @@ def _join(name: str, like: Tensor, streams: Sequence[Mapping[str, Tensor]]) -> T
 
 def where_stream(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
     """
-    Choose whole streams.
-
-    A choice, not arithmetic: what is not chosen may be NaN without harm.
+    Choose whole streams; NaN in a stream that is not chosen has no effect.
 
     :param mask: [B] bool.
     :param chosen: [B, ...] where the mask is true.

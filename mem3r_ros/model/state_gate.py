@@ -14,10 +14,10 @@ from mem3r_ros.model.config import ModelConfig
 
 
 class StateGate(nn.Module):
-    """Decide for each channel of each state token how much of the candidate to take."""
+    """Predict how much of the candidate each channel of each state token takes."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Create the MLP over [state token ; mean image token]; it starts nearly open."""
+        """Create the MLP over [state token ; mean image token]; the gate starts nearly open."""
         super().__init__()
         self.fc1 = nn.Linear(config.dec_embed_dim + config.enc_embed_dim, config.state_gate_dim)
         self.fc2 = nn.Linear(config.state_gate_dim, config.dec_embed_dim)
@@ -39,7 +39,7 @@ class StateGate(nn.Module):
         :return: in (0, 1), float32 [B, S, C].
         """
         width = state.shape[-1]
-        # fc1 on the concatenation, without building it: the image part is the same for all tokens.
+        # fc1 without building the concatenation: the image part is equal for all tokens.
         state_part, image_part = self.fc1.weight.split((width, pooled.shape[-1]), dim=1)
         hidden = F.linear(state.to(state_part.dtype), state_part, self.fc1.bias)
         hidden = hidden + F.linear(pooled, image_part)[:, None]

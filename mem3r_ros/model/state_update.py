@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-From the candidate state to the next state: the rule's gate, the channel gate, the blend.
+Update of the mapping memory (Mem3R, arXiv 2604.07279): gates, blend and statistics.
 
-Mem3R (arXiv 2604.07279), mapping memory; the rules are in :mod:`mem3r_ros.model.update_rules`.
+The rules are in :mod:`mem3r_ros.model.update_rules`.
 """
 
 # B streams, S state tokens, C width
@@ -21,7 +21,7 @@ from mem3r_ros.model.pose_memory import FastReadOut, ReadOut
 from mem3r_ros.model.state import State, where_stream
 from mem3r_ros.model.update_rules import RuleInput, RuleState, UpdateRule
 
-# Running value of every rule that has any: whether the stream has had a frame under it, [B] bool.
+# Added to the running values of a rule: whether the stream had a frame under this rule, [B] bool.
 STARTED = 'started'
 
 
@@ -41,8 +41,7 @@ def blend(
     """
     Mix the candidate into the state: G (z C + (1 - z) S) + (1 - G) S.
 
-    The paper prints G as a factor of the whole sum, which would shrink the state; here what a
-    gate does not take stays (choice).
+    The paper prints G as a factor of the whole sum, which would shrink the state (choice).
 
     :param previous: S, [B, S, C].
     :param candidate: C, [B, S, C].
@@ -61,7 +60,7 @@ def rule_gate(
     rule: UpdateRule, seen: RuleInput, state: State, update: Tensor
 ) -> tuple[Tensor | None, RuleState]:
     """
-    Ask the rule for its gate; a stream's first frame under it takes everything.
+    Return the gate of the rule; the first frame of a stream under a rule has gate 1.
 
     :param update: which streams remember the frame, bool [B].
     :return: gate [B, S, 1] (None: all ones) and the rule's running values after the frame.
@@ -84,7 +83,7 @@ def rule_gate(
 def _running_values(
     stored: Mapping[str, Tensor], begun: Mapping[str, Tensor], like: Tensor
 ) -> RuleState:
-    """Return what the rule left behind; nothing if another rule or image size was in force."""
+    """Return the stored running values; empty ones if they are of another rule or image size."""
     if not begun:
         return {}
     fitting = all(key in stored and stored[key].shape == begun[key].shape for key in begun)
@@ -120,8 +119,8 @@ def telemetry(
 
 
 def all_finite(*tensors: Tensor | None) -> Tensor:
-    """Say which streams hold only finite numbers, bool [B]; None counts as finite."""
-    # The largest magnitude is NaN or infinite if any number is; all() is slow on a CPU.
+    """Return which streams are finite in all tensors, bool [B]; None counts as finite."""
+    # The largest magnitude is NaN or infinite if any element is; all() is slow on a CPU.
     finite = [
         tensor.detach().flatten(1).abs().amax(dim=1).isfinite()
         for tensor in tensors

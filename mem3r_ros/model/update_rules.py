@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-How much of the candidate state each token takes: plug-in rules, no training needed.
+Training-free update rules: a gate for each state token.
 
-CUT3R (arXiv 2501.12387) takes all of it; TTT3R (arXiv 2509.26645), TTSA3R, MeMix
-(arXiv 2603.15330) and FILT3R (arXiv 2603.18493) gate it per token. A rule is a frozen dataclass
-of hyperparameters with pure methods; its running values live in the stream's state. The rule
-multiplies Mem3R's channel-wise gate where the network has one.
+CUT3R (arXiv 2501.12387) has no gate; TTT3R (arXiv 2509.26645), TTSA3R, MeMix (arXiv 2603.15330)
+and FILT3R (arXiv 2603.18493) have one. A rule is a frozen dataclass of hyperparameters with pure
+methods; its running values are part of the stream's state. The gate multiplies the channel-wise
+gate of Mem3R.
 """
 
 # B streams, S state tokens, C state width, N image tokens, E encoder width, H heads, D head width
@@ -27,44 +27,42 @@ from mem3r_ros.errors import UserError
 RuleState = dict[str, Tensor]
 
 
-class AttentionMean:
-    """
-    Mean over keys, heads and layers of the state-to-image logits, without any attention map.
-
-    The mean over keys of q.k is q.(mean of k), so one averaged key per head is enough.
-    """
+class _LayerMean:
+    """Running sum of the logits of all decoder layers; one object serves one frame."""
 
     def __init__(self) -> None:
-        """Start empty; one object serves one frame."""
         self._sum: Tensor | None = None
         self._layers = 0
 
+    @property
+    def value(self) -> Tensor:
+        """Mean over the layers so far."""
+        assert self._sum is not None, 'the decoder has not run yet'
+        return self._sum / self._layers
+
+
+class AttentionMean(_LayerMean):
+    """
+    Mean over keys, heads and layers of the state-to-image logits: one value a state token, [B, S].
+
+    The mean over keys of q.k is q.(mean of k), so no attention map is needed.
+    """
+
     def add(self, query: Tensor, key: Tensor) -> None:
-        """Take queries [B, H, S, D] and keys [B, H, N+1, D] of one layer."""
+        """Add queries [B, H, S, D] and keys [B, H, N+1, D] of one layer."""
         mean_key = key.float().mean(dim=2, keepdim=True)
         logits = (query.float() * mean_key).sum(-1).mean(1) * query.shape[-1] ** -0.5
         self._sum = logits if self._sum is None else self._sum + logits
         self._layers += 1
 
-    @property
-    def value(self) -> Tensor:
-        """The mean logit of each state token, [B, S]."""
-        assert self._sum is not None, 'the decoder has not run yet'
-        return self._sum / self._layers
 
-
-class AttentionProduct:
-    """Mean over heads and layers of the state-to-image logits: one S x (N+1) sum, no more."""
-
-    def __init__(self) -> None:
-        """Start empty; one object serves one frame."""
-        self._sum: Tensor | None = None
-        self._layers = 0
+class AttentionProduct(_LayerMean):
+    """Mean over heads and layers of the state-to-image logits (pose token first), [B, S, N+1]."""
 
     def add(self, query: Tensor, key: Tensor) -> None:
-        """Take queries [B, H, S, D] and keys [B, H, N+1, D] of one layer."""
+        """Add queries [B, H, S, D] and keys [B, H, N+1, D] of one layer."""
         scale = query.shape[-1] ** -0.5 / query.shape[1]
-        # Heads side by side: the product sums over them at once.
+        # With the heads side by side the product sums over them.
         left = query.float().transpose(1, 2).flatten(2)
         right = key.float().permute(0, 1, 3, 2).flatten(1, 2)
         if self._sum is None:
@@ -73,15 +71,9 @@ class AttentionProduct:
             self._sum = torch.baddbmm(self._sum, left, right, alpha=scale)
         self._layers += 1
 
-    @property
-    def value(self) -> Tensor:
-        """The mean logit of each state token to each image token (pose first), [B, S, N+1]."""
-        assert self._sum is not None, 'the decoder has not run yet'
-        return self._sum / self._layers
-
 
 class RuleInput(NamedTuple):
-    """What a rule may look at after the decoder has run."""
+    """Input of a rule after the decoder."""
 
     candidate: Tensor  # [B, S, C] proposed state
     features: Tensor  # [B, N, E] encoder tokens F_t
@@ -91,22 +83,18 @@ class RuleInput(NamedTuple):
 
 @settings
 class UpdateRule:
-    """The CUT3R rule, and the interface of all others: every token takes its whole candidate."""
+    """The CUT3R rule, gate 1, and the interface of all rules."""
 
     name: ClassVar[str] = 'cut3r'
     observer: ClassVar[type | None] = None
 
     def initial_state(self, seen: RuleInput) -> RuleState:
-        """
-        Return the running values after a stream's first frame.
-
-        The first frame of a segment is taken whole; no rule is asked for its gate.
-        """
+        """Return the running values after the first frame of a segment, whose gate is 1."""
         return {}
 
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
         """
-        Decide what to take of a frame that is not the first.
+        Return the gate of a frame that is not the first.
 
         :param seen: the frame's candidate, features and attention.
         :param state: running values as they were before the frame.
@@ -120,7 +108,7 @@ Cut3rRule = UpdateRule
 
 @settings
 class Ttt3rRule(UpdateRule):
-    """Open each token as far as it attends to the image: beta = sigmoid(mean logit)."""
+    """Gate each token by its attention to the image: beta = sigmoid(mean logit)."""
 
     name: ClassVar[str] = 'ttt3r'
     observer: ClassVar[type | None] = AttentionMean
@@ -132,7 +120,7 @@ class Ttt3rRule(UpdateRule):
 
 @settings
 class Ttsa3rRule(UpdateRule):
-    """Open a token where its candidate moves and where it looks at what changed in the image."""
+    """Gate a token by the change of its candidate and by its attention to changed image tokens."""
 
     name: ClassVar[str] = 'ttsa3r'
     observer: ClassVar[type | None] = AttentionProduct
@@ -140,7 +128,7 @@ class Ttsa3rRule(UpdateRule):
     threshold: float = setting(1.5, 'candidate change, over its mean, at which the gate is half')
 
     def initial_state(self, seen: RuleInput) -> RuleState:
-        """Remember the frame, to compare the next one with it."""
+        """Keep the frame for comparison with the next one."""
         return {'candidate': seen.candidate, 'features': seen.features}
 
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
@@ -157,19 +145,19 @@ class Ttsa3rRule(UpdateRule):
 
 @settings
 class MemixRule(UpdateRule):
-    """Write only the patches of tokens that agree least with the image; keep the others."""
+    """Update only the patches of tokens with the lowest similarity to the image."""
 
     name: ClassVar[str] = 'memix'
 
     num_patches: int = setting(
-        768, 'runs of neighbouring tokens that are written together; at most one per token', low=1
+        768, 'patches of consecutive tokens, updated together; at most one per token', low=1
     )
     num_written: int = setting(
-        708, 'patches that a frame may write; a smaller state writes the same part of its', low=0
+        708, 'patches that a frame updates; smaller states update the same fraction', low=0
     )
     soft_gate: str = setting(
         'cut3r',
-        'rule whose gate the written tokens have',
+        'rule whose gate the updated tokens have',
         choices=('cut3r', 'ttt3r', 'ttsa3r'),
     )
 
@@ -183,7 +171,7 @@ class MemixRule(UpdateRule):
 
     @property
     def observer(self) -> type | None:
-        """What the soft gate wants to see."""
+        """Observer of the soft gate."""
         return self._soft_rule.observer
 
     @property
@@ -191,7 +179,7 @@ class MemixRule(UpdateRule):
         return UPDATE_RULES[self.soft_gate]()
 
     def initial_state(self, seen: RuleInput) -> RuleState:
-        """Begin what the soft gate remembers."""
+        """Return the running values of the soft gate."""
         return self._soft_rule.initial_state(seen)
 
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
@@ -199,7 +187,7 @@ class MemixRule(UpdateRule):
         score = torch.einsum('bsc,bc->bs', seen.candidate, seen.mean_image_token)
         num_tokens = score.shape[1]
         patches_wanted = min(self.num_patches, num_tokens)
-        # As the public code cuts: patches of equal length, the last one may be shorter.
+        # As in the public code: patches of equal length, the last one may be shorter.
         length = math.ceil(num_tokens / patches_wanted)
         patch = torch.arange(num_tokens, device=score.device) // length
         members = F.one_hot(patch, math.ceil(num_tokens / length)).to(score.dtype)  # [S, P]
@@ -214,7 +202,7 @@ class MemixRule(UpdateRule):
 
 @settings
 class Filt3rRule(UpdateRule):
-    """Treat each token as a scalar Kalman filter whose process noise follows its own change."""
+    """Gate each token by the gain of a scalar Kalman filter with change-dependent noise."""
 
     name: ClassVar[str] = 'filt3r'
 
@@ -229,7 +217,7 @@ class Filt3rRule(UpdateRule):
     GAIN_LIMITS: ClassVar[tuple[float, float]] = (0.01, 0.99)
 
     def initial_state(self, seen: RuleInput) -> RuleState:
-        """Start every token at the initial variance, with no change seen yet."""
+        """Start each token at the initial variance, without a change."""
         token = seen.candidate[..., 0]
         return {
             'candidate': seen.candidate,
@@ -241,7 +229,7 @@ class Filt3rRule(UpdateRule):
         """See :meth:`UpdateRule.gate`."""
         change = (seen.candidate - state['candidate']).norm(dim=-1)
         mean, before = change.mean(-1, keepdim=True), state['mean_change']
-        # The first change seen is the first mean.
+        # The first change is the first mean.
         mean = torch.where(before > 0, before + self.mean_rate * (mean - before), mean)
         mean = _positive(mean.clamp(min=self.mean_floor))
         step = torch.sigmoid(self.noise_slope * (change / mean - self.noise_threshold))

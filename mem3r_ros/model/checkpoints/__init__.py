@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: file formats, names of the weights, licences."""
+"""Checkpoints: file formats, parameter names, licences."""

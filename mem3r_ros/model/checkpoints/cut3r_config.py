@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-The configuration of a checkpoint that does not state it: from shapes and parsed literals.
+Configuration of a checkpoint without one, from parameter shapes and parsed source text.
 
 CUT3R's ``.pth`` holds its configuration as source text, which the reference evaluates. Here it is
-parsed; only keyword arguments with literal values are taken.
+parsed, and only keyword arguments with literal values are used.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.config import ModelConfig
 
-HEAD_DIM = 64  # of every published encoder and image decoder
-MAX_TEXT = 10_000  # characters of source text that are parsed; CUT3R's has 500
+HEAD_DIM = 64  # of all published encoders and image decoders
+MAX_TEXT = 10_000  # characters of source text to parse; CUT3R's has 500
 
 
 def parse_constructor(text: str) -> dict[str, Any]:
     """
-    Read literal keyword arguments out of ``Class(Config(a=1, b='x'))`` without running it.
+    Read the literal keyword arguments of ``Class(Config(a=1, b='x'))`` without evaluating it.
 
-    :return: known fields only; whatever is not a literal (or not +-inf) is left out.
+    :return: fields of the configuration whose value is a literal or +-inf.
     """
     try:
         tree = ast.parse(text[:MAX_TEXT].strip(), mode='eval')
@@ -44,7 +44,7 @@ def parse_constructor(text: str) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """Evaluate a literal; ``inf`` by name counts as one."""
+    """Return the value of a literal; the name ``inf`` counts as one."""
     if isinstance(node, ast.Tuple | ast.List):
         return tuple(_literal(element) for element in node.elts)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -62,10 +62,10 @@ def config_from_shapes(
     shapes: Mapping[str, tuple[int, ...]], written: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Work out a configuration from the shapes of CUT3R's parameters.
+    Derive a configuration from the shapes of CUT3R's parameters.
 
     :param shapes: CUT3R's names to shapes.
-    :param written: what the checkpoint's own text says; it fills in what shapes cannot tell.
+    :param written: values of the checkpoint's source text, for fields that have no shape.
     :raises UserError: this is not a CUT3R checkpoint.
     """
     try:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Our parameter names and those of CUT3R's published checkpoints.
+Mapping between our parameter names and those of CUT3R's published checkpoints.
 
-The table runs one way, from ours to CUT3R's; looking up is done in the inverse of the whole map.
+The table maps ours to CUT3R's; the lookup uses its inverse over all names of a network.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _ALIAS = re.compile(r'\.scratch\.layer_rn\.(\d)\.')
 
 
 def cut3r_name(name: str) -> str:
-    """Return CUT3R's name of one of our parameters; what CUT3R lacks keeps its name."""
+    """Return CUT3R's name of one of our parameters; parameters that it lacks keep their name."""
     for pattern, replacement in _TO_CUT3R:
         name = pattern.sub(replacement, name)
     name = _LEVEL.sub(lambda match: f'.scratch.layer{int(match[1]) + 1}_rn.', name)
@@ -73,13 +73,13 @@ def cut3r_name(name: str) -> str:
 
 
 def without_alias(name: str) -> str:
-    """Turn the second name that CUT3R stores some DPT weights under into the first."""
+    """Return the first of the two names under which CUT3R stores some DPT weights."""
     return _ALIAS.sub(lambda match: f'.scratch.layer{int(match[1]) + 1}_rn.', name)
 
 
 def without_prefixes(names: Iterable[str]) -> dict[str, str]:
     """
-    Drop what wrappers put before every name of a file: ``weights/`` and ``module.``.
+    Remove prefixes that wrappers add to every name of a file: ``weights/`` and ``module.``.
 
     :return: plain name to stored name, in the given order.
     """
@@ -92,9 +92,9 @@ def without_prefixes(names: Iterable[str]) -> dict[str, str]:
 
 def state_side_source(name: str) -> str | None:
     """
-    Return the image decoder's parameter that starts one of the state decoder's.
+    Return the image decoder's parameter that initialises one of the state decoder.
 
-    Checkpoints from before the state decoder (DUSt3R's) lack the latter; CUT3R copies the former.
+    Checkpoints without a state decoder (DUSt3R's) are loaded this way, as in CUT3R.
     """
     prefix = 'decoder.state_blocks.'
     if not name.startswith(prefix):
@@ -103,7 +103,7 @@ def state_side_source(name: str) -> str | None:
 
 
 class NameMap:
-    """From any accepted name of a parameter to ours."""
+    """Maps every accepted name of a parameter to ours."""
 
     def __init__(self, our_names: Iterable[str]) -> None:
         """Index the parameters of one network."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files as named tensors and plain facts, whatever their format."""
+"""Checkpoint files of any format as named tensors and metadata."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SAFETENSORS, _TORCH = 'safetensors', 'torch'
 
 
 class StoredCheckpoint(ABC):
-    """One open checkpoint: names, shapes, tensors, and what it says about its configuration."""
+    """An open checkpoint: names, shapes, tensors and configuration."""
 
     format: str
 
     def __init__(self, path: Path, names: Iterable[str]) -> None:
-        """Index the stored names without the prefixes that wrappers add."""
+        """Index the stored names without prefixes of wrappers."""
         self.path = path
         # Recorded sequences may lie beside the weights.
         self._stored_name = without_prefixes([n for n in names if not n.startswith('seq/')])
@@ -43,7 +43,7 @@ class StoredCheckpoint(ABC):
 
     @property
     def is_cut3r(self) -> bool:
-        """Whether the file has CUT3R's pose memory, which Mem3R drops."""
+        """Whether the file has CUT3R's pose memory, which Mem3R does not have."""
         return any(n in self._stored_name for n in ('pose_retriever.mem', 'pose_memory.slots'))
 
     @abstractmethod
@@ -52,13 +52,13 @@ class StoredCheckpoint(ABC):
 
     @abstractmethod
     def dtype(self, name: str) -> str:
-        """Return the kind of number that a tensor is stored in, such as 'float32'."""
+        """Return the dtype of a stored tensor, such as 'float32'."""
 
     def tensor(self, name: str) -> Tensor:
         """
         Return a stored tensor as a view of the file.
 
-        :raises UserError: it does not hold floating-point numbers, or the file is damaged.
+        :raises UserError: it is not floating-point, or the file is damaged.
         """
         tensor = self._read(self._stored_name[name])
         if not tensor.is_floating_point():
@@ -128,7 +128,7 @@ def _json_config(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] |
 @contextmanager
 def open_checkpoint(path: Path) -> Iterator[StoredCheckpoint]:
     """
-    Open a checkpoint by what is in it: safetensors, or what ``torch.save`` wrote.
+    Open a checkpoint by its content: safetensors, or written by ``torch.save``.
 
     :raises UserError: the file is empty, truncated, or of no known format.
     """
@@ -186,18 +186,11 @@ def _open_torch(path: Path) -> StoredCheckpoint:
 
 def dtype_named(name: str) -> torch.dtype:
     """
-    Return the kind of number of a name.
+    Return the torch dtype for a name.
 
     :raises UserError: it is not one of fp32, fp16, bf16 or their long forms.
     """
-    known = {
-        'fp32': torch.float32,
-        'float32': torch.float32,
-        'fp16': torch.float16,
-        'float16': torch.float16,
-        'bf16': torch.bfloat16,
-        'bfloat16': torch.bfloat16,
-    }
-    if name not in known:
-        raise UserError(f'unknown kind of number {name!r}; choose one of {", ".join(known)}')
-    return known[name]
+    short = {'fp32': 'float32', 'fp16': 'float16', 'bf16': 'bfloat16'}
+    if name not in (*short, *short.values()):
+        raise UserError(f'unknown dtype {name!r}; choose one of {", ".join(short)}')
+    return getattr(torch, short.get(name, name))

@@ -3,9 +3,9 @@
 """
 Build networks, load and save their weights.
 
-A checkpoint is data: it is memory-mapped, and pickles yield tensors and plain containers and
-nothing else. Networks are built without memory and take the mapped tensors as their parameters:
-loading full size in float32 copies nothing.
+A checkpoint is data: a pickle yields tensors and plain containers, and nothing of it runs. The
+network is built on the meta device and takes the memory-mapped tensors as its parameters, so
+loading in float32 copies nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mem3r_ros.model.state_gate import StateGate
 logger = logging.getLogger(__name__)
 
 _MAX_LISTED = 8  # names in an error message
-# What Mem3R adds; it may be missing from a checkpoint that it starts from.
+# Modules that Mem3R adds; a CUT3R checkpoint lacks them.
 _NEW_IN_MEM3R = ('pose_memory.', 'state_gate.')
 _DROPPED_BY_MEM3R = ('pose_retriever.', 'pose_memory.')
 
@@ -57,9 +57,9 @@ def load_model(
     :param source: a preset with shipped weights, a ``.safetensors`` file (our names or CUT3R's,
         the configuration in its metadata), or CUT3R's ``.pth``. ``preset:file`` fills that
         preset's network from the file: ``mem3r-512-dpt:cut3r_512_dpt_4_64.pth`` starts a Mem3R
-        from CUT3R's weights; its new modules are untrained then, which is logged.
+        from CUT3R's weights; its new modules are then untrained, which is logged.
     :param dtype: float32 is exact; bfloat16 halves memory and time, memories stay float32.
-    :param config: the network to fill, as the preset's name does (default: the checkpoint's own).
+    :param config: of the network to fill (default: that of the preset or of the checkpoint).
     :raises UserError: the source does not exist, is damaged, or does not fit.
     """
     preset, path = find_weights(source)
@@ -69,7 +69,7 @@ def load_model(
         with torch.device('meta'):
             model = Mem3R(config or configuration_of(stored))
         tensors = _matched_tensors(model, stored)
-        # One view of the file would keep all of it mapped: what is converted is copied whole.
+        # A single view would keep the whole file mapped, so a conversion copies every tensor.
         copy = dtype != torch.float32
         chosen = {
             name: tensor.to(
@@ -93,8 +93,8 @@ def save_checkpoint(
     """
     Write the weights as safetensors, with the configuration in its metadata, atomically.
 
-    :param metadata: further strings to keep in the file.
-    :param dtype: what to store in (default: as it is); the camera memory stays float32.
+    :param metadata: further strings to store.
+    :param dtype: of the stored weights (default: unchanged); the camera memory stays float32.
     :param names: 'ours' or 'cut3r'.
     :raises UserError: the folder does not exist or may not be written to.
     """
@@ -123,10 +123,10 @@ def shipped_weights(preset: str) -> Path | None:
 
 def find_weights(source: str | Path) -> tuple[str | None, Path]:
     """
-    Say which file a source means.
+    Return the file of a source.
 
     :param source: as for :func:`load_model`.
-    :return: the preset whose network is to be filled (None: the file's own) and the file.
+    :return: the preset whose network to fill (None: that of the file) and the file.
     :raises UserError: there is no such file, or no weights are shipped for the preset.
     """
     text = str(source)
@@ -150,7 +150,7 @@ def find_weights(source: str | Path) -> tuple[str | None, Path]:
 
 def configuration_of(stored: StoredCheckpoint) -> ModelConfig:
     """
-    Return the configuration of a checkpoint: stated, or worked out from its shapes.
+    Return the configuration of a checkpoint: stored, or derived from its shapes.
 
     :raises UserError: it is not a checkpoint of such a network.
     """
@@ -161,7 +161,7 @@ def configuration_of(stored: StoredCheckpoint) -> ModelConfig:
 
 
 def _is_exact(config: ModelConfig, name: str) -> bool:
-    """Say whether a parameter stays float32: steps of fast weights and poses are that small."""
+    """Return whether a parameter stays float32, because fast weights and poses need it."""
     exact = ['predictor.pose_head.']
     if config.pose_memory == 'fast_weights':
         exact.append('pose_memory.')
@@ -194,7 +194,7 @@ def _matched_tensors(model: Mem3R, stored: StoredCheckpoint) -> dict[str, Tensor
         unexpected = [name for name in unexpected if not name.startswith(_DROPPED_BY_MEM3R)]
     _refuse_mismatch(stored, wanted, found, missing, unexpected)
     tensors = {ours: stored.tensor(name) for ours, name in found.items()}
-    # Copies, because training changes the two sides apart from each other.
+    # Copies, because the two sides are trained separately.
     tensors |= {ours: tensors[source].clone() for ours, source in copied.items()}
     if fresh:
         initial = _untrained_modules(model.config)
@@ -209,14 +209,14 @@ def _matched_tensors(model: Mem3R, stored: StoredCheckpoint) -> dict[str, Tensor
 
 
 def _state_side_copies(wanted: Mapping[str, object], found: Mapping[str, str]) -> dict[str, str]:
-    """Say which parameters of the state decoder are taken from the image decoder."""
+    """Return which parameters of the state decoder come from the image decoder."""
     sources = {name: state_side_source(name) for name in wanted}
     copied = {name: source for name, source in sources.items() if source in found}
     return {} if any(name in found for name in copied) else copied
 
 
 def _untrained_modules(config: ModelConfig) -> dict[str, Tensor]:
-    """Return initial weights of what Mem3R adds to CUT3R, the same every time."""
+    """Return the initial weights of the modules that Mem3R adds to CUT3R, with a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         modules: dict[str, nn.Module] = {'pose_memory': TrackingMemory(config)}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that others have published for these networks: where they are, and on what terms."""
+"""Published weights of these networks: sources and licences."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ CUT3R_LICENCE = (
 
 @dataclass(frozen=True, slots=True)
 class PublishedWeights:
-    """One file on Google Drive, as its authors link to it."""
+    """A file on Google Drive, linked by its authors."""
 
     preset: str
     file_name: str
     drive_id: str
     num_bytes: int | None = None
-    # The authors state none; known ones were computed from the public file by its users.
+    # Computed from the public file; the authors state none.
     sha256: str | None = None
     licence: str = CUT3R_LICENCE
 
     @property
     def page(self) -> str:
-        """Where a browser finds it."""
+        """Web page of the file."""
         return f'https://drive.google.com/file/d/{self.drive_id}/view'
 
 

@@ -3,10 +3,12 @@
 """
 Read the tensors of a torch checkpoint without running anything that is in it.
 
-``torch.load`` builds whatever objects a file names, or runs a TorchScript archive. Here a pickle
-can yield tensors and plain containers; every other object becomes an inert :class:`Opaque`.
-Tensors are views of the memory-mapped file, made when they are asked for: what a file merely
-declares costs nothing.
+A pickle yields tensors and plain containers; every other object becomes an inert :class:`Opaque`.
+Tensors are views of the memory-mapped file, made on demand, so declared sizes allocate nothing.
+
+``torch.load(mmap=True, weights_only=True)`` is no replacement (torch 2.13): it refuses files that
+name unknown classes, reads compressed archives as numbers, and returns tensors that reach past the
+end of their storage.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from torch import Tensor
 
 from mem3r_ros.errors import UserError
 
-MAX_PICKLE_BYTES = 1 << 26  # CUT3R's has 150 kB beside its tensors
-_ALIGNMENT = 16  # bytes; views that are worse aligned are copied
+MAX_PICKLE_BYTES = 1 << 26  # without the tensors; CUT3R's has 150 kB
+_ALIGNMENT = 16  # bytes; views with a smaller alignment are copied
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {
     'FloatStorage': torch.float32,
@@ -43,15 +45,15 @@ _DTYPES = {
     'ByteStorage': torch.uint8,
     'BoolStorage': torch.bool,
 }
-# They reach outside the file or into Python's registries; torch never writes them.
+# They refer to data outside the file or to registries of Python; torch does not write them.
 _REFUSED_OPCODES = {'EXT1', 'EXT2', 'EXT4', 'PERSID', 'NEXT_BUFFER', 'READONLY_BUFFER', 'INST'}
 
 
 class Opaque:
-    """Stands for an object that a pickle names and that is not rebuilt."""
+    """Placeholder of an object that is not rebuilt."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        """Swallow whatever the pickle passes."""
+        """Ignore the arguments."""
 
     def __setstate__(self, state: object) -> None:
         """Keep plain attributes, such as the text of the configuration."""
@@ -59,20 +61,20 @@ class Opaque:
             self.__dict__.update({k: v for k, v in state.items() if isinstance(k, str)})
 
     def _ignore(self, *args: object) -> None:
-        """Take the items of containers that are not rebuilt."""
+        """Ignore the items of containers that are not rebuilt."""
 
     __setitem__ = append = extend = add = update = _ignore
 
 
 @dataclass(slots=True)
 class _Storage:
-    """A run of numbers in the file."""
+    """Consecutive numbers in the file."""
 
     dtype: torch.dtype
     key: str
     count: int  # as declared
     start: int = -1  # byte of the file
-    found: int = 0  # numbers that are there
+    found: int = 0  # numbers in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class StoredTensor:
         """
         Return the tensor as a view of the file.
 
-        :raises UserError: it reaches outside of what the file holds.
+        :raises UserError: it reaches outside its storage.
         """
         storage = self.storage
         reach = self.offset + sum(
@@ -130,12 +132,12 @@ def _first(value: object, *_: object) -> object:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Rebuild tensors and plain containers; make everything else opaque."""
+    """Rebuilds tensors and plain containers; everything else becomes opaque."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.storages: dict[str, _Storage] = {}
-        # Made anew for each file: what a pickle does to them ends with it.
+        # New for each file, so that a pickle cannot change them for others.
         self._known = {
             ('collections', 'OrderedDict'): OrderedDict,
             ('torch._utils', '_rebuild_tensor'): lambda *parts: _rebuild_tensor(*parts),
@@ -153,7 +155,7 @@ class _Unpickler(pickle.Unpickler):
         return Opaque
 
     def persistent_load(self, identity: object) -> _Storage:
-        """Note a storage that a tensor refers to."""
+        """Return the storage that a tensor refers to."""
         match identity:
             case ('storage', torch.dtype() as dtype, str() as key, _, int() as count, *_):
                 storage = self.storages.setdefault(key, _Storage(dtype, key, count))
@@ -163,12 +165,12 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _unpickle(data: io.BytesIO) -> tuple[Any, dict[str, _Storage]]:
-    """Rebuild the next object of ``data`` after a look at its opcodes."""
+    """Check the opcodes of the next object of ``data`` and rebuild it."""
     start = data.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         if opcode.name in _REFUSED_OPCODES:
             raise pickle.UnpicklingError(f'opcode {opcode.name}')
-        # The memo is a table: a large index alone would allocate it. Picklers count upwards.
+        # The memo is a table, which a large index would allocate. Picklers count upwards.
         if 'PUT' in opcode.name and int(argument) > count:
             raise pickle.UnpicklingError('a memo index beyond the number of objects')
     data.seek(start)
@@ -186,7 +188,7 @@ class TorchFile:
         :raises UserError: it is damaged, or holds something else.
         """
         with path.open('rb') as file:
-            # Private pages: training on the weights does not write into the file.
+            # Private pages: training the weights does not write to the file.
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         is_zip = self._mapped[:4] == b'PK\x03\x04'
         try:
@@ -194,7 +196,7 @@ class TorchFile:
         except UserError:
             raise
         except Exception as error:
-            # Whatever a damaged or hostile pickle raises, the file is the cause.
+            # A damaged or hostile pickle can raise anything.
             raise UserError(
                 f'{path} is not a readable checkpoint ({type(error).__name__}: {error}); '
                 f'expected .safetensors, or a .pth that torch wrote'
@@ -227,7 +229,7 @@ class TorchFile:
         return content
 
     def _extent(self, entry: zipfile.ZipInfo) -> tuple[int, int]:
-        """Return the first and last byte of a zip entry, which torch never compresses."""
+        """Return the byte range of a zip entry, which torch does not compress."""
         header = self._mapped[entry.header_offset : entry.header_offset + 30]
         name_length, extra_length = struct.unpack('<HH', header[26:30])
         start = entry.header_offset + 30 + name_length + extra_length
@@ -242,7 +244,7 @@ class TorchFile:
         return _unpickle(io.BytesIO(self._mapped[start:stop]))
 
     def _open_legacy(self) -> Any:
-        """Read magic number, version, system, content and storage keys; then come the numbers."""
+        """Read magic number, version, system, content and storage keys; the numbers follow."""
         head = io.BytesIO(self._mapped[:MAX_PICKLE_BYTES])
         if _unpickle(head)[0] != _LEGACY_MAGIC:
             raise pickle.UnpicklingError('no checkpoint of torch')
@@ -274,9 +276,9 @@ def tensors_of(content: object) -> Mapping[str, StoredTensor]:
 
 def text_of(args: object, name: str) -> str | None:
     """
-    Find a text among the attributes of an object that was not rebuilt.
+    Return a text attribute of an object that was not rebuilt.
 
-    Takes argparse's namespace, a plain dict, and OmegaConf's nodes (``_content`` and ``_val``).
+    The object may be a dict, an argparse namespace or an OmegaConf node (``_content``, ``_val``).
     """
     for _ in range(4):
         values = args if isinstance(args, dict) else getattr(args, '__dict__', {})
