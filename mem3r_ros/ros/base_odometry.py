@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mem3r_ros.geometry import T_FLU_OPTICAL, adjoint, hat, invert, matrix, orthonormalise
+from mem3r_ros.geometry import T_FLU_OPTICAL, adjoint, hat, invert, orthonormalise
+from mem3r_ros.ros.conversions import matrix_from_xyz_rpy
 
 # Variance of z, roll and pitch in planar mode: known exactly, but still invertible.
 _PLANAR_VARIANCE = 1e-9
@@ -112,21 +113,6 @@ class BaseOdometry:
             result = _planar(result, T_base_camera)
         self.T_odom_base = result.T_odom_base
         return result
-
-
-def matrix_from_xyz_rpy(numbers: tuple[float, ...]) -> np.ndarray:
-    """
-    Return the transform of x y z (m) and roll pitch yaw (rad).
-
-    Roll, pitch and yaw turn about the fixed axes x, y, z in that order, as in URDF and
-    ``tf_transformations.quaternion_from_euler``.
-    """
-    x, y, z, roll, pitch, yaw = numbers
-    cr, sr, cp, sp, cy, sy = (f(a) for a in (roll, pitch, yaw) for f in (np.cos, np.sin))
-    R_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    R_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    R_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    return matrix(R_z @ R_y @ R_x, np.array([x, y, z]))
 
 
 def _planar(motion: BaseMotion, T_base_camera: np.ndarray) -> BaseMotion:

@@ -1,55 +1,53 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""
-Messages to the core's types and back; nothing here talks to a node.
-
-Large arrays go in as ``array.array``: it is the only type that rclpy takes by one copy whether
-or not it checks fields (a list costs 20 times, a numpy array 60 times as much).
-"""
+"""Conversions between ROS messages and the types of the core."""
 
 from __future__ import annotations
 
-from array import array
-import sys
-
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Pose, Transform, TransformStamped
+from cv_bridge import CvBridge
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
 from nav_msgs.msg import Odometry
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs_py.point_cloud2 import create_cloud, read_points, read_points_numpy
 from std_msgs.msg import Header
+from tf_transformations import euler_matrix, quaternion_from_matrix, quaternion_matrix
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
-from mem3r_ros.geometry import matrix_from_pose, pose_from_matrix
 
-_IS_BIGENDIAN = sys.byteorder == 'big'
+_BRIDGE = CvBridge()
+_XYZ_RGB = [
+    PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+    for i, name in enumerate(('x', 'y', 'z', 'rgb'))
+]
 _MASK_ENCODINGS = ('mono8', '8UC1')
 
 
 def stamp_ns(stamp: Time) -> int:
-    """Return a message's stamp as integer nanoseconds."""
+    """Return the stamp of a message as integer nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 def stamp_message(nanoseconds: int) -> Time:
-    """Return integer nanoseconds as a message's stamp."""
+    """Return integer nanoseconds as the stamp of a message."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)
 
 
 def header_at(nanoseconds: int, frame_id: str) -> Header:
-    """Return a header."""
+    """Return a header with a stamp and a frame."""
     return Header(stamp=stamp_message(nanoseconds), frame_id=frame_id)
 
 
 def mask_from_message(message: Image) -> np.ndarray:
     """
-    Read a mask.
+    Read a mask image.
 
     :param message: one channel of 8 bits.
     :return: mask [H, W] uint8, nonzero = ignore.
-    :raises BadFrame: another encoding, or size and data disagree.
+    :raises BadFrame: the encoding is another, or the size contradicts the data.
     """
     if message.encoding not in _MASK_ENCODINGS:
         raise BadFrame(
@@ -66,7 +64,7 @@ def mask_from_message(message: Image) -> np.ndarray:
 
 
 def camera_info_message(header: Header, camera: Intrinsics) -> CameraInfo:
-    """Write the calibration of a rectified image."""
+    """Return the calibration of a rectified image."""
     message = CameraInfo(header=header, width=camera.width, height=camera.height)
     message.distortion_model = 'plumb_bob'
     message.d = [0.0] * 5
@@ -78,74 +76,63 @@ def camera_info_message(header: Header, camera: Intrinsics) -> CameraInfo:
 
 def float_image_message(header: Header, values: np.ndarray, invalid: str = 'rep117') -> Image:
     """
-    Write depth or confidence as 32FC1.
+    Return depth or confidence as an image message 32FC1.
 
-    :param header: stamp and optical frame of the image it belongs to.
-    :param values: [H, W] float32; NaN unsure, +inf beyond the range (REP 117).
-    :param invalid: 'rep117' writes it so, 'zero' writes 0 for both.
+    :param header: stamp and optical frame of the image.
+    :param values: [H, W] float32; NaN where unknown, +inf beyond the range (REP 117).
+    :param invalid: 'rep117' writes the values as they are, 'zero' replaces both by 0.
     """
     if invalid == 'zero':
         values = np.where(np.isfinite(values), values, 0.0)
-    values = np.ascontiguousarray(values, np.float32)
-    height, width = values.shape
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding='32FC1',
-        is_bigendian=_IS_BIGENDIAN,
-        step=4 * width,
-        data=_bytes(values),
-    )
+    return _BRIDGE.cv2_to_imgmsg(values.astype(np.float32, copy=False), '32FC1', header)
 
 
 def cloud_message(header: Header, points: np.ndarray, colours: np.ndarray) -> PointCloud2:
     """
-    Write points as x y z rgb, four float32 each, the layout of ``sensor_msgs_py`` and RViz.
+    Return a cloud message with the fields x, y, z and rgb, as RViz expects them.
 
     :param header: stamp and frame of the points.
     :param points: [P, 3] float32, m.
     :param colours: [P, 3] uint8 RGB.
     """
+    if not len(points):  # create_cloud cannot write an empty cloud
+        return PointCloud2(header=header, height=1, fields=_XYZ_RGB, point_step=16, is_dense=True)
     packed = np.empty((len(points), 4), np.float32)
     packed[:, :3] = points
     red, green, blue = (colours[:, i].astype(np.uint32) for i in range(3))
     packed[:, 3] = (red << 16 | green << 8 | blue).view(np.float32)
-    return PointCloud2(
-        header=header,
-        height=1,
-        width=len(points),
-        fields=[
-            PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-            for i, name in enumerate(('x', 'y', 'z', 'rgb'))
-        ],
-        is_bigendian=_IS_BIGENDIAN,
-        point_step=16,
-        row_step=16 * len(points),
-        is_dense=True,
-        data=_bytes(packed),
-    )
+    cloud = create_cloud(header, _XYZ_RGB, packed)
+    cloud.is_dense = True  # no point is NaN
+    return cloud
+
+
+def points_from_message(cloud: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Read a cloud with the fields x, y, z and rgb.
+
+    :return: points [P, 3] float32, m, and colours [P, 3] uint8 RGB.
+    """
+    packed = read_points(cloud, field_names=['rgb'])['rgb'].view(np.uint32)
+    colours = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1)
+    return read_points_numpy(cloud, field_names=['x', 'y', 'z']), colours.astype(np.uint8)
 
 
 def pose_message(T: np.ndarray) -> Pose:
-    """Write a transform as a pose."""
-    translation, quaternion = pose_from_matrix(T)
+    """Return a transform [4, 4] as a pose."""
     pose = Pose()
-    pose.position.x, pose.position.y, pose.position.z = map(float, translation)
+    pose.position.x, pose.position.y, pose.position.z = map(float, T[:3, 3])
     orientation = pose.orientation
-    orientation.x, orientation.y, orientation.z, orientation.w = map(float, quaternion)
+    orientation.x, orientation.y, orientation.z, orientation.w = quaternion_from_matrix(T)
     return pose
 
 
 def matrix_from_pose_message(pose: Pose) -> np.ndarray:
-    """Read a pose as a 4x4 transform; an all-zero quaternion counts as no rotation."""
-    p, q = pose.position, pose.orientation
-    quaternion = (q.x, q.y, q.z, q.w)
-    return matrix_from_pose((p.x, p.y, p.z), quaternion if any(quaternion) else (0, 0, 0, 1))
+    """Return a pose as a transform [4, 4]; a zero quaternion is no rotation."""
+    return _matrix(pose.position, pose.orientation)
 
 
 def transform_message(header: Header, child_frame_id: str, T: np.ndarray) -> TransformStamped:
-    """Write ``T_parent_child`` for TF; the header names the parent."""
+    """Return ``T_parent_child`` as a message of TF; the header names the parent."""
     pose = pose_message(T)
     transform = Transform(rotation=pose.orientation)
     transform.translation.x = pose.position.x
@@ -155,9 +142,19 @@ def transform_message(header: Header, child_frame_id: str, T: np.ndarray) -> Tra
 
 
 def matrix_from_transform(transform: Transform) -> np.ndarray:
-    """Read a TF transform as the 4x4 matrix that takes child points to the parent."""
-    t, q = transform.translation, transform.rotation
-    return matrix_from_pose((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+    """Return a transform of TF as the matrix [4, 4] from child points to parent points."""
+    return _matrix(transform.translation, transform.rotation)
+
+
+def matrix_from_xyz_rpy(numbers: tuple[float, ...]) -> np.ndarray:
+    """
+    Return a transform [4, 4] from x y z (m) and roll pitch yaw (rad).
+
+    Roll, pitch and yaw are rotations about the fixed axes x, y, z in that order, as in URDF.
+    """
+    T = euler_matrix(*numbers[3:])
+    T[:3, 3] = numbers[:3]
+    return T
 
 
 def odometry_message(
@@ -169,10 +166,10 @@ def odometry_message(
     twist_covariance: np.ndarray,
 ) -> Odometry:
     """
-    Write odometry.
+    Return odometry.
 
     :param header: the image's stamp, odom frame.
-    :param child_frame_id: base frame, in which the twist is given.
+    :param child_frame_id: base frame, which is also the frame of the twist.
     :param T_odom_base: pose of the base.
     :param covariance: of the pose, x y z roll pitch yaw about odom's axes, [6, 6].
     :param twist: linear and angular velocity in the base frame, [6].
@@ -187,9 +184,7 @@ def odometry_message(
     return message
 
 
-def _bytes(values: np.ndarray) -> array:
-    data = array('B')
-    # A cast of an empty view is an error in memoryview.
-    if values.size:
-        data.frombytes(memoryview(values).cast('B'))
-    return data
+def _matrix(translation: Point | Vector3, q: Quaternion) -> np.ndarray:
+    T = quaternion_matrix((q.x, q.y, q.z, q.w))
+    T[:3, 3] = translation.x, translation.y, translation.z
+    return T

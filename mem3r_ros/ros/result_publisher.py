@@ -15,12 +15,13 @@ from mem3r_ros.cloud import VoxelMap
 from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import se3_exp, transform_points
-from mem3r_ros.ros.base_odometry import BaseMotion, BaseOdometry, matrix_from_xyz_rpy
+from mem3r_ros.ros.base_odometry import BaseMotion, BaseOdometry
 from mem3r_ros.ros.conversions import (
     camera_info_message,
     cloud_message,
     float_image_message,
     header_at,
+    matrix_from_xyz_rpy,
     odometry_message,
     pose_message,
 )

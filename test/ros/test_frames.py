@@ -14,10 +14,11 @@ from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 import tf_transformations
 
 from mem3r_ros.geometry import T_FLU_OPTICAL, matrix
-from mem3r_ros.ros.base_odometry import BaseOdometry, matrix_from_xyz_rpy
+from mem3r_ros.ros.base_odometry import BaseOdometry
 from mem3r_ros.ros.conversions import (
     header_at,
     matrix_from_pose_message,
+    matrix_from_xyz_rpy,
     stamp_ns,
     transform_message,
 )

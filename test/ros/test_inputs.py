@@ -15,11 +15,11 @@ from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 
 from mem3r_ros.data.message_decoding import camera_from_info, image_from_message
 from mem3r_ros.errors import BadFrame
-from mem3r_ros.ros.base_odometry import matrix_from_xyz_rpy
 from mem3r_ros.ros.conversions import (
     header_at,
     mask_from_message,
     matrix_from_pose_message,
+    matrix_from_xyz_rpy,
     pose_message,
     stamp_ns,
 )

@@ -20,7 +20,12 @@ from tf2_ros import Buffer, TransformException, TransformListener
 
 from mem3r_ros.data.message_decoding import camera_from_info, depth_from_message
 from mem3r_ros.reports import RunRecorder
-from mem3r_ros.ros.conversions import matrix_from_pose_message, matrix_from_transform, stamp_ns
+from mem3r_ros.ros.conversions import (
+    matrix_from_pose_message,
+    matrix_from_transform,
+    points_from_message,
+    stamp_ns,
+)
 from mem3r_ros.ros.qos import qos_profile
 
 # What the replay waits for before it counts an image as answered.
@@ -159,11 +164,3 @@ class ResultRecorder:
             # An image of a recording waits for its turn; that is no time of the node.
             times['total'] -= times.pop('wait', 0.0)
         recorder.add_timings(times)
-
-
-def points_from_message(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
-    """Return points [P, 3] float32 m and colours [P, 3] uint8 of a cloud x y z rgb."""
-    words = np.frombuffer(message.data, np.float32).reshape(-1, 4)
-    packed = words[:, 3].view(np.uint32)
-    colours = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1)
-    return words[:, :3], colours.astype(np.uint8)
