@@ -25,6 +25,7 @@ DISTORTION_MODELS = {
     'equidistant': (4,),
 }
 _FOCAL_VOTES = 64
+_ASPECT_TOLERANCE = 0.02
 NOMINAL_FOCAL = 0.85  # of the longer side of the image: a common lens, held either way up
 
 
@@ -100,6 +101,18 @@ class Intrinsics:
             width=width,
             height=height,
         )
+
+    def matched(self, width: int, height: int) -> Intrinsics | None:
+        """
+        Return the calibration at the size of an image, ``width`` x ``height`` pixels.
+
+        Drivers publish the calibration of the full sensor beside a smaller image: it is scaled.
+        None if the aspect ratios differ by more than 2 %, which means another camera or a crop.
+        """
+        if (self.width, self.height) == (width, height):
+            return self
+        ratio = (width * self.height) / (height * self.width)
+        return self.resized(width, height) if abs(ratio - 1.0) <= _ASPECT_TOLERANCE else None
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Intrinsics:
         """Return the camera of the window at (left, top), which may reach over the edge."""

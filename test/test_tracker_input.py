@@ -110,13 +110,27 @@ def test_a_mask_of_the_wrong_shape_is_left_out():
     goes_on(tracker, oracle)
 
 
-def test_a_calibration_of_another_size_is_left_out():
+def test_a_calibration_of_another_size_is_scaled_to_the_image():
     tracker, oracle = started()
-    camera = Intrinsics(500.0, 500.0, 320.0, 240.0, 640, 480)
+    full = SCENE.camera.resized(640, 480)
+
+    tracked = tracker.track(SCENE.frame(10, camera=full))
+
+    assert tracked.ignored == {}
+    assert tracked.health.counts == {}
+    assert tracked.intrinsics.fx == pytest.approx(SCENE.camera.fx)
+    goes_on(tracker, oracle)
+
+
+def test_a_calibration_of_another_aspect_ratio_is_ignored():
+    tracker, oracle = started()
+    camera = Intrinsics(500.0, 500.0, 320.0, 180.0, 640, 360)
 
     tracked = tracker.track(SCENE.frame(10, camera=camera))
 
     assert 'calibration' in tracked.notice
+    assert tracked.ignored == {'camera': 'is for 640x360, the image is 64x48'}
+    assert tracked.health.counts == {'calibration of another size': 1}
     assert tracked.intrinsics.fx == pytest.approx(SCENE.camera.fx, rel=0.01)  # estimated
     goes_on(tracker, oracle)
 

@@ -211,7 +211,7 @@ def _calibration(
     if camera is None:
         return Finding(Level.WARN, topic, 'says "uncalibrated" (K is zero): calibrate the camera')
     height, width = image_from_message(image).shape[:2]
-    if abs(width * camera.height / (height * camera.width) - 1.0) > 0.02:
+    if camera.matched(width, height) is None:
         message = (
             f'is for {camera.width}x{camera.height}, the image is {width}x{height}: remap '
             'camera_info to the topic beside the image'

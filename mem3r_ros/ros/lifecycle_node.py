@@ -174,8 +174,7 @@ class Mem3rNode(LifecycleNode):
         inputs, results, worker = self.inputs, self.results, self.worker
         received = None if inputs is None else inputs.snapshot()
         if received is not None and worker is not None:
-            warnings = filter(None, (worker.camera_warning, worker.mask_warning))
-            received = replace(received, warnings=(*received.warnings, *warnings))
+            received = replace(received, warnings=(*received.warnings, *worker.warnings))
         return NodeSnapshot(
             lifecycle_state=self.state,
             configure_error=self.configure_error,

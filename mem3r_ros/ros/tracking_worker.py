@@ -10,9 +10,6 @@ from pathlib import Path
 import time
 import traceback
 
-import numpy as np
-
-from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import BadFrame, UserError
@@ -24,8 +21,12 @@ from mem3r_ros.ros.stamp_monitor import StampMonitor, Verdict
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
 from mem3r_ros.tracker.stage_clock import StageClock
 
-# A calibration of another size is scaled if the aspect ratios agree this well, else not used.
-_ASPECT_TOLERANCE = 0.02
+_UNUSED = {
+    'camera': (
+        'camera_info {}: calibration not used; remap camera_info to the topic beside the image'
+    ),
+    'mask': 'mask not used: it {}',
+}
 
 
 def make_tracker(config: NodeConfig, is_running: Callable[[], bool]) -> tuple[Tracker, str]:
@@ -76,8 +77,7 @@ class TrackingWorker:
         self._start = Start.SESSION
         self._bit_depth = BitDepth()
         self._is_restored = False  # a state was loaded and no image has followed yet
-        self.camera_warning = ''
-        self.mask_warning = ''
+        self.warnings: tuple[str, ...] = ()  # side inputs not used for the last image
 
     def handle(self, frame: InputFrame) -> None:
         """Send the result for one image."""
@@ -148,14 +148,19 @@ class TrackingWorker:
         wait_ms = 1e3 * (time.monotonic() - frame.arrived_s)
         with clock('decode'):
             image = image_from_message(frame.message, self._bit_depth)
-            camera = self._matching_camera(frame.camera, image)
-            mask = self._matching_mask(frame.mask, image)
         with clock('track'):
             tracked = self.tracker.track(
-                CameraFrame(frame.stamp_ns, image, camera, mask, wheel_path_m=frame.wheel_path_m),
+                CameraFrame(
+                    frame.stamp_ns,
+                    image,
+                    frame.camera,
+                    frame.mask,
+                    wheel_path_m=frame.wheel_path_m,
+                ),
                 outputs=self._ports.wanted_outputs(),
             )
-        if tracked.notice:
+        self.warnings = tuple(_UNUSED[name].format(why) for name, why in tracked.ignored.items())
+        if tracked.notice and not tracked.ignored:  # warnings are logged with the diagnostics
             self._ports.warn(tracked.notice)
         inner_ms = {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
         return tracked, {'wait': wait_ms} | clock.stage_ms | inner_ms
@@ -202,28 +207,3 @@ class TrackingWorker:
                 stage_ms,
             )
         )
-
-    def _matching_camera(self, camera: Intrinsics | None, image: np.ndarray) -> Intrinsics | None:
-        """Return the calibration at the image's size, or None if it is of another picture."""
-        height, width = image.shape[:2]
-        self.camera_warning = ''
-        if camera is None or (camera.width, camera.height) == (width, height):
-            return camera
-        ratio = (width / height) / (camera.width / camera.height)
-        if abs(ratio - 1.0) <= _ASPECT_TOLERANCE:
-            return camera.resized(width, height)
-        self.camera_warning = (
-            f'camera_info is for {camera.width}x{camera.height}, the image is {width}x{height}: '
-            'calibration not used; remap camera_info to the topic beside the image'
-        )
-        return None
-
-    def _matching_mask(self, mask: np.ndarray | None, image: np.ndarray) -> np.ndarray | None:
-        self.mask_warning = ''
-        if mask is None or mask.shape == image.shape[:2]:
-            return mask
-        self.mask_warning = (
-            f'mask of {mask.shape[1]}x{mask.shape[0]} not used: the image is '
-            f'{image.shape[1]}x{image.shape[0]}'
-        )
-        return None

@@ -74,4 +74,5 @@ class TrackedFrame:
     health: Health = field(default_factory=Health)
     segment: int = 0
     scale: float = 1.0  # metres per unit of the network
+    ignored: dict[str, str] = field(default_factory=dict)  # 'camera', 'mask' -> why not used
     notice: str = ''  # message for the user, at most one per second of the stream

@@ -29,6 +29,7 @@ class ValidFrame:
     gap_s: float  # since the last frame; 0 for the first
     usual_gap_s: float  # median of the gaps before; 0 when there are none
     is_new_size: bool  # the stream continues with another image size
+    ignored: dict[str, str]  # 'camera', 'mask' -> why it is not used for this frame
     notice: str
 
 
@@ -48,7 +49,8 @@ class FrameValidation:
         """
         Check one frame.
 
-        A mask or calibration of another size is ignored. An unusable image is rejected.
+        A calibration of another size is scaled. A mask of another size and a calibration of
+        another aspect ratio are ignored. An unusable image is rejected.
 
         :raises BadFrame: the stamp is not after the last one, or the image is no image, holds
             NaN, or has another size.
@@ -57,30 +59,29 @@ class FrameValidation:
         image = self._image(frame)
         is_new_size = self._check_size(image, frame.stamp_ns)
         notice = ''
+        ignored: dict[str, str] = {}
+        height, width = image.shape[:2]
         mask = frame.mask
-        if mask is not None and np.shape(mask) != image.shape[:2]:
-            notice = self.count(
-                'mask of wrong shape',
-                f'mask is {np.shape(mask)}, the image {image.shape[:2]}; the mask is ignored',
-                frame.stamp_ns,
-            )
+        if mask is not None and np.shape(mask) != (height, width):
+            ignored['mask'] = f'has shape {np.shape(mask)}, the image {(height, width)}'
+            text = f'mask {ignored["mask"]}; the mask is ignored'
+            notice = self.count('mask of wrong shape', text, frame.stamp_ns)
             mask = None
-        camera = frame.camera
-        if camera is not None and (camera.height, camera.width) != image.shape[:2]:
-            notice = self.count(
-                'calibration of another size',
-                f'calibration is for {camera.width}x{camera.height}, the image is '
-                f'{image.shape[1]}x{image.shape[0]}; the calibration is ignored',
-                frame.stamp_ns,
-            )
-            camera = None
+        camera = None if frame.camera is None else frame.camera.matched(width, height)
+        if frame.camera is not None and camera is None:
+            size = f'{frame.camera.width}x{frame.camera.height}'
+            ignored['camera'] = f'is for {size}, the image is {width}x{height}'
+            text = f'calibration {ignored["camera"]}; the calibration is ignored'
+            notice = self.count('calibration of another size', text, frame.stamp_ns)
         gap_s, usual_gap_s = 0.0, float(np.median(self.gaps_s)) if self.gaps_s else 0.0
         if self.last_stamp_ns is not None:
             gap_s = (frame.stamp_ns - self.last_stamp_ns) * 1e-9
             self.gaps_s = [*self.gaps_s[1 - _GAPS :], gap_s]
         self.last_stamp_ns = frame.stamp_ns
         mask = None if mask is None else np.asarray(mask).astype(np.uint8, copy=False)
-        return ValidFrame(frame, image, camera, mask, gap_s, usual_gap_s, is_new_size, notice)
+        return ValidFrame(
+            frame, image, camera, mask, gap_s, usual_gap_s, is_new_size, ignored, notice
+        )
 
     def count(self, reason: str, text: str, stamp_ns: int) -> str:
         """Count a problem; return ``text`` for the user, or '' if one was returned this second."""

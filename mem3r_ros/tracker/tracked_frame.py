@@ -53,6 +53,7 @@ def tracked_frame(
         health=_health(context, measured, stream, config, scale),
         segment=stream.segments.index,
         scale=scale,
+        ignored=context.valid.ignored,
         notice=notice or context.valid.notice,
         **made,
     )

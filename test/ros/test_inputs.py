@@ -7,7 +7,7 @@ import math
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from node_harness import HEIGHT, START_NS, STEP_NS, WIDTH, values_of
+from node_harness import FOCAL_PX, HEIGHT, START_NS, STEP_NS, WIDTH, values_of
 import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -129,7 +129,7 @@ def test_warnings_of_mask_and_calibration_come_and_go_each_by_itself(
     camera.info.publish(CameraInfo(width=WIDTH, height=HEIGHT, k=[-1.0] * 9))
     assert spin_until(lambda: inputs.camera_warning)
     send()
-    assert 'mask of 2x2 not used' in node.worker.mask_warning
+    assert node.worker.warnings == ('mask not used: it has shape (2, 2), the image (48, 64)',)
 
     camera.send_info()
     assert spin_until(lambda: not inputs.camera_warning)
@@ -144,22 +144,25 @@ def test_an_uncalibrated_camera_info_counts_as_none(running, camera, spin_until)
     assert frames[0].camera is None
 
 
-def test_a_calibration_of_another_size_is_scaled_and_of_another_shape_refused(
-    running, camera, spin_until
+def test_a_calibration_of_another_size_is_scaled_and_of_another_aspect_ratio_ignored(
+    running, camera, listener, spin_until
 ):
     node, send = running()
-    frames = frames_of(node)
+    depth_info = listener.hear(CameraInfo, 'depth/camera_info')
 
-    camera.send_info(120.0, 2 * WIDTH, 2 * HEIGHT)
-    spin_until(lambda: node.inputs.camera is not None)
+    camera.send_info(2 * FOCAL_PX, 2 * WIDTH, 2 * HEIGHT)
+    assert spin_until(lambda: node.inputs.camera is not None)
     send()
-    camera.send_info(120.0, 2 * WIDTH, HEIGHT)
-    spin_until(lambda: node.inputs.camera.height == HEIGHT)
+    assert spin_until(lambda: depth_info)
+    accepted = node.worker.warnings
+    camera.send_info(2 * FOCAL_PX, 2 * WIDTH, HEIGHT)
+    assert spin_until(lambda: node.inputs.camera.height == HEIGHT)
     send()
 
-    assert frames[0].camera.fx == pytest.approx(60.0)
-    assert frames[1].camera is None
-    assert 'calibration not used' in node.worker.camera_warning
+    assert depth_info[0].k[0] == pytest.approx(FOCAL_PX * depth_info[0].width / WIDTH)
+    assert accepted == ()
+    (warning,) = node.worker.warnings
+    assert 'camera_info is for 128x48, the image is 64x48: calibration not used' in warning
 
 
 def test_a_fresh_mask_goes_with_its_image_and_an_old_one_does_not(running, make_node, spin_until):
