@@ -69,12 +69,6 @@ class Intrinsics:
                 f'it takes {" or ".join(map(str, allowed))}'
             )
 
-    @classmethod
-    def from_field_of_view(cls, width: int, height: int, horizontal_rad: float) -> Intrinsics:
-        """Return a camera with centred principal point and the given horizontal view."""
-        focal_px = 0.5 * width / math.tan(0.5 * horizontal_rad)
-        return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
-
     @property
     def K(self) -> np.ndarray:
         """Camera matrix, [3, 3] float64."""

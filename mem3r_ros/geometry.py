@@ -10,6 +10,7 @@ their covariances are ordered translation first (x y z roll pitch yaw), as REP 1
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 # Optical axes (x right, y down, z forward) seen from a body (x forward, y left, z up); REP 103.
 R_FLU_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -46,28 +47,13 @@ def transform_points(T_a_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:
     return points_b @ R.T + t
 
 
-def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """
-    Turn quaternions into rotation matrices.
-
-    :param quaternion: x, y, z, w, of any length but zero, [..., 4].
-    :return: rotations, [..., 3, 3].
-    """
-    x, y, z, w = np.moveaxis(np.asarray(quaternion, np.float64), -1, 0)
-    s = 2.0 / (x * x + y * y + z * z + w * w)
-    rows = [
-        [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
-        [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
-        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
 def quaternion_from_rotation(R: np.ndarray) -> np.ndarray:
     """
     Turn one rotation matrix into a unit quaternion x, y, z, w with w >= 0.
 
     The largest of the four candidate divisors is used (Shepperd 1978), so no angle is special.
+    The tracker converts one matrix at a time, for which scipy's Rotation takes several times as
+    long; the same holds for ``so3_exp`` and ``so3_log``.
     """
     R = np.asarray(R, np.float64)
     diagonal = np.array([R[0, 0], R[1, 1], R[2, 2], np.trace(R)])
@@ -86,29 +72,19 @@ def quaternion_from_rotation(R: np.ndarray) -> np.ndarray:
 
 
 def matrix_from_pose(translation: np.ndarray, quaternion_xyzw: np.ndarray) -> np.ndarray:
-    """Return the 4x4 transform of a translation [3] and a quaternion x, y, z, w [4]."""
-    return matrix(rotation_from_quaternion(quaternion_xyzw), np.asarray(translation, np.float64))
+    """
+    Return the 4x4 transform of a translation and a quaternion.
+
+    :param translation: [3].
+    :param quaternion_xyzw: of any length but zero, [4].
+    :raises ValueError: the quaternion is zero.
+    """
+    return matrix(Rotation.from_quat(quaternion_xyzw).as_matrix(), translation)
 
 
 def pose_from_matrix(T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return translation [3] and quaternion x, y, z, w [4] of a 4x4 transform."""
     return np.array(T[:3, 3], np.float64), quaternion_from_rotation(T[:3, :3])
-
-
-def matrix_from_camera_pose(camera_pose: np.ndarray) -> np.ndarray:
-    """Return ``T_world_camera`` of the network's pose (tx ty tz qw qx qy qz), [..., 7]."""
-    camera_pose = np.asarray(camera_pose, np.float64)
-    T = np.zeros((*camera_pose.shape[:-1], 4, 4))
-    T[..., :3, :3] = rotation_from_quaternion(camera_pose[..., [4, 5, 6, 3]])
-    T[..., :3, 3] = camera_pose[..., :3]
-    T[..., 3, 3] = 1.0
-    return T
-
-
-def camera_pose_from_matrix(T: np.ndarray) -> np.ndarray:
-    """Return the network's pose (tx ty tz qw qx qy qz), [7], of ``T_world_camera``."""
-    translation, quaternion = pose_from_matrix(T)
-    return np.concatenate([translation, quaternion[[3, 0, 1, 2]]])
 
 
 def orthonormalise(T: np.ndarray) -> np.ndarray:

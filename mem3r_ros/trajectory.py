@@ -118,27 +118,6 @@ def nearest_index(sorted_stamps_ns: np.ndarray, wanted_ns: np.ndarray) -> np.nda
     return np.where(closer_before, before, after)
 
 
-def associate(
-    first: Trajectory, second: Trajectory, max_difference_ns: int = 20_000_000
-) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Pair the poses of two trajectories that are nearest to each other in time.
-
-    :param first: one trajectory.
-    :param second: the other.
-    :param max_difference_ns: pairs farther apart than this are left out.
-    :return: indices into the first and into the second [P]; no pose is used twice.
-    """
-    if not len(first) or not len(second):
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    to_second = nearest_index(second.stamps_ns, first.stamps_ns)
-    to_first = nearest_index(first.stamps_ns, second.stamps_ns)
-    indices = np.arange(len(first))
-    difference_ns = np.abs(second.stamps_ns[to_second] - first.stamps_ns)
-    mutual = (to_first[to_second] == indices) & (difference_ns <= max_difference_ns)
-    return indices[mutual], to_second[mutual]
-
-
 def read_tum(path: str | Path) -> Trajectory:
     """
     Read a trajectory file of TUM or of EuRoC, told by the number of columns.

@@ -4,8 +4,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from mem3r_ros import geometry
+from mem3r_ros import geometry, se3
 
 
 @pytest.fixture(scope='module')
@@ -55,7 +56,7 @@ def test_quaternions_survive_the_round_trip_with_w_not_negative(seed):
     quaternion = np.random.default_rng(seed).normal(size=4)
     quaternion /= np.linalg.norm(quaternion)
 
-    again = geometry.quaternion_from_rotation(geometry.rotation_from_quaternion(quaternion))
+    _, again = geometry.pose_from_matrix(geometry.matrix_from_pose(np.zeros(3), quaternion))
 
     assert again[3] >= 0
     assert np.allclose(again, quaternion * np.sign(quaternion[3]))
@@ -139,11 +140,11 @@ def test_recorded_procrustes_cases_agree(recorded):
 
 
 def test_recorded_pose_encodings_agree(recorded):
-    T = geometry.matrix_from_camera_pose(recorded['pose/camera_pose'])
+    T = se3.matrix_from_pose_wxyz(torch.from_numpy(recorded['pose/camera_pose']))
+    encoded = se3.pose_wxyz_from_matrix(torch.from_numpy(recorded['pose/c2w']))
 
-    assert np.allclose(T, recorded['pose/c2w'], atol=1e-5)
-    for T, encoded in zip(recorded['pose/c2w'], recorded['pose/camera_pose_from_c2w']):
-        assert np.allclose(geometry.camera_pose_from_matrix(T), encoded, atol=1e-5)
+    assert np.allclose(T.numpy(), recorded['pose/c2w'], atol=1e-5)
+    assert np.allclose(encoded.numpy(), recorded['pose/camera_pose_from_c2w'], atol=1e-5)
 
 
 def test_recorded_ray_map_agrees(recorded):

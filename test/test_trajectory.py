@@ -9,7 +9,6 @@ from scipy.spatial.transform import Rotation
 from mem3r_ros.errors import UserError
 from mem3r_ros.trajectory import (
     Trajectory,
-    associate,
     ns_to_seconds,
     read_tum,
     seconds_to_ns,
@@ -77,20 +76,6 @@ def test_length_and_duration_are_those_of_the_path():
     path = trajectory([0, 500_000_000, 1_000_000_000])
 
     assert path.length_m == 2.0 and path.duration_s == 1.0
-
-
-def test_association_pairs_nearest_stamps_once_and_leaves_out_far_ones():
-    first = trajectory([0, 10, 20, 30])
-    second = trajectory([1, 9, 11, 100])
-
-    in_first, in_second = associate(first, second, max_difference_ns=5)
-
-    assert in_first.tolist() == [0, 1]
-    assert in_second.tolist() == [0, 1]
-
-
-def test_association_with_nothing_is_empty():
-    assert associate(trajectory([]), trajectory([1]))[0].size == 0
 
 
 def test_interpolation_halves_position_and_rotation():

@@ -235,11 +235,3 @@ def random_rotation(rng: np.random.Generator) -> np.ndarray:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
-
-
-def distance_to_box(
-    points: np.ndarray, centre: np.ndarray, half: np.ndarray, rotation: np.ndarray
-) -> float:
-    """Return the smallest distance of points [N, 3] to a solid box; 0 if one is inside it."""
-    local = np.abs((points - centre) @ rotation)
-    return float(np.linalg.norm(np.maximum(local - half, 0), axis=1).min())
