@@ -16,6 +16,8 @@ from mem3r_ros.reports import RunRecorder
 from mem3r_ros.reports.cloud_view import cloud_view
 from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth
 from mem3r_ros.reports.recorder import millimetres
+from mem3r_ros.reports.result import StripFrame
+from mem3r_ros.reports.training_page import write_training_page
 from mem3r_ros.trajectory import Trajectory, read_tum
 
 CAMERA = Intrinsics(20.0, 20.0, 15.5, 11.5, 32, 24)
@@ -309,3 +311,33 @@ def test_a_file_that_is_no_cloud_is_told(tmp_path):
 
     with pytest.raises(UserError, match='is not a PLY file'):
         read_ply(tmp_path / 'cloud.ply')
+
+
+def test_the_page_of_a_training_run_compares_each_error_with_its_trivial_answer(tmp_path):
+    figures = {'rotation_deg': 0.5, 'rotation_none_deg': 2.25, 'direction_cos': 0.75}
+    counts = {'minutes': 1.5, 'update': 20, 'skipped': 1, 'frames': 400}
+    history = [
+        {'kind': 'train', 'minutes': 0.5, 'loss': 3.0},
+        {'kind': 'train', 'minutes': 1.0, 'loss': None},
+        {'kind': 'validation', **counts, **figures},
+    ]
+    depth = np.full((6, 8), 2.0, np.float32)
+    frame = StripFrame(0, depth, np.zeros((6, 8, 3), np.uint8), depth)
+
+    write_training_page(tmp_path / 'index.html', history, [frame], {'preset': '<tiny>'})
+
+    text = (tmp_path / 'index.html').read_text()
+    page = Page(text)
+    assert all(link.startswith(('data:image/', '#')) for link in page.links), page.links
+    assert page.open == []
+    assert {'0.50 deg', 'no motion: 2.25 deg', '0.75', '20', 'world 1'} <= set(page.words)
+    assert text.count('<img') == 3
+    assert '&lt;tiny&gt;' in text
+
+
+def test_the_page_of_a_training_run_without_validation_shows_the_losses(tmp_path):
+    history = [{'kind': 'train', 'minutes': minutes, 'loss': 1.0} for minutes in range(3)]
+
+    write_training_page(tmp_path / 'index.html', history, [], {})
+
+    assert 'Learning curves' in (tmp_path / 'index.html').read_text()

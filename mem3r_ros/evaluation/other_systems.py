@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from mem3r_ros.data.folder import in_natural_order
 from mem3r_ros.errors import UserError
-from mem3r_ros.geometry import rotation_from_quaternion
 from mem3r_ros.text_files import text_rows
 from mem3r_ros.trajectory import Trajectory, read_tum
 
@@ -75,7 +75,7 @@ def _read_euroc(path: Path) -> Trajectory:
     values = _numbers(path, _TUM)
     stamps_ns = np.array([int(words[0]) for _, words in text_rows(path)], np.int64)
     poses = np.tile(np.eye(4), (len(values), 1, 1))
-    poses[:, :3, :3] = rotation_from_quaternion(np.roll(values[:, 4:8], -1, axis=1))
+    poses[:, :3, :3] = Rotation.from_quat(np.roll(values[:, 4:8], -1, axis=1)).as_matrix()
     poses[:, :3, 3] = values[:, 1:4]
     return Trajectory(stamps_ns, poses)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,6 +82,37 @@ def bar_css() -> str:
     """Return the colour map as a CSS gradient from near to far."""
     stops = _table()[np.linspace(0, 255, 24).round().astype(int)]
     return ', '.join('#{:02x}{:02x}{:02x}'.format(*stop) for stop in stops.tolist())
+
+
+def depth_strip(frames: Sequence[StripFrame], labels: Sequence[str]) -> dict[str, Any] | None:
+    """
+    Return the values of the template ``strip.html``: pictures on one range, and its bar.
+
+    :param frames: the pictures.
+    :param labels: one above each of them.
+    :return: None where there are no frames.
+    """
+    if not frames:
+        return None
+    limits = range_of(frames)
+    columns = [
+        {
+            'label': label,
+            'image': '' if frame.image is None else jpeg_uri(frame.image),
+            'depth': png_uri(colour_depth(frame.depth_m, limits)),
+            'true_depth': ''
+            if frame.true_depth_m is None
+            else png_uri(colour_depth(frame.true_depth_m, limits)),
+        }
+        for frame, label in zip(frames, labels, strict=True)
+    ]
+    return {
+        'frames': columns,
+        'has_images': any(column['image'] for column in columns),
+        'has_truth': any(column['true_depth'] for column in columns),
+        'bar': bar_css(),
+        'ticks': limits.ticks(),
+    }
 
 
 def jpeg_uri(image: np.ndarray, quality: int = 85) -> str:

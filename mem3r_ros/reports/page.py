@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""One page to look at: a single HTML file that needs no network and no other file."""
+"""The page of a run: a single HTML file that needs no network and no other file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import json
 from pathlib import Path
 import re
@@ -14,13 +15,7 @@ from mem3r_ros.evaluation.tables import depth_rows, length, percent, trajectory_
 from mem3r_ros.evaluation.timing import timing_summary
 from mem3r_ros.files import write_text
 from mem3r_ros.reports.cloud_view import cloud_view
-from mem3r_ros.reports.depth_pictures import (
-    bar_css,
-    colour_depth,
-    jpeg_uri,
-    png_uri,
-    range_of,
-)
+from mem3r_ros.reports.depth_pictures import depth_strip, jpeg_uri
 from mem3r_ros.reports.plots import position_error_svg, timing_svg, trajectory_svg
 from mem3r_ros.reports.result import TOTAL, RunResult
 
@@ -41,22 +36,20 @@ def write_report(output_dir: str | Path, run: RunResult) -> Path:
     :param run: what to show.
     :return: the page.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     view = cloud_view(run.points, run.colours, run.trajectory.positions)
-    page = environment.get_template('report.html').render(
-        run=run,
-        version=__version__,
-        style=(TEMPLATES / 'report.css').read_text(encoding='utf-8'),
-        script=(TEMPLATES / 'cloud.js').read_text(encoding='utf-8'),
+    path = Path(output_dir) / 'index.html'
+    write_page(
+        path,
+        'report.html',
+        title=run.title,
+        subtitle=', '.join(
+            filter(None, (run.source, run.model and f'model {run.model}', run.device))
+        ),
+        files='trajectory.txt (TUM), depth/*.png (mm), map.ply, summary.json',
         cards=_cards(run),
+        config=run.config,
+        run=run,
+        script=(TEMPLATES / 'cloud.js').read_text(encoding='utf-8'),
         trajectory_svg=trajectory_svg(run),
         error_svg=position_error_svg(run),
         trajectory_rows=trajectory_rows(run.error) if run.error else [],
@@ -67,11 +60,55 @@ def write_report(output_dir: str | Path, run: RunResult) -> Path:
         timing_svg=timing_svg(run),
         stages=_stages(run),
         statuses=_statuses(run),
-        config=_config_text(run),
     )
-    path = Path(output_dir) / 'index.html'
-    write_text(path, page)
     return path
+
+
+def write_page(
+    path: Path,
+    template: str,
+    *,
+    title: str,
+    subtitle: str,
+    files: str,
+    cards: list[dict[str, str]],
+    config: Mapping[str, Any],
+    **values: Any,
+) -> None:
+    """
+    Write a page that needs no network and no other file.
+
+    :param path: file to write.
+    :param template: name of a template that extends ``base.html``.
+    :param title: heading of the page.
+    :param subtitle: line below it.
+    :param files: sentence part about the files beside the page.
+    :param cards: figures at the top, see ``card``.
+    :param config: settings shown at the end.
+    :param values: all else that the template uses.
+    """
+    import jinja2
+    import yaml
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None) if config else ''
+    page = environment.get_template(template).render(
+        title=title,
+        subtitle=subtitle,
+        files=files,
+        cards=cards,
+        config=text,
+        version=__version__,
+        style=(TEMPLATES / 'report.css').read_text(encoding='utf-8'),
+        **values,
+    )
+    write_text(path, page)
 
 
 def _cards(run: RunResult) -> list[dict[str, str]]:
@@ -80,22 +117,22 @@ def _cards(run: RunResult) -> list[dict[str, str]]:
     if run.error is not None:
         error = run.error
         cards += [
-            _card(
+            card(
                 length(error.ate_sim3_rmse_m),
                 'ATE, scale fitted',
                 f'standing still: {length(error.stand_still.ate_rmse_m)}',
             ),
-            _card(
+            card(
                 length(error.rpe_translation_m),
                 'RPE per frame',
                 f'standing still: {length(error.stand_still.rpe_translation_m)}',
             ),
-            _card(
+            card(
                 f'{error.rpe_rotation_deg:.2f} deg',
                 'rotation per frame',
                 f'standing still: {error.stand_still.rpe_rotation_deg:.2f} deg',
             ),
-            _card(
+            card(
                 percent(error.scale_error_percent, int(abs(error.scale_error_percent) < 10)),
                 'scale error',
                 f'true path: {length(error.path_length_m)}',
@@ -103,7 +140,7 @@ def _cards(run: RunResult) -> list[dict[str, str]]:
         ]
     if run.depth_error is not None:
         cards.append(
-            _card(
+            card(
                 f'{run.depth_error.abs_rel:.3f}',
                 'depth AbsRel',
                 f'constant depth: {run.depth_error.constant_abs_rel:.3f}',
@@ -111,46 +148,28 @@ def _cards(run: RunResult) -> list[dict[str, str]]:
         )
     skipped = f', {run.num_skipped} skipped' if run.num_skipped else ''
     cards += [
-        _card(
+        card(
             length(run.trajectory.length_m), 'path travelled', f'{run.trajectory.duration_s:.1f} s'
         ),
-        _card(f'{run.num_images}', 'images', f'{len(run.trajectory)} poses{skipped}'),
+        card(f'{run.num_images}', 'images', f'{len(run.trajectory)} poses{skipped}'),
     ]
     if run.wall_time_s > 0:
         per_frame = f'{run.timing.p50_ms:.0f} ms a frame' if run.timing else ''
-        cards.append(_card(f'{run.rate_hz:.1f}', 'frames per second', per_frame))
+        cards.append(card(f'{run.rate_hz:.1f}', 'frames per second', per_frame))
     return cards
 
 
-def _card(value: str, label: str, detail: str = '') -> dict[str, str]:
+def card(value: str, label: str, detail: str = '') -> dict[str, str]:
+    """Return a figure with its unit, its name, and a smaller line to compare it with."""
     # A number and its unit belong on one line.
     detail = re.sub(r'(?<=\d) (?=\w)', '\N{NO-BREAK SPACE}', detail)
     return {'value': value, 'label': label, 'detail': detail}
 
 
 def _strip(run: RunResult) -> dict[str, Any] | None:
-    if not run.strip:
-        return None
-    limits = range_of(run.strip)
     start_ns = run.trajectory.stamps_ns[0]
-    frames = [
-        {
-            'time': f'{(frame.stamp_ns - start_ns) * 1e-9:.1f} s',
-            'image': '' if frame.image is None else jpeg_uri(frame.image),
-            'depth': png_uri(colour_depth(frame.depth_m, limits)),
-            'true_depth': ''
-            if frame.true_depth_m is None
-            else png_uri(colour_depth(frame.true_depth_m, limits)),
-        }
-        for frame in run.strip
-    ]
-    return {
-        'frames': frames,
-        'has_images': any(frame['image'] for frame in frames),
-        'has_truth': any(frame['true_depth'] for frame in frames),
-        'bar': bar_css(),
-        'ticks': limits.ticks(),
-    }
+    times = [f'{(frame.stamp_ns - start_ns) * 1e-9:.1f} s' for frame in run.strip]
+    return depth_strip(run.strip, times)
 
 
 def _stages(run: RunResult) -> list[dict[str, Any]]:
@@ -196,11 +215,3 @@ def _statuses(run: RunResult) -> dict[str, Any] | None:
         for status, count in counts.items()
     ]
     return {'spans': spans, 'legend': legend}
-
-
-def _config_text(run: RunResult) -> str:
-    if not run.config:
-        return ''
-    import yaml
-
-    return yaml.safe_dump(run.config, sort_keys=False, default_flow_style=None)

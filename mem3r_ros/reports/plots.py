@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 import io
 from typing import Any
 
@@ -16,7 +17,17 @@ from mem3r_ros.geometry import invert
 from mem3r_ros.reports.result import TOTAL, RunResult
 
 ESTIMATE, TRUTH, INK, GRID = '#1864ab', '#f08c00', '#343a40', '#e9ecef'
+BASELINE = '#adb5bd'
 _MAX_POINTS = 2000  # of a line; more cannot be told apart on a screen
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One panel of learning curves."""
+
+    title: str
+    points: np.ndarray  # [N, 2]: minutes, value
+    baseline: np.ndarray  # [M, 2]: the same of the trivial answer; M may be 0
 
 
 def trajectory_svg(run: RunResult) -> str:
@@ -126,6 +137,24 @@ def series_svg(title: str, x_label: str, series: Mapping[str, np.ndarray]) -> st
         _tidy(axes)
     axes.set_xlabel(x_label)
     figure.set_facecolor('white')
+    figure.tight_layout()
+    return _svg(figure)
+
+
+def curves_svg(curves: Sequence[Curve]) -> str:
+    """Draw learning curves, two beside each other, each with its trivial answer in grey."""
+    rows = -(-len(curves) // 2)
+    figure = _figure(10.0, 1.9 * rows)
+    for index, curve in enumerate(curves):
+        axes = figure.add_subplot(rows, 2, index + 1)
+        if len(curve.baseline):
+            axes.plot(*curve.baseline.T, color=BASELINE, lw=1.2)
+        axes.plot(*_thinned(curve.points).T, color=ESTIMATE, lw=1.2)
+        values = np.concatenate([curve.baseline[:, 1], curve.points[:, 1]])
+        # Of the first batches, some are far above all others.
+        axes.set_ylim(min(values.min(), 0.0), 1.05 * float(np.percentile(values, 98)) + 1e-9)
+        axes.set_title(curve.title, loc='left')
+        _tidy(axes)
     figure.tight_layout()
     return _svg(figure)
 

@@ -1,143 +1,102 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""A self-contained HTML page of a training run: learning curves and pictures."""
+"""The page of a training run: newest figures, learning curves and depth of held-out worlds."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
-import html
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mem3r_ros.files import write_text
+from mem3r_ros.reports.depth_pictures import depth_strip
+from mem3r_ros.reports.page import card, write_page
+from mem3r_ros.reports.plots import Curve, curves_svg
+from mem3r_ros.reports.result import StripFrame
 
-WIDTH, HEIGHT, MARGIN = 420, 200, 36  # px of one chart
-CURVES = (
-    ('loss', 'train', 'loss', None),
-    ('rotation error, deg (grey: no motion)', 'validation', 'rotation_deg', 'rotation_none_deg'),
-    (
-        'translation error, m (grey: no motion)',
-        'validation',
-        'translation_m',
-        'translation_none_m',
-    ),
-    ('direction cosine', 'validation', 'direction_cos', None),
-    ('depth AbsRel, median-scaled (grey: constant)', 'validation', 'absrel', 'absrel_constant'),
-    ('focal length error where unknown', 'validation', 'focal_error', None),
-)
-STYLE = (
-    'body{font:14px sans-serif;margin:2em;max-width:1100px}'
-    'svg{background:#fafafa;margin:4px}img{margin:2px;image-rendering:pixelated}'
-    'table{border-collapse:collapse}td,th{padding:2px 10px;text-align:right}'
-)
+# name of a figure of validation, its label and form; name and label of the trivial answer
+FIGURES = (
+    ('rotation_deg', 'rotation error per frame', '{:.2f} deg', 'rotation_none_deg', 'no motion'),
+    ('translation_m', 'translation error per frame', '{:.3f} m', 'translation_none_m',
+     'no motion'),
+    ('direction_cos', 'cosine of the direction', '{:.2f}', '', ''),
+    ('end_error_m', 'position error at the end', '{:.2f} m', 'end_error_none_m', 'no motion'),
+    ('absrel', 'depth AbsRel, median-scaled', '{:.3f}', 'absrel_constant', 'constant depth'),
+    ('absrel_unscaled', 'depth AbsRel, unscaled', '{:.3f}', '', ''),
+    ('focal_error', 'relative error of the estimated focal length', '{:.3f}', '', ''),
+)  # fmt: skip
+LOSSES = ('loss', 'log_depth', 'rotation', 'translation', 'gradient_norm')
 
 
-@dataclass
-class Picture:
-    """One image with its true and its predicted depth."""
-
-    image: np.ndarray  # [H, W, 3] uint8
-    depth_true: np.ndarray  # [H, W] m
-    depth: np.ndarray  # [H, W] m
-
-
-def write_page(path: Path, history: list[dict], pictures: list[Picture]) -> None:
+def write_training_page(
+    path: Path,
+    history: Sequence[Mapping[str, Any]],
+    frames: Sequence[StripFrame],
+    config: Mapping[str, Any],
+) -> None:
     """
     Write the page.
 
+    :param path: file to write.
     :param history: entries of the log, oldest first.
-    :param pictures: of the newest validation.
+    :param frames: depth of the newest validation, one frame of a clip each.
+    :param config: the recipe.
     """
-    charts = [_curve(title, history, kind, name, base) for title, kind, name, base in CURVES]
-    charts += [
-        _curve(name, history, 'train', name, None)
-        for name in ('log_depth', 'rotation', 'translation', 'gradient_norm')
-    ]
-    rows = ''.join(f'<div>{_picture_row(picture)}</div>' for picture in pictures)
-    write_text(
+    newest = next((e for e in reversed(history) if e['kind'] == 'validation'), {})
+    write_page(
         path,
-        '<!doctype html><meta charset="utf-8"><title>Training</title>'
-        f'<style>{STYLE}</style><h1>Training</h1>{_table(history)}'
-        f'<h2>Learning curves over minutes</h2>{"".join(charts)}'
-        f'<h2>Held-out worlds: image, true depth, predicted depth</h2>{rows}',
+        'training.html',
+        title='Training',
+        subtitle=f'preset {config.get("preset", "")}',
+        files='weights.safetensors, state.safetensors, log.jsonl, config.yaml, tensorboard',
+        cards=_cards(newest),
+        config=config,
+        curves_svg=curves_svg(_curves(history)),
+        rows=_rows(newest),
+        strip=depth_strip(frames, [f'world {number}' for number in range(1, len(frames) + 1)]),
     )
 
 
-def _table(history: list[dict]) -> str:
-    """Return the newest validation as a table."""
-    newest = next((e for e in reversed(history) if e['kind'] == 'validation'), None)
-    if newest is None:
-        return ''
-    rows = ''.join(
-        f'<tr><td>{html.escape(name)}</td><td>{value}</td></tr>'
-        for name, value in newest.items()
-        if name != 'kind'
-    )
-    return f'<table>{rows}</table>'
-
-
-def _curve(title: str, history: list[dict], kind: str, name: str, base: str | None) -> str:
-    """Return one chart as SVG, or nothing where there is nothing to draw."""
-    lines = []
-    for column, colour in ((base, '#999'), (name, '#06c')):
-        points = [
-            (entry['minutes'], entry[column])
-            for entry in history
-            if entry['kind'] == kind and column and entry.get(column) is not None
-        ]
-        if points:
-            lines.append((np.array(points, float), colour))
-    if not lines:
-        return ''
-    values = np.concatenate([line for line, _ in lines])
-    left, right = values[:, 0].min(), max(values[:, 0].max(), values[:, 0].min() + 1e-6)
-    low, high = min(values[:, 1].min(), 0.0), np.percentile(values[:, 1], 98) * 1.05 + 1e-9
-    marks = []
-    for line, colour in lines:
-        x = MARGIN + (line[:, 0] - left) / (right - left) * (WIDTH - 2 * MARGIN)
-        y = HEIGHT - MARGIN / 2 - (line[:, 1] - low) / (high - low) * (HEIGHT - 1.3 * MARGIN)
-        path = ' '.join(f'{a:.1f},{max(b, 0):.1f}' for a, b in zip(x, y, strict=True))
-        marks.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-        )
-    return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}"><text x="8" y="14" font-size="12">'
-        f'{html.escape(title)}</text>{"".join(marks)}'
-        f'<text x="2" y="{HEIGHT - 20}" font-size="10">{low:.3g}</text>'
-        f'<text x="2" y="30" font-size="10">{high:.3g}</text>'
-        f'<text x="{WIDTH - 60}" y="{HEIGHT - 4}" font-size="10">{right:.0f} min</text></svg>'
-    )
-
-
-def _picture_row(picture: Picture) -> str:
-    near, far = np.nanpercentile(
-        np.where(np.isfinite(picture.depth_true), picture.depth_true, np.nan), [2, 98]
-    )
-    parts = [
-        picture.image,
-        _depth_colours(picture.depth_true, near, far),
-        _depth_colours(picture.depth, near, far),
+def _cards(newest: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the progress of the run and the errors that have a trivial answer."""
+    if not newest:
+        return []
+    cards = [
+        card(f'{newest["minutes"]:.1f} min', 'training', f'{newest["frames"]} frames'),
+        card(f'{newest["update"]}', 'updates', f'{newest["skipped"]} skipped'),
     ]
-    return _png(np.concatenate(parts, axis=1))
+    return cards + [
+        card(ours, label, trivial) for label, ours, trivial in _rows(newest) if trivial
+    ]
 
 
-def _depth_colours(depth: np.ndarray, near: float, far: float) -> np.ndarray:
-    """Paint inverse depth, near bright; unknown grey."""
-    import cv2
+def _rows(newest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return label, value and trivial answer of each figure of a validation."""
+    rows = []
+    for name, label, form, trivial, answer in FIGURES:
+        if newest.get(name) is not None:
+            value = newest.get(trivial)
+            compared = '' if value is None else f'{answer}: {form.format(value)}'
+            rows.append((label, form.format(newest[name]), compared))
+    return rows
 
-    inverse = 1 / np.clip(np.nan_to_num(depth, nan=1e6, posinf=1e6), 1e-3, 1e6)
-    level = (inverse - 1 / far) / max(1 / near - 1 / far, 1e-9)
-    coloured = cv2.applyColorMap(np.uint8(np.clip(level, 0, 1) * 255), cv2.COLORMAP_INFERNO)
-    coloured[np.isnan(depth)] = 128
-    return coloured[..., ::-1]
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    curves = [
+        Curve(label, _column(history, 'validation', name), _column(history, 'validation', trivial))
+        for name, label, _, trivial, _ in FIGURES
+    ]
+    nothing = np.empty((0, 2))
+    curves += [Curve(name, _column(history, 'train', name), nothing) for name in LOSSES]
+    return [curve for curve in curves if len(curve.points)]
 
 
-def _png(image: np.ndarray) -> str:
-    import cv2
-
-    encoded = cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
-    data = base64.b64encode(encoded).decode()
-    width = image.shape[1] * 2
-    return f'<img width="{width}" src="data:image/png;base64,{data}">'
+def _column(history: Sequence[Mapping[str, Any]], kind: str, name: str) -> np.ndarray:
+    """Return minutes and values of one name of the log, [N, 2]."""
+    points = [
+        (entry['minutes'], entry[name])
+        for entry in history
+        if entry['kind'] == kind and entry.get(name) is not None
+    ]
+    return np.array(points, np.float64).reshape(-1, 2)

@@ -9,8 +9,9 @@ import json
 import math
 from pathlib import Path
 
+from mem3r_ros.config import to_dict
 from mem3r_ros.reports.progress import progress
-from mem3r_ros.reports.training_page import write_page
+from mem3r_ros.reports.training_page import write_training_page
 from mem3r_ros.training.config import TrainConfig
 from mem3r_ros.training.training_state import Counters
 from mem3r_ros.training.validation import Validation, figures_line
@@ -23,7 +24,7 @@ class RunLog:
     """What a run tells, on the terminal and in its output folder."""
 
     def __init__(self, config: TrainConfig, output: Path, resume: bool) -> None:
-        self._every = config.runtime.log_every
+        self._config = config
         self._output = output
         self._history: list[dict] = []
         path = output / LOG_FILE
@@ -57,7 +58,7 @@ class RunLog:
         for name, value in {**terms, 'took_s': took_s, 'waited_s': waited_s}.items():
             self._sums.setdefault(name, []).append(value)
         self._bar.show(100 * done, word=f'{stage} batch {counters.batches}')
-        if counters.batches % self._every:
+        if counters.batches % self._config.runtime.log_every:
             return
         means = {name: sum(v) / len(v) for name, v in self._sums.items()}
         self._sums = {}
@@ -76,7 +77,9 @@ class RunLog:
         """Note a validation and rewrite the page."""
         self._write(counters, {'kind': 'validation', **result.figures})
         self.say('held-out worlds: ' + figures_line(result.figures))
-        write_page(self._output / PAGE_FILE, self._history, result.pictures)
+        write_training_page(
+            self._output / PAGE_FILE, self._history, result.pictures, to_dict(self._config)
+        )
 
     def say(self, text: str) -> None:
         """Print a line, above the progress bar if there is one."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mem3r_ros.model import Prediction, update_rule
-from mem3r_ros.reports.training_page import Picture
+from mem3r_ros.reports.result import StripFrame
 from mem3r_ros.se3 import invert_rigid, relative_poses, rotation_angle
 from mem3r_ros.training.batch import Batch, Clip, collate
 from mem3r_ros.training.batch_loader import clip_flow
@@ -36,7 +36,7 @@ class Validation:
     """Means over the held-out clips, and a few pictures."""
 
     figures: dict[str, float]
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[StripFrame] = field(default_factory=list)
 
 
 def validation_batches(config: TrainConfig, flow_scale: int) -> list[Batch]:
@@ -70,7 +70,7 @@ def validate_model(model: nn.Module, batches: Iterable[Batch], rule_name: str) -
     Figures are means over the frames of a clip, then over the clips.
     """
     clips: list[dict[str, float]] = []
-    pictures: list[Picture] = []
+    pictures: list[StripFrame] = []
     rule = update_rule(rule_name)
     device = next(model.parameters()).device
     for batch in batches:
@@ -182,11 +182,12 @@ def world_figures(T_world_camera: Tensor, batch: Batch, clip: int) -> dict[str, 
     }
 
 
-def _picture(batch: Batch, depth: Tensor, clip: int) -> Picture:
-    return Picture(
+def _picture(batch: Batch, depth: Tensor, clip: int) -> StripFrame:
+    return StripFrame(
+        stamp_ns=0,
         image=batch.image[-1, clip].permute(1, 2, 0).cpu().numpy(),
-        depth_true=batch.depth_m[-1, clip].cpu().numpy(),
-        depth=depth[clip].float().cpu().numpy(),
+        depth_m=depth[clip].float().cpu().numpy(),
+        true_depth_m=batch.depth_m[-1, clip].cpu().numpy(),
     )
 
 
