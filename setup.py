@@ -66,6 +66,7 @@ setup(
         'rerun': ['rerun-sdk'],
         'download': ['gdown'],
         'exr': ['OpenEXR'],
+        'ray': ['ray'],
         'test': requirements('dev'),
     },
     zip_safe=False,

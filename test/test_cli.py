@@ -356,6 +356,8 @@ def test_the_help_lists_every_command(capsys):
         ('evaluate', '--config --device --fps --help --image-topic --max-frames --model --output '
          '--protocol --rules --set --stride --views'),
         ('score', '--depth-factor --help --output --truth'),
+        ('batch', '--gpus --help --jobs --output --ray --run'),
+        ('compare', '--help --output'),
         ('benchmark', '--config --device --frames --help --model --output --outputs --set --size'),
     ],
 )  # fmt: skip

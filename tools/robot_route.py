@@ -5,9 +5,9 @@ Follow docs/robot.md literally in an empty folder, down to a node that answers i
 
     python tools/robot_route.py --folder EMPTY_FOLDER
 
-Where no distribution is installed, ROS from pip stands for it: step 1 installs the wheels instead of
-Debian packages, with OpenCV 4 and the numpy of Jazzy, and ``ros2 run`` and ``ros2 launch`` (which pip
-does not have) start the installed script by its path. All other commands are those of the page.
+Where no distribution is installed, ROS from pip stands for it: step 1 installs wheels instead of
+Debian packages, with OpenCV 4 and the numpy of Jazzy. pip has no ``ros2 run`` and ``ros2 launch``:
+the installed script is started by its path. All other commands are those of the page.
 """
 
 from __future__ import annotations

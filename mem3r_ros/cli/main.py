@@ -29,6 +29,8 @@ COMMANDS = {
     'run': ('mem3r_ros.cli.run', 'track a bag, a video or a folder of images without ROS'),
     'score': ('mem3r_ros.cli.score', 'score a trajectory, depth images or a cloud of any system'),
     'evaluate': ('mem3r_ros.cli.evaluate', 'run several sequences and tabulate the errors'),
+    'batch': ('mem3r_ros.cli.batch', 'track many recordings, over processes, GPUs or Ray'),
+    'compare': ('mem3r_ros.cli.compare', 'put several runs side by side on one page'),
     'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
     'fit-covariance': ('mem3r_ros.cli.fit_covariance', 'fit the covariance to ground truth'),
     'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and fetch weights'),

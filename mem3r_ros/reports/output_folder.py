@@ -17,6 +17,7 @@ from mem3r_ros.errors import UserError
 MARK = '.mem3r_run'
 OUTPUTS = (
     'trajectory.txt',
+    'truth.txt',
     'depth.txt',
     'map.ply',
     'index.html',

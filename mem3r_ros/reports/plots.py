@@ -237,3 +237,52 @@ def _svg(figure: Any) -> str:
         figure.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None})
     text = buffer.getvalue()
     return text[text.index('<svg') :]
+
+
+def path_lines_svg(lines: Mapping[str, np.ndarray], truth: np.ndarray | None) -> str:
+    """
+    Draw several paths over each other, from above.
+
+    :param lines: name -> positions [N, 3] m.
+    :param truth: positions of the true path, None where unknown.
+    :return: an SVG element. Up is the direction in which the paths spread the least.
+    """
+    figure = _figure(10.0, 5.0)
+    axes = figure.add_subplot()
+    everything = np.concatenate([*lines.values(), *([] if truth is None else [truth])])
+    plane = np.argsort(np.ptp(everything, axis=0))[:0:-1]
+    if truth is not None:
+        shown = _thinned(truth[:, plane])
+        axes.plot(*shown.T, color=TRUTH, lw=4.0, alpha=0.6, label='truth')
+    for name, positions in lines.items():
+        axes.plot(*_thinned(positions[:, plane]).T, lw=1.6, label=name)
+    axes.set_aspect('equal', adjustable='datalim')
+    for set_label, axis in zip((axes.set_xlabel, axes.set_ylabel), plane, strict=True):
+        set_label(f'{"xyz"[axis]} (m)')
+    axes.legend(frameon=False, fontsize=9)
+    _widen(axes)
+    _tidy(axes)
+    figure.tight_layout()
+    return _svg(figure)
+
+
+def error_lines_svg(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """
+    Draw errors over time.
+
+    :param lines: name -> times (s) and errors (m); empty gives an empty text.
+    :return: an SVG element.
+    """
+    if not lines:
+        return ''
+    figure = _figure(10.0, 3.0)
+    axes = figure.add_subplot()
+    for name, (time_s, error_m) in lines.items():
+        axes.plot(*_thinned(np.stack([time_s, error_m], axis=1)).T, lw=1.4, label=name)
+    axes.set_xlabel('time (s)')
+    axes.set_ylabel('position error (m)')
+    axes.set_ylim(bottom=0.0)
+    axes.legend(frameon=False, fontsize=9)
+    _tidy(axes)
+    figure.tight_layout()
+    return _svg(figure)

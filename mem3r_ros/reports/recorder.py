@@ -279,6 +279,8 @@ class RunRecorder:
 
     def _write(self, result: RunResult) -> None:
         write_tum(self.output_dir / 'trajectory.txt', result.trajectory)
+        if result.truth is not None:
+            write_tum(self.output_dir / 'truth.txt', result.truth)
         write_ply(self.output_dir / 'map.ply', result.points, result.colours)
         if result.config:
             import yaml
