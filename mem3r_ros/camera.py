@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Pinhole cameras: what happens to K in a resize or a crop, lens distortion, focal length.
+Pinhole cameras: effect of a resize or crop on K, lens distortion, focal length.
 
-Pixel centres have integer coordinates, as in ROS and OpenCV: a resize by s therefore takes
+Pixel centres have integer coordinates, as in ROS and OpenCV: a resize by s therefore maps
 column u to (u + 0.5) s - 0.5.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from mem3r_ros.errors import UserError
 
-# Names of sensor_msgs/CameraInfo and how many coefficients each may have.
+# Names of sensor_msgs/CameraInfo, and the allowed numbers of coefficients.
 DISTORTION_MODELS = {
     'none': (0,),
     'plumb_bob': (0, 4, 5),
@@ -26,11 +26,11 @@ DISTORTION_MODELS = {
 }
 _FOCAL_VOTES = 64
 _ASPECT_TOLERANCE = 0.02
-NOMINAL_FOCAL = 0.85  # of the longer side of the image: a common lens, held either way up
+NOMINAL_FOCAL = 0.85  # of the longer side of the image: a common lens, in both orientations
 
 
 def nominal_focal_px(width: int, height: int) -> float:
-    """Return the focal length that is assumed where nothing is known, px."""
+    """Return the focal length of a camera without calibration or estimate, px."""
     return NOMINAL_FOCAL * max(width, height)
 
 
@@ -48,10 +48,10 @@ class Intrinsics:
     distortion: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse calibrations that no image can have been taken with."""
+        """Refuse impossible calibrations."""
         numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
         if not all(math.isfinite(number) for number in numbers):
-            raise UserError(f'calibration holds {numbers}; every number must be finite')
+            raise UserError(f'calibration is {numbers}; every number must be finite')
         if self.fx <= 0 or self.fy <= 0:
             raise UserError(f'focal length is ({self.fx}, {self.fy}) px; it must be positive')
         if self.width <= 0 or self.height <= 0:
@@ -76,7 +76,7 @@ class Intrinsics:
 
     @property
     def is_distorted(self) -> bool:
-        """Whether straight lines of the world are bent in the image."""
+        """Whether the lens distorts the image."""
         return self.distortion_model != 'none' and any(self.distortion)
 
     def undistorted(self) -> Intrinsics:
@@ -109,7 +109,7 @@ class Intrinsics:
         return self.resized(width, height) if abs(ratio - 1.0) <= _ASPECT_TOLERANCE else None
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Intrinsics:
-        """Return the camera of the window at (left, top), which may reach over the edge."""
+        """Return the camera of the window at (left, top), which may exceed the image."""
         return replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
 
     def rays(self) -> np.ndarray:
@@ -137,10 +137,10 @@ def estimate_focal(
     iterations: int = 10,
 ) -> float:
     """
-    Find the focal length under which a pointmap falls onto its own pixel grid.
+    Estimate the focal length under which a pointmap projects to its own pixel grid.
 
-    The estimator of the public reference's demos: least absolute distances by Weiszfeld's
-    iteration, or the median of all per-pixel votes.
+    The estimator of the public reference: least absolute distances by the iteration of
+    Weiszfeld, or the median of the votes of all pixels.
 
     :param points_camera: points of each pixel in the camera frame, [H, W, 3].
     :param principal_point: (x, y) in px; default (W // 2, H // 2).
@@ -163,7 +163,7 @@ def estimate_focal(
                 ]
             )
             votes = np.sort(votes[~np.isnan(votes)])
-            # The lower of two middle votes, as the reference takes it.
+            # The lower one of two middle votes, as in the reference.
             return float(votes[(len(votes) - 1) // 2]) if len(votes) else float('nan')
         rays = points[..., :2] / points[..., 2:]
     rays = np.where(np.isfinite(rays), rays, 0.0).reshape(-1, 2)
@@ -219,17 +219,16 @@ class FocalEstimate:
 
 class Rectifier:
     """
-    Removes a lens's distortion by tables made once for each camera.
+    Removes lens distortion by tables that are computed once per camera.
 
-    The rectified image has the same size and the same K, so what is drawn on it can be published
-    with a camera_info that only lacks the distortion.
+    The rectified image has the same size and K, so its camera_info differs by the distortion only.
     """
 
     def __init__(self, camera: Intrinsics) -> None:
-        """Make the tables of ``camera``; a camera without distortion needs none."""
+        """Compute the tables of ``camera``; a camera without distortion has none."""
         self.camera = camera
         self.rectified = camera.undistorted()
-        self.valid: np.ndarray | None = None  # [H, W] bool; None: everything is
+        self.valid: np.ndarray | None = None  # [H, W] bool; None: all pixels
         self._maps: tuple[np.ndarray, np.ndarray] | None = None
         if camera.is_distorted:
             self._make_maps()
@@ -246,14 +245,14 @@ class Rectifier:
         x, y = make(camera.K, coefficients, np.eye(3), camera.K, size, cv2.CV_32FC1)
         inside = (x >= 0) & (x <= size[0] - 1) & (y >= 0) & (y <= size[1] - 1)
         self.valid = None if inside.all() else inside
-        # Fixed-point tables make remap about twice as fast as float ones.
+        # remap is about twice as fast with fixed-point tables as with float tables.
         self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """
-        Return the rectified image; where the lens saw nothing its border goes on.
+        Return the rectified image; outside the source image its border is repeated.
 
-        A black rim would stand still while the camera moves, and optical flow would say so.
+        A black rim does not move with the camera, and optical flow would detect a camera at rest.
         """
         if self._maps is None:
             return image
@@ -272,5 +271,5 @@ class Rectifier:
 
 @lru_cache(maxsize=4)
 def rectifier(camera: Intrinsics) -> Rectifier:
-    """Return the tables of a camera, made once."""
+    """Return the rectifier of a camera from a cache."""
     return Rectifier(camera)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Frozen dataclasses as configuration: each default is written once, with its help and its limits.
+Frozen dataclasses as configuration: each default is defined once, with its help and limits.
 
 The same dotted names serve YAML files, the command line and ROS parameters.
 """
@@ -38,13 +38,13 @@ def setting(
     """
     Declare one field of a configuration.
 
-    :param default: value in force unless the user says otherwise.
-    :param help: what it does, as shown in parameter tables.
+    :param default: value unless the user sets another one.
+    :param help: description for parameter tables.
     :param low: smallest allowed value (each element of a tuple).
     :param high: largest allowed value.
     :param choices: the only allowed values.
     :param unit: SI unit or 'px', 'frames' and the like.
-    :param dynamic: whether it may change while a stream runs.
+    :param dynamic: whether it can change while a stream runs.
     """
     metadata = {
         'help': help,
@@ -58,17 +58,17 @@ def setting(
 
 
 def section(config: type) -> Any:
-    """Nest another configuration under the field's name."""
+    """Nest another configuration under the name of the field."""
     return field(default_factory=config, metadata={'help': (config.__doc__ or '').strip()})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def settings(config_type: type[ConfigType]) -> type[ConfigType]:
     """
-    Make a class of settings: a frozen dataclass that checks its values when it is built.
+    Define a class of settings: a frozen dataclass that validates its values.
 
-    The limits of each ``setting`` are checked first; then the method ``check``, if the class has
-    one, may refuse values that do not fit together.
+    The limits of each ``setting`` are checked first. Then the method ``check``, if the class has
+    one, may refuse inconsistent values.
 
     :raises UserError: on construction, if a value is refused.
     """
@@ -99,7 +99,7 @@ def _check_limits(config: Any) -> None:
 
 
 def _normalise(item: Field, value: Any) -> Any:
-    """Turn lists into tuples, and whole numbers into floats where the default holds floats."""
+    """Convert lists to tuples, and integers to floats if the default has floats."""
     if isinstance(value, (list, tuple)):
         return tuple(map(_float, value)) if _holds_floats(item.default) else tuple(value)
     return _float(value) if isinstance(item.default, float) else value
@@ -110,7 +110,7 @@ def _holds_floats(default: Any) -> bool:
 
 
 def _float(value: Any) -> Any:
-    """Turn a whole number into a float; leave anything else to the check of types."""
+    """Convert an integer to a float; other types are checked later."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return number(value, 'a setting') if is_whole else value
 
@@ -156,7 +156,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(config_type: type[ConfigType], values: Mapping[str, Any]) -> ConfigType:
     """
-    Build a configuration from nested plain containers; what is absent keeps its default.
+    Build a configuration from nested plain containers; missing values keep their defaults.
 
     :raises UserError: a name is unknown or a value is refused.
     """

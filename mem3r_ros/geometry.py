@@ -3,8 +3,8 @@
 """
 Rigid motions as 4x4 float64 matrices: poses, logarithms, covariances, alignment of point sets.
 
-``T_a_b`` takes points given in b to points given in a. Quaternions are x, y, z, w. Twists and
-their covariances are ordered translation first (x y z roll pitch yaw), as REP 103 wants.
+``T_a_b`` maps points in b to points in a. Quaternions are x, y, z, w. Twists and
+their covariances are ordered translation first (x y z roll pitch yaw), as in REP 103.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-# Optical axes (x right, y down, z forward) seen from a body (x forward, y left, z up); REP 103.
+# Optical axes (x right, y down, z forward) in body axes (x forward, y left, z up); REP 103.
 R_FLU_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 T_FLU_OPTICAL = np.block([[R_FLU_OPTICAL, np.zeros((3, 1))], [np.zeros((1, 3)), 1.0]])
 T_FLU_OPTICAL.setflags(write=False)
@@ -41,7 +41,7 @@ def invert(T: np.ndarray) -> np.ndarray:
 
 
 def transform_points(T_a_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:
-    """Return points [..., 3] of frame b in frame a, in the dtype they came in."""
+    """Return points [..., 3] of frame b in frame a, in their dtype."""
     R = T_a_b[:3, :3].astype(points_b.dtype, copy=False)
     t = T_a_b[:3, 3].astype(points_b.dtype, copy=False)
     return points_b @ R.T + t
@@ -49,11 +49,11 @@ def transform_points(T_a_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:
 
 def quaternion_from_rotation(R: np.ndarray) -> np.ndarray:
     """
-    Turn one rotation matrix into a unit quaternion x, y, z, w with w >= 0.
+    Convert a rotation matrix to a unit quaternion x, y, z, w with w >= 0.
 
-    The largest of the four candidate divisors is used (Shepperd 1978), so no angle is special.
-    The tracker converts one matrix at a time, for which scipy's Rotation takes several times as
-    long; the same holds for ``so3_exp`` and ``so3_log``.
+    Uses the largest of four divisors (Shepperd 1978), so it is accurate at every angle. The
+    tracker converts single matrices, for which Rotation of scipy is several times slower, as for
+    ``so3_exp`` and ``so3_log``.
     """
     R = np.asarray(R, np.float64)
     diagonal = np.array([R[0, 0], R[1, 1], R[2, 2], np.trace(R)])
@@ -88,7 +88,7 @@ def pose_from_matrix(T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def orthonormalise(T: np.ndarray) -> np.ndarray:
-    """Return the transform with the nearest true rotation (SVD), against rounding over hours."""
+    """Return the transform with the nearest rotation (SVD), which removes rounding errors."""
     U, _, Vt = np.linalg.svd(T[:3, :3])
     sign = np.sign(np.linalg.det(U @ Vt))
     return matrix((U * [1.0, 1.0, sign]) @ Vt, T[:3, 3])
@@ -103,7 +103,7 @@ def rotation_angle(R: np.ndarray) -> np.ndarray | float:
     """
     Return the angle of rotations [..., 3, 3] in radians.
 
-    By 2 asin(|R - I|_F / sqrt(8)), which stays exact for the tiny angles where acos does not.
+    By 2 asin(|R - I|_F / sqrt(8)), which is exact for tiny angles, where acos is not.
     """
     difference = np.asarray(R, np.float64) - np.eye(3)
     norm = np.sqrt((difference * difference).sum(axis=(-2, -1)))
@@ -151,7 +151,7 @@ def _left_jacobian(w: np.ndarray) -> np.ndarray:
 
 
 def adjoint(T_a_b: np.ndarray) -> np.ndarray:
-    """Return the 6x6 matrix that takes twists seen in b to twists seen in a."""
+    """Return the adjoint, which maps twists in b to twists in a, [6, 6]."""
     R = T_a_b[:3, :3]
     result = np.zeros((6, 6))
     result[:3, :3] = R
@@ -167,15 +167,15 @@ def compose_covariance(
     increment_covariance: np.ndarray,
 ) -> np.ndarray:
     """
-    Carry the covariance of a pose over one more increment.
+    Propagate the covariance of a pose through an increment.
 
-    Errors are a translation and a small rotation about fixed axes, both seen in the parent frame,
-    the meaning of nav_msgs/Odometry: p' = p + R t, so dp' = dp + dtheta x (R t) + R dt.
+    Errors are a translation and a small rotation about fixed axes, both in the parent frame, as in
+    nav_msgs/Odometry: p' = p + R t, so dp' = dp + dtheta x (R t) + R dt.
 
     :param covariance: of ``T_odom_previous``, [6, 6].
     :param T_odom_previous: pose before the increment.
     :param T_previous_current: the increment.
-    :param increment_covariance: of the increment, its errors seen in ``previous``, [6, 6].
+    :param increment_covariance: of the increment, in the frame ``previous``, [6, 6].
     :return: covariance of ``T_odom_previous @ T_previous_current``, symmetric, [6, 6].
     """
     R = T_odom_previous[:3, :3]
@@ -192,11 +192,11 @@ def weighted_procrustes(
     source: np.ndarray, target: np.ndarray, weights: np.ndarray, with_scale: bool = False
 ) -> tuple[np.ndarray, float]:
     """
-    Fit the rigid motion that takes one point set onto another (Kabsch 1976, Umeyama 1991).
+    Fit the rigid motion from one point set to another (Kabsch 1976, Umeyama 1991).
 
     :param source: points, [P, 3].
     :param target: the same points in the other frame, [P, 3].
-    :param weights: how far each pair is trusted, >= 0, [P].
+    :param weights: weight of each pair, >= 0, [P].
     :param with_scale: also fit one scale factor.
     :return: ``T_target_source`` (rigid, 4x4) and the scale s: target = s R source + t.
     """
@@ -217,13 +217,13 @@ def ray_map(
     T_world_camera: np.ndarray, T_world_first: np.ndarray, K: np.ndarray, width: int, height: int
 ) -> np.ndarray:
     """
-    Return the ray map by which CUT3R is asked what a camera would see.
+    Return the ray map of a virtual camera, the query of CUT3R.
 
     Pixels are integer coordinates. As in the public reference, the camera's translation is added
-    to the direction before it is normalised; networks trained on it expect just that.
+    to the direction before the normalisation, because networks are trained with it.
 
-    :param T_world_camera: pose of the camera asked for.
-    :param T_world_first: pose of the first camera of the stream, which is the network's world.
+    :param T_world_camera: pose of the virtual camera.
+    :param T_world_first: pose of the first camera of the stream, the world of the network.
     :param K: camera matrix at network resolution, [3, 3].
     :return: origin and direction of each pixel's ray, [height, width, 6] float32.
     """

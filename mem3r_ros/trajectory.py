@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's path: stamps and poses, TUM files in and out, association and interpolation."""
+"""Trajectories: stamps and poses, TUM files, association and interpolation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """Poses over time; ``poses`` are T_parent_camera, which takes camera points to the parent."""
+    """Poses over time; ``poses`` are T_parent_camera, from camera to parent frame."""
 
     stamps_ns: np.ndarray  # [N] int64, increasing
     poses: np.ndarray  # [N, 4, 4] float64
@@ -48,7 +48,7 @@ class Trajectory:
 
     @property
     def positions(self) -> np.ndarray:
-        """Return where the camera was [N, 3], m."""
+        """Return the positions of the camera [N, 3], m."""
         return self.poses[:, :3, 3]
 
     @property
@@ -69,11 +69,11 @@ class Trajectory:
         self, stamps_ns: np.ndarray, max_gap_ns: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Interpolate positions linearly and rotations on the great circle.
+        Interpolate positions linearly and rotations at constant angular velocity.
 
-        :param stamps_ns: wanted stamps [M].
-        :param max_gap_ns: a stamp farther than this from the nearest pose is not valid;
-            None allows every stamp inside the trajectory.
+        :param stamps_ns: query stamps [M].
+        :param max_gap_ns: a stamp farther than this from the nearest pose is invalid;
+            None: every stamp within the trajectory is valid.
         :return: poses [M, 4, 4] and which are valid [M]; the others are NaN.
         """
         wanted = np.asarray(stamps_ns, dtype=np.int64).reshape(-1)
@@ -87,7 +87,7 @@ class Trajectory:
         return poses, valid
 
     def _between(self, wanted_ns: np.ndarray) -> np.ndarray:
-        """Interpolate between the neighbours of each stamp; hold the ends."""
+        """Interpolate between the neighbours of each stamp; constant beyond the ends."""
         after = np.clip(np.searchsorted(self.stamps_ns, wanted_ns), 1, max(len(self) - 1, 1))
         after = np.minimum(after, len(self) - 1)
         before = np.maximum(after - 1, 0)
@@ -104,10 +104,10 @@ class Trajectory:
 
 def nearest_index(sorted_stamps_ns: np.ndarray, wanted_ns: np.ndarray) -> np.ndarray:
     """
-    Find the nearest stamp of each wanted one.
+    Return the index of the nearest stamp of each query.
 
     :param sorted_stamps_ns: stamps in increasing order [N], N > 0.
-    :param wanted_ns: stamps to look for [M].
+    :param wanted_ns: query stamps [M].
     :return: indices into the sorted stamps [M].
     """
     if len(sorted_stamps_ns) == 1:
@@ -120,14 +120,14 @@ def nearest_index(sorted_stamps_ns: np.ndarray, wanted_ns: np.ndarray) -> np.nda
 
 def read_tum(path: str | Path) -> Trajectory:
     """
-    Read a trajectory file of TUM or of EuRoC, told by the number of columns.
+    Read a trajectory file of TUM or EuRoC; the number of columns selects the format.
 
     TUM: ``stamp tx ty tz qx qy qz qw``. EuRoC: ``stamp, p x y z, q w x y z`` and nine columns of
-    velocity and bias, which are left. Rows that are no pose are left out and logged.
+    velocity and bias, which are ignored. Rows without a valid pose are dropped and logged.
 
     :param path: text file; lines that start with # are comments.
     :return: the trajectory, sorted by stamp.
-    :raises UserError: the file is missing, or most of its rows are something else.
+    :raises UserError: the file is missing, or most of its rows are not poses.
     """
     rows = parsed_rows(path, _pose_of, '"stamp tx ty tz qx qy qz qw"')
     kept = [row for row in rows if row.value is not None]
@@ -149,7 +149,7 @@ def pose_of_words(words: Sequence[str], *, is_w_first: bool = False) -> np.ndarr
     Return the pose [4, 4] of seven words, position and quaternion.
 
     :param is_w_first: whether the quaternion is w x y z rather than x y z w.
-    :raises ValueError: they are no pose.
+    :raises ValueError: they are not a pose.
     """
     values = [float(word) for word in words]
     if len(values) != 7:
@@ -163,7 +163,7 @@ def write_tum(path: str | Path, trajectory: Trajectory) -> None:
     """
     Write a TUM trajectory file; stamps keep every nanosecond.
 
-    :param path: file to write; an old one is replaced.
+    :param path: file to write; an existing one is replaced.
     :param trajectory: what to write.
     :raises UserError: the file cannot be written; the old one is unchanged.
     """
@@ -181,25 +181,25 @@ def tum_line(stamp_ns: int, pose: np.ndarray) -> str:
 
 def decimal_stamp(text: str) -> Decimal:
     """
-    Read the number of a time stamp, in whatever unit.
+    Return the number of a time stamp, in any unit.
 
-    :raises UserError: it is no number, or no clock shows it.
+    :raises UserError: it is not a number, or is out of range.
     """
     try:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal('NaN')
-    # The exponent is looked at first: 1e999999999 has more digits than memory.
+    # The exponent is checked first: 1e999999999 does not fit into memory.
     if not value.is_finite() or value.adjusted() > 19:
-        raise UserError(f'{text[:40]} is no time stamp')
+        raise UserError(f'{text[:40]} is not a time stamp')
     return value
 
 
 def seconds_to_ns(text: str) -> int:
     """
-    Turn decimal seconds into nanoseconds without the rounding of a float.
+    Convert decimal seconds to nanoseconds without the rounding of a float.
 
-    :raises UserError: it is no number, or no clock shows it.
+    :raises UserError: it is not a number, or is out of range.
     """
     return plausible.stamp(int((decimal_stamp(text) * NANOSECONDS).to_integral_value()))
 
@@ -208,16 +208,16 @@ def stamps_from_text(
     words: Sequence[str], path: str | Path, per_second: int | None = None
 ) -> np.ndarray:
     """
-    Turn the stamps of one file into nanoseconds; their unit is told by their size.
+    Convert the stamps of one file to nanoseconds; their magnitude gives their unit.
 
-    Seconds since 1970 have ten digits until the year 2286, and images follow each other within
-    a thousand seconds: whole numbers beyond either are in milli-, micro- or nanoseconds.
+    Seconds since 1970 have ten digits until the year 2286, and intervals between images are below
+    a thousand seconds. Larger whole numbers are in milli-, micro- or nanoseconds.
 
     :param words: decimal numbers, in the order of the file.
     :param path: for messages.
-    :param per_second: units in a second, where the format of the file tells.
+    :param per_second: units per second; None: unknown.
     :return: [N] int64.
-    :raises UserError: one is no number, or no clock shows it.
+    :raises UserError: one is not a number, or is out of range.
     """
     values = [decimal_stamp(word) for word in words]
     if per_second is None:
@@ -234,7 +234,7 @@ _UNITS = {1_000: 'milliseconds', 1_000_000: 'microseconds', NANOSECONDS: 'nanose
 
 
 def _units_a_second(stamps: list[Decimal]) -> int:
-    """Return how many units of a file's stamps make a second."""
+    """Return the number of stamp units per second of a file."""
     if not stamps or any(stamp != stamp.to_integral_value() for stamp in stamps):
         return 1
     largest = max(abs(stamp) for stamp in stamps)
@@ -247,6 +247,6 @@ def _units_a_second(stamps: list[Decimal]) -> int:
 
 
 def ns_to_seconds(stamp_ns: int) -> str:
-    """Turn nanoseconds into decimal seconds with all nine digits."""
+    """Convert nanoseconds to decimal seconds with all nine digits."""
     sign = '-' if stamp_ns < 0 else ''
     return f'{sign}{abs(stamp_ns) // NANOSECONDS}.{abs(stamp_ns) % NANOSECONDS:09d}'
