@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-An oracle network: ground truth of a rendered clip plus errors under control.
+An oracle network: ground truth of a rendered clip plus controlled errors.
 
 It has the interface of the real network (config, initial_state, step), so the tracker can be
 tested against known truth without any trained weights.
@@ -80,7 +80,7 @@ def moving_scene(num_frames: int = 40, size: tuple[int, int] = (64, 48)) -> Scen
 
 @dataclass(frozen=True)
 class OracleConfig:
-    """What the tracker asks a network's configuration for."""
+    """The part of a network configuration that the tracker uses."""
 
     img_size: tuple = (64, 48)
     patch_size: int = 8
@@ -92,9 +92,9 @@ class OracleConfig:
 
 @dataclass(frozen=True)
 class OracleState:
-    """Which frame the segment began with, and what has been remembered since."""
+    """First frame of the segment, and the frames remembered since."""
 
-    start: torch.Tensor  # [B] int64, -1: nothing seen yet
+    start: torch.Tensor  # [B] int64, -1: no frame yet
     memory: torch.Tensor  # [B] int64, a checksum of the remembered frames
     is_poisoned: torch.Tensor  # [B] bool
 
@@ -119,7 +119,7 @@ class OracleState:
 
 
 class OracleNetwork:
-    """Answers with the truth about frame ``now`` of a scene, in units and worlds of its own."""
+    """Predicts the truth of frame ``now`` of a scene, in its own units and world."""
 
     def __init__(
         self,
@@ -144,11 +144,11 @@ class OracleNetwork:
         :param pose_noise: standard deviation of each pose component, m and rad.
         :param depth_noise: relative standard deviation of each depth.
         :param confidence: network confidence of a frame.
-        :param poison: frames that spoil the memory, if it is changed by them.
-        :param wild: frames whose pose is wrong.
-        :param wild_m: by so much.
+        :param poison: frames that make the state bad, if it takes them in.
+        :param wild: frames with a wrong pose.
+        :param wild_m: error of wrong poses.
         :param shrink: how many times smaller than the scene's images the network's are.
-        :param telemetry: what the network says about its memories in a frame.
+        :param telemetry: statistics of the network in a frame.
         """
         self.scene = scene
         height, width = (side // shrink for side in scene.depth.shape[1:])
@@ -165,7 +165,7 @@ class OracleNetwork:
         self._wild_m = wild_m
 
     def initial_state(self, batch_size: int = 1) -> OracleState:
-        """Return streams that have seen nothing."""
+        """Return streams without frames."""
         return OracleState(
             torch.full((batch_size,), -1),
             torch.zeros(batch_size, dtype=torch.int64),
@@ -175,7 +175,7 @@ class OracleNetwork:
     def step(
         self, frame: FrameInput, state: OracleState, rule: object, outputs: Iterable[str]
     ) -> tuple[Prediction, OracleState]:
-        """Answer for frame ``now`` in every stream."""
+        """Predict frame ``now`` in every stream."""
         batch_size = frame.image.shape[0]
         self.num_steps += 1
         self.asked.append(frozenset(outputs))
@@ -199,9 +199,9 @@ class OracleNetwork:
             shape = depths[0].shape
             made['confidence_camera'] = torch.stack([torch.full(shape, c) for c in confidences])
         if 'telemetry' in wanted:
-            told = {'state_change': 0.1, **self._telemetry(self.now)}
+            numbers = {'state_change': 0.1, **self._telemetry(self.now)}
             made['telemetry'] = {
-                name: torch.full((batch_size,), value) for name, value in told.items()
+                name: torch.full((batch_size,), value) for name, value in numbers.items()
             }
         memory = (state.memory * 31 + self.now + 1) % 1_000_003
         after = OracleState(
@@ -235,25 +235,25 @@ class OracleNetwork:
 
 @dataclass(frozen=True)
 class ImageToImageState(OracleState):
-    """As of a network that compares each image with the last remembered one."""
+    """State of a network that compares each image with the last remembered one."""
 
     motion: torch.Tensor  # [B] int64, index of that image
 
 
 class ImageToImageOracle(OracleNetwork):
-    """An oracle that sees no more than some frames back; beyond, its poses are 0.6 m off."""
+    """An oracle with poses 0.6 m off if the remembered image is too old."""
 
     reach = 5  # frames
 
     def initial_state(self, batch_size: int = 1) -> ImageToImageState:
-        """Return streams that have seen nothing."""
+        """Return streams without frames."""
         tensors = super().initial_state(batch_size).to_dict()
         return ImageToImageState(**tensors, motion=torch.full((batch_size,), self.now))
 
     def step(
         self, frame: FrameInput, state: ImageToImageState, rule: object, outputs: Iterable[str]
     ) -> tuple[Prediction, ImageToImageState]:
-        """Answer for frame ``now``, wrongly where the remembered image is too long ago."""
+        """Predict frame ``now``, wrongly if the remembered image is too old."""
         prediction, after = super().step(frame, state, rule, outputs)
         is_lost = self.now - state.motion > self.reach
         poses = prediction.T_world_camera.clone()

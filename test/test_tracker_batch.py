@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Several streams on one network: each as if it were alone."""
+"""Several streams on one network give the results of single trackers."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def close(batched, single):
     assert np.allclose(batched.depth, single.depth, rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
-def test_synchronised_cameras_get_what_they_would_get_alone(model):
+def test_synchronised_cameras_give_the_results_of_single_trackers(model):
     configs = [TrackerConfig(reset_interval=n) for n in (0, 4, 5)]
     batch = BatchTracker(model, configs)
     singles = [Tracker(model, config) for config in configs]
@@ -39,7 +39,7 @@ def test_synchronised_cameras_get_what_they_would_get_alone(model):
             close(batched, tracker.track(frame))
 
 
-def test_the_network_runs_once_for_all(monkeypatch, model):
+def test_the_network_runs_once_per_set_of_frames(monkeypatch, model):
     batch, sizes = BatchTracker(model, [None] * 3), []
     step = model.step
 
@@ -54,7 +54,7 @@ def test_the_network_runs_once_for_all(monkeypatch, model):
     assert sizes == [3, 3, 3]
 
 
-def test_one_camera_s_trouble_stays_its_own(model):
+def test_a_bad_frame_of_one_camera_does_not_affect_the_others(model):
     batch, single = BatchTracker(model, [None, None, None]), Tracker(model)
     for index in range(6):
         frames = [SCENES[0].frame(index), SCENES[1].frame(index), None]
@@ -72,7 +72,7 @@ def test_one_camera_s_trouble_stays_its_own(model):
             assert isinstance(results[1], BadFrame)
 
 
-def test_trackers_that_share_a_network_share_nothing_else():
+def test_trackers_with_one_network_share_no_other_state():
     oracle = OracleNetwork(SCENES[0])
     first, second = Tracker(oracle), Tracker(oracle)
     for index in range(8):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Covariance: fitted to truth, honest by NEES, in the order of REP 103."""
+"""Covariance: the fit to ground truth, and consistency by the NEES."""
 
 from dataclasses import replace
 import subprocess
@@ -28,7 +28,7 @@ SCENE = moving_scene(200)
 
 
 class IncrementNoise(OracleNetwork):
-    """An oracle whose errors are those of increments: each adds to all before it."""
+    """An oracle with errors of increments, which accumulate."""
 
     def _answer(self, start, is_poisoned):
         from mem3r_ros.geometry import invert, se3_exp
@@ -48,14 +48,14 @@ def noisy(seed):
 
 
 def shown(oracle, num_frames):
-    """Yield frames of the scene, telling the oracle which one is next."""
+    """Yield frames of the scene, and set the index of the oracle."""
     for index in range(num_frames):
         oracle.now = index
         yield SCENE.frame(index)
 
 
 def known():
-    """Return settings under which the noise of the oracle is just what is claimed."""
+    """Return settings with exactly the noise of the oracle."""
     covariance = CovarianceConfig(
         position_floor_m=NOISE,
         position_share=0.0,
@@ -67,7 +67,7 @@ def known():
     return TrackerConfig(covariance=covariance, scale=scale)
 
 
-def test_published_covariance_is_honest_when_the_noise_is_known():
+def test_published_covariance_is_consistent_with_known_noise():
     nees = []
     for seed in range(12):
         oracle = noisy(seed)
@@ -84,7 +84,7 @@ def test_published_covariance_is_honest_when_the_noise_is_known():
     assert 3.5 < np.mean(nees) < 9.5
 
 
-def test_fitting_finds_the_noise_and_makes_the_covariance_honest():
+def test_fit_recovers_the_noise_and_gives_a_consistent_covariance():
     oracle = noisy(1)
     tracker = Tracker(oracle)
     truth = SCENE.T_world_camera[:150]
@@ -101,7 +101,7 @@ def test_fitting_finds_the_noise_and_makes_the_covariance_honest():
     assert 'NEES' in covariance_fit.report(data, {'fitted': fitted})
 
 
-def test_a_wrong_scale_is_found_apart_from_the_other_errors():
+def test_fit_separates_the_scale_error_from_other_errors():
     oracle = OracleNetwork(SCENE, unit=lambda start: 1.3, pose_noise=1e-3)
     tracker = Tracker(oracle)
 
@@ -114,13 +114,13 @@ def test_a_wrong_scale_is_found_apart_from_the_other_errors():
     assert fitted.position_share < 0.1
 
 
-def test_too_little_truth_is_refused():
+def test_fit_refuses_too_few_true_poses():
     oracle = OracleNetwork(SCENE)
     with pytest.raises(ValueError, match='5 are needed'):
         covariance_fit.collect(Tracker(oracle), [SCENE.frame(0)], [None], 'empty')
 
 
-def test_doubt_grows_with_motion_flaws_and_falling_confidence():
+def test_covariance_grows_with_motion_flaws_and_low_confidence():
     config, step, far = CovarianceConfig(), np.eye(4), np.eye(4)
     far[0, 3] = 0.5
 
@@ -132,7 +132,7 @@ def test_doubt_grows_with_motion_flaws_and_falling_confidence():
     assert np.trace(increment_covariance(step, float('nan'), False, config)) == usual
 
 
-def test_tiny_rotations_count_in_the_covariance():
+def test_covariance_includes_tiny_rotations():
     config = CovarianceConfig(rotation_floor_rad=1e-6, rotation_share=10.0, correlation=1.0)
     increment = se3_exp(np.array([0.0, 0.0, 0.0, 1e-8, 0.0, 0.0]))
 
@@ -141,20 +141,20 @@ def test_tiny_rotations_count_in_the_covariance():
     assert covariance[3, 3] == pytest.approx(1e-6**2 + 1e-7**2, rel=1e-4, abs=0.0)
 
 
-def test_a_doubtful_scale_makes_the_way_travelled_doubtful_along_its_direction():
+def test_scale_uncertainty_adds_position_variance_along_the_path():
     oracle = OracleNetwork(SCENE)
     config = replace(known(), scale=ScaleConfig())
 
     tracked = run(Tracker(oracle, config), oracle, range(30))[-1]
 
-    way = tracked.T_odom_camera[:3, 3]
-    along = way / np.linalg.norm(way)
-    doubt = np.sqrt(along @ tracked.covariance[:3, :3] @ along)
+    path = tracked.T_odom_camera[:3, 3]
+    along = path / np.linalg.norm(path)
+    sigma = np.sqrt(along @ tracked.covariance[:3, :3] @ along)
     spread = config.covariance.model_scale_spread
-    assert doubt == pytest.approx(spread * np.linalg.norm(way), rel=0.2)
+    assert sigma == pytest.approx(spread * np.linalg.norm(path), rel=0.2)
 
 
-def test_coasting_doubt_grows_with_time_squared():
+def test_coasting_covariance_grows_with_time_squared():
     once = coasting_covariance(1.0, 0.5, 0.0, 1.0)
     halves = coasting_covariance(1.0, 0.5, 0.0, 0.5) + coasting_covariance(1.0, 0.5, 0.5, 1.0)
 
@@ -162,7 +162,7 @@ def test_coasting_doubt_grows_with_time_squared():
     assert coasting_covariance(1.0, 0.5, 0.0, 2.0)[0, 0] == pytest.approx(4 * once[0, 0])
 
 
-def test_limited_covariances_stay_positive_and_keep_their_correlations():
+def test_limited_covariance_is_positive_and_keeps_its_correlations():
     random = np.random.default_rng(0).normal(size=(6, 6))
     huge = random @ random.T * 1e8
 

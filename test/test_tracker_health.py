@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Health: bad stretches are told, survived and never published as confident poses."""
+"""Health: bad frames are reported, and never give a pose of small covariance."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -44,7 +44,7 @@ def test_the_first_frame_initialises_and_the_second_tracks():
     assert [t.status for t in tracked] == [Status.INITIALISING, Status.TRACKING, Status.TRACKING]
 
 
-def test_a_dark_frame_is_told_and_the_pose_goes_on_at_constant_velocity():
+def test_a_dark_frame_is_reported_and_the_pose_is_extrapolated():
     scene = darkened(moving_scene(), [20])
     oracle = OracleNetwork(scene)
 
@@ -58,19 +58,19 @@ def test_a_dark_frame_is_told_and_the_pose_goes_on_at_constant_velocity():
     assert oracle.num_steps == 29
 
 
-def test_after_a_short_dark_stretch_the_true_path_is_met_again_without_a_jump():
+def test_after_a_few_dark_frames_the_pose_returns_to_the_true_path_without_a_jump():
     scene = darkened(moving_scene(), range(15, 20))
     oracle = OracleNetwork(scene)
 
     tracked = run(Tracker(oracle), oracle, range(40))
 
-    # The scene turns steadily, so constant velocity is nearly right; what is left is worked off.
+    # The scene has nearly constant velocity; the small difference decays.
     assert max(step_sizes(tracked)) < 0.06
     assert position_error(tracked[39], scene.T_odom_camera(39)) < 0.01
     assert tracked[39].segment == 0
 
 
-def test_doubt_grows_in_the_dark_and_does_not_shrink_at_once():
+def test_covariance_grows_with_every_dark_frame():
     scene = darkened(moving_scene(), range(15, 25))
     oracle = OracleNetwork(scene)
 
@@ -84,7 +84,7 @@ def test_doubt_grows_in_the_dark_and_does_not_shrink_at_once():
     assert np.isfinite(tracked[24].covariance).all()
 
 
-def test_a_long_dark_stretch_is_lost_then_held_then_a_new_segment_starts_by_itself():
+def test_many_dark_frames_are_lost_then_the_pose_is_held_and_a_new_segment_begins():
     scene = darkened(moving_scene(), range(10, 30))
     oracle = OracleNetwork(scene, origin=adversarial_origin)
 
@@ -103,7 +103,7 @@ def test_a_long_dark_stretch_is_lost_then_held_then_a_new_segment_starts_by_itse
     assert max(step_sizes(tracked)) < 0.06
 
 
-def test_covariance_stays_finite_and_moderate_when_lost_for_an_hour():
+def test_covariance_is_bounded_after_an_hour_without_tracking():
     scene = darkened(moving_scene(), range(5, 40))
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle)
@@ -147,7 +147,7 @@ def test_a_scene_with_little_detail_is_accepted_after_a_while():
     assert tracked[119].status is Status.TRACKING
 
 
-def test_a_wild_pose_is_not_believed():
+def test_an_implausible_pose_is_rejected():
     scene = moving_scene()
     oracle = OracleNetwork(scene, wild=[20])
 
@@ -170,7 +170,7 @@ def test_motion_limits_are_settings(name, value):
     assert 'implausible motion' in tracked[2].reason
 
 
-def test_endless_nonsense_is_lost_and_never_looks_confident():
+def test_repeated_implausible_poses_cause_no_jump_and_grow_the_covariance():
     scene = moving_scene()
     oracle = OracleNetwork(scene, wild=range(10, 40, 2))
 
@@ -180,17 +180,17 @@ def test_endless_nonsense_is_lost_and_never_looks_confident():
     assert np.trace(tracked[39].covariance) > 10 * np.trace(tracked[9].covariance)
 
 
-def test_low_confidence_is_told_widens_the_covariance_and_is_not_remembered():
+def test_a_frame_of_low_confidence_is_reported_and_not_remembered():
     scene = moving_scene()
     oracle = OracleNetwork(scene, confidence=lambda index: 1.2 if index == 20 else 3.0)
     tracker = Tracker(oracle)
     run(tracker, oracle, range(20))
     before = tracker.state
 
-    doubtful = run(tracker, oracle, [20])[0]
+    degraded = run(tracker, oracle, [20])[0]
 
-    assert doubtful.status is Status.DEGRADED
-    assert 'low confidence' in doubtful.reason
+    assert degraded.status is Status.DEGRADED
+    assert 'low confidence' in degraded.reason
     assert tracker.state is before
     assert run(tracker, oracle, [21])[0].status is Status.TRACKING
 
@@ -202,12 +202,12 @@ def test_low_confidence_is_told_widens_the_covariance_and_is_not_remembered():
         ({'tracking_cosine': 0.1}, {'min_tracking_cosine': 0.5}, 'large tracking residual'),
     ],
 )
-def test_the_network_s_own_numbers_can_raise_doubt(telemetry, config, word):
+def test_network_statistics_can_degrade_a_frame(telemetry, config, word):
     scene = moving_scene()
     oracle = OracleNetwork(scene, telemetry=lambda index: telemetry if index == 20 else {})
-    doubting = Tracker(oracle, TrackerConfig(health=HealthConfig(**config)))
+    tracker = Tracker(oracle, TrackerConfig(health=HealthConfig(**config)))
 
-    tracked = run(doubting, oracle, range(25))
+    tracked = run(tracker, oracle, range(25))
 
     assert tracked[20].status is Status.DEGRADED
     assert word in tracked[20].reason
@@ -230,7 +230,7 @@ def test_telemetry_is_reported():
     assert health.confidence == pytest.approx(3.0)
 
 
-def test_lasting_doubt_starts_a_new_segment_without_a_jump():
+def test_lasting_low_confidence_starts_a_new_segment_without_a_jump():
     scene = moving_scene()
     oracle = OracleNetwork(scene, confidence=lambda index: 1.2 if index >= 15 else 3.0)
 
@@ -242,19 +242,19 @@ def test_lasting_doubt_starts_a_new_segment_without_a_jump():
     assert position_error(tracked[39], scene.T_odom_camera(39)) < 1e-6
 
 
-def test_a_spoilt_memory_is_rolled_back():
+def test_a_bad_network_state_is_rolled_back():
     scene = moving_scene(80)
     oracle = OracleNetwork(scene, poison=[50])
 
     tracked = run(Tracker(oracle), oracle, range(80))
 
-    assert tracked[50].status is Status.TRACKING  # the frame itself looked fine
+    assert tracked[50].status is Status.TRACKING  # the frame itself is good
     assert all(t.status is Status.TRACKING for t in tracked[51:])
     assert tracked[79].segment == 0
     assert position_error(tracked[79], scene.T_odom_camera(79)) < 1e-6
 
 
-def test_an_older_memory_does_not_bring_back_an_older_image():
+def test_a_rollback_keeps_the_newest_image():
     scene = moving_scene(80)
     oracle = ImageToImageOracle(scene, poison=[50])
     anything_goes = TrackerConfig(health=HealthConfig(max_acceleration=0.0))
@@ -266,7 +266,7 @@ def test_an_older_memory_does_not_bring_back_an_older_image():
     assert all(t.status is Status.TRACKING for t in tracked[51:])
 
 
-def test_a_silent_camera_is_stale_input_and_starts_a_new_segment():
+def test_a_long_gap_is_stale_input_and_starts_a_new_segment():
     scene = moving_scene()
     oracle = OracleNetwork(scene, origin=adversarial_origin)
     tracker = Tracker(oracle)
@@ -284,7 +284,7 @@ def test_a_silent_camera_is_stale_input_and_starts_a_new_segment():
 
 
 @pytest.mark.parametrize('lost_after_s', [1.0, 1000.0])
-def test_a_silence_that_ends_in_the_dark_still_starts_a_new_segment(lost_after_s):
+def test_a_long_gap_before_a_dark_frame_starts_a_new_segment(lost_after_s):
     scene = darkened(moving_scene(), [10])
     oracle = OracleNetwork(scene, origin=adversarial_origin)
     tracker = Tracker(oracle, TrackerConfig(health=HealthConfig(lost_after_s=lost_after_s)))
@@ -301,7 +301,7 @@ def test_a_silence_that_ends_in_the_dark_still_starts_a_new_segment(lost_after_s
     assert tracked[2].status is Status.TRACKING
 
 
-def test_a_new_image_size_that_begins_in_the_dark_starts_a_new_segment():
+def test_a_new_image_size_with_a_dark_first_frame_starts_a_new_segment():
     scene = moving_scene()
     oracle = OracleNetwork(scene, origin=adversarial_origin)
     tracker = Tracker(oracle)
@@ -311,7 +311,7 @@ def test_a_new_image_size_that_begins_in_the_dark_starts_a_new_segment():
     for index in range(10, 22):
         oracle.now = index
         image = np.ascontiguousarray(np.rot90(scene.images[index]))
-        if index == 19:  # the tenth of the new size, with which the stream goes on
+        if index == 19:  # the tenth of the new size, which the stream accepts
             image = np.zeros_like(image)
         frame = replace(scene.frame(index), image_rgb_uint8=image)
         try:
@@ -323,7 +323,7 @@ def test_a_new_image_size_that_begins_in_the_dark_starts_a_new_segment():
     assert tracked[1].reason == 'new segment: the image size has changed'
 
 
-def test_a_slow_camera_is_not_stale_for_its_slowness():
+def test_a_camera_with_a_low_frame_rate_is_not_stale():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle)
@@ -332,11 +332,11 @@ def test_a_slow_camera_is_not_stale_for_its_slowness():
         oracle.now = index
         tracked.append(tracker.track(scene.frame(index, (1 + index) * 2 * 10**9)))
 
-    assert tracked[-1].segment == 1  # the second frame alone could not know
+    assert tracked[-1].segment == 1  # one interval is not enough to know the frame rate
     assert all(t.status is Status.TRACKING for t in tracked[3:])
 
 
-def test_an_unconnected_segment_measures_its_scale_anew():
+def test_a_segment_without_connection_measures_its_scale_again():
     scene = moving_scene()
     oracle = OracleNetwork(scene, unit=lambda start: 2.0 if start < 20 else 3.0)
     config = TrackerConfig(scale=ScaleConfig(source='wheel'))
@@ -355,7 +355,7 @@ def test_an_unconnected_segment_measures_its_scale_anew():
     assert tracked.scale == pytest.approx(3.0, rel=0.1)
 
 
-def test_each_stage_tells_its_milliseconds():
+def test_each_stage_reports_its_time():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
 

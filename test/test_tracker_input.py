@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever comes in: counted, told once a second at most, survived."""
+"""Validation: bad input is counted, reported at most once a second, and rejected."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def started():
 
 
 def goes_on(tracker, oracle):
-    """Check that the stream is unharmed: the next frame is right."""
+    """Check that the next frame is tracked correctly."""
     tracked = run(tracker, oracle, [11])[0]
     assert tracked.status is Status.TRACKING
     assert position_error(tracked, SCENE.T_odom_camera(11)) < 1e-6
@@ -44,7 +44,7 @@ USELESS = {
 
 
 @pytest.mark.parametrize('reason', sorted(USELESS))
-def test_a_useless_image_is_refused_and_counted_and_the_stream_goes_on(reason):
+def test_an_unusable_image_is_rejected_and_counted_and_the_stream_continues(reason):
     tracker, oracle = started()
 
     with pytest.raises(BadFrame):
@@ -56,7 +56,7 @@ def test_a_useless_image_is_refused_and_counted_and_the_stream_goes_on(reason):
 @pytest.mark.parametrize(
     'image', [None, 'text', np.zeros(5), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4), int)]
 )
-def test_what_is_no_image_is_refused(image):
+def test_an_input_that_is_not_an_image_is_rejected(image):
     tracker, oracle = started()
 
     with pytest.raises(BadFrame):
@@ -68,7 +68,7 @@ def test_what_is_no_image_is_refused(image):
 @pytest.mark.parametrize(
     ('stamp_ns', 'reason'), [(10 * FRAME_NS, 'repeated stamp'), (FRAME_NS, 'backward stamp')]
 )
-def test_repeated_and_backward_stamps_are_refused(stamp_ns, reason):
+def test_repeated_and_backward_stamps_are_rejected(stamp_ns, reason):
     tracker, oracle = started()
 
     with pytest.raises(BadFrame, match='stamp'):
@@ -77,7 +77,7 @@ def test_repeated_and_backward_stamps_are_refused(stamp_ns, reason):
     assert goes_on(tracker, oracle).health.counts == {reason: 1}
 
 
-def test_a_black_image_gives_a_pose_by_continuity_and_no_depth():
+def test_a_black_image_gives_an_extrapolated_pose_and_no_depth():
     tracker, oracle = started()
 
     tracked = tracker.track(CameraFrame(11 * FRAME_NS, np.zeros((48, 64, 3), np.uint8)))
@@ -89,7 +89,7 @@ def test_a_black_image_gives_a_pose_by_continuity_and_no_depth():
     goes_on(tracker, oracle)
 
 
-def test_a_black_first_image_is_survived():
+def test_a_stream_may_start_with_a_black_image():
     oracle = OracleNetwork(SCENE)
     tracker = Tracker(oracle)
 
@@ -99,7 +99,7 @@ def test_a_black_first_image_is_survived():
     assert run(tracker, oracle, range(3))[-1].status is Status.TRACKING
 
 
-def test_a_mask_of_the_wrong_shape_is_left_out():
+def test_a_mask_of_the_wrong_shape_is_ignored():
     tracker, oracle = started()
 
     tracked = tracker.track(SCENE.frame(10, mask=np.ones((5, 5), bool)))
@@ -135,31 +135,31 @@ def test_a_calibration_of_another_aspect_ratio_is_ignored():
     goes_on(tracker, oracle)
 
 
-def test_users_are_told_once_a_second_at_most():
+def test_notices_come_at_most_once_a_second():
     tracker, _ = started()
-    told = 0
+    num_notices = 0
     for index in range(40):
         tracked = tracker.track(
             SCENE.frame(10, (11 + index) * FRAME_NS, mask=np.ones((5, 5), bool))
         )
-        told += bool(tracked.notice)
+        num_notices += bool(tracked.notice)
 
-    assert told == 4
+    assert num_notices == 4
     assert tracked.health.counts == {'mask of wrong shape': 40}
 
 
-def test_refusals_say_whether_to_tell():
+def test_rejections_mark_whether_to_report_them():
     tracker, _ = started()
-    tell = []
+    is_reported = []
     for _ in range(5):
         with pytest.raises(BadFrame) as caught:
             tracker.track(SCENE.frame(10, 10 * FRAME_NS))
-        tell.append(caught.value.tell)
+        is_reported.append(caught.value.tell)
 
-    assert tell == [True, False, False, False, False]
+    assert is_reported == [True, False, False, False, False]
 
 
-def test_another_size_is_believed_when_it_stays():
+def test_a_lasting_change_of_the_image_size_is_accepted():
     tracker, oracle = started()
     refused = 0
     for index in range(10, 30):
@@ -191,7 +191,7 @@ def grey_16_bit(image):
     ],
     ids=['grey', 'one channel', 'alpha', '12 in 16 bits', 'float', 'not contiguous'],
 )
-def test_other_kinds_of_image_are_taken(change):
+def test_other_image_types_are_accepted(change):
     oracle = OracleNetwork(SCENE)
     tracker = Tracker(oracle)
     for index in range(5):
@@ -204,7 +204,7 @@ def test_other_kinds_of_image_are_taken(change):
 
 
 @pytest.mark.parametrize('size', [(48, 64), (50, 50), (63, 47), (101, 33), (31, 64)])
-def test_portrait_square_and_odd_sizes_are_taken(size):
+def test_portrait_square_and_odd_sizes_are_accepted(size):
     from mem3r_ros.model import ModelConfig, build_model
 
     model = build_model(ModelConfig.preset('mem3r-tiny')).eval()
@@ -222,7 +222,7 @@ def textured(width: int, height: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
 
 
-def test_the_flow_looks_at_more_pixels_than_the_network_and_not_at_masked_ones():
+def test_the_flow_image_is_finer_than_the_network_input_and_masked():
     mask = np.zeros((480, 640), np.uint8)
     mask[:, :320] = 1
     accepted = FrameValidation().check(CameraFrame(0, textured(640, 480), mask=mask))
@@ -235,7 +235,7 @@ def test_the_flow_looks_at_more_pixels_than_the_network_and_not_at_masked_ones()
     assert prepared.fine_gray[:, 128:].std() > 5
 
 
-def test_a_network_without_flow_is_given_no_finer_image():
+def test_a_network_without_flow_gets_no_flow_image():
     accepted = FrameValidation().check(CameraFrame(0, textured(640, 480)))
 
     prepared = Preparation(ModelConfig.preset('mem3r-512-dpt')).prepare(accepted, InputConfig())
@@ -243,7 +243,7 @@ def test_a_network_without_flow_is_given_no_finer_image():
     assert prepared.fine_gray is None
 
 
-def test_the_tracker_hands_the_finer_image_to_the_network(monkeypatch):
+def test_the_tracker_passes_the_flow_image_to_the_network(monkeypatch):
     model, given = tiny_networks.network('small'), []
     step = model.step
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Odometry in and after the dark: no velocity from long ago, no doubt counted twice."""
+"""Odometry during and after coasting: velocity and covariance."""
 
 import numpy as np
 from oracle import FRAME_NS, OracleNetwork, moving_scene, run
@@ -35,7 +35,7 @@ def coasted(odometry, stamp_ns, num_frames):
     return stamp_ns
 
 
-def test_each_later_dark_spell_does_not_go_on_with_a_velocity_from_long_ago():
+def test_repeated_dark_periods_do_not_reuse_an_old_velocity():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle, METRES)
@@ -43,7 +43,7 @@ def test_each_later_dark_spell_does_not_go_on_with_a_velocity_from_long_ago():
     stamp = 20 * FRAME_NS
     positions = []
     for _ in range(5):
-        for picture in [DARK] * 15 + [scene.images[20]]:  # dark, and one look at the same image
+        for picture in [DARK] * 15 + [scene.images[20]]:  # dark, then the same visible image
             stamp += FRAME_NS
             oracle.now = 20
             tracked = tracker.track(CameraFrame(stamp, picture, scene.camera))
@@ -53,7 +53,7 @@ def test_each_later_dark_spell_does_not_go_on_with_a_velocity_from_long_ago():
     assert (tracked.twist == 0).all()
 
 
-def test_after_a_long_silence_no_old_velocity_is_published():
+def test_after_a_long_gap_no_old_velocity_is_published():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle, METRES)
@@ -66,7 +66,7 @@ def test_after_a_long_silence_no_old_velocity_is_published():
     assert np.diag(after.twist_covariance).min() > 1.0
 
 
-def test_the_twist_of_a_first_frame_is_unknown_and_that_of_a_standing_camera_is_not():
+def test_the_twist_is_unknown_at_the_first_frame_and_known_at_rest():
     odometry = Odometry()
     odometry.start(0)
     unknown = np.diag(odometry.published().twist_covariance).copy()
@@ -77,7 +77,7 @@ def test_the_twist_of_a_first_frame_is_unknown_and_that_of_a_standing_camera_is_
     assert np.diag(odometry.published().twist_covariance).max() == pytest.approx(1e-4)
 
 
-def test_the_last_velocity_is_published_only_while_it_is_gone_on_with():
+def test_the_last_velocity_is_published_only_while_coasting():
     odometry, stamp = driven()
     moving = odometry.published().twist
 
@@ -89,7 +89,7 @@ def test_the_last_velocity_is_published_only_while_it_is_gone_on_with():
     assert np.diag(odometry.published().twist_covariance).min() > 1.0
 
 
-def test_after_a_bridged_stretch_the_twist_is_not_published_as_certain():
+def test_the_twist_after_coasting_has_a_large_covariance():
     odometry, stamp = driven()
     stamp = coasted(odometry, stamp, 3)
 
@@ -98,7 +98,7 @@ def test_after_a_bridged_stretch_the_twist_is_not_published_as_certain():
     assert np.diag(odometry.published().twist_covariance).min() > 0.05
 
 
-def test_doubt_of_a_bridged_dark_stretch_ends_with_it():
+def test_the_covariance_of_coasting_ends_with_the_next_measurement():
     odometry, stamp = driven()
     through, _ = driven()
     bridge = STEP @ STEP @ STEP @ STEP
@@ -110,11 +110,11 @@ def test_doubt_of_a_bridged_dark_stretch_ends_with_it():
     after = np.diag(odometry.published().covariance)
 
     assert (blind[:3] > 2 * after[:3]).all()
-    # What is left is the way back to the measured path, here next to nothing.
+    # The remaining part is the correction to the measured path, which is small here.
     assert np.allclose(after, np.diag(through.published().covariance), rtol=0.01, atol=1e-5)
 
 
-def test_doubt_of_the_dark_ends_where_the_camera_turns_out_to_stand():
+def test_the_covariance_of_coasting_ends_when_the_camera_is_at_rest():
     odometry, stamp = driven()
     before = odometry.published().covariance
     stamp = coasted(odometry, stamp, 3)
@@ -126,7 +126,7 @@ def test_doubt_of_the_dark_ends_where_the_camera_turns_out_to_stand():
     assert added == pytest.approx(left_m**2, rel=0.05)
 
 
-def test_a_start_after_the_dark_keeps_its_doubt():
+def test_a_start_after_coasting_keeps_the_covariance():
     odometry, stamp = driven()
     stamp = coasted(odometry, stamp, 10)
     blind = odometry.published().covariance

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What comes out: depth, intrinsics, points, masks, twist, and nothing that nobody asked for."""
+"""Outputs: depth, intrinsics, points, masks, twist."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def camera_resolution(**values):
     return TrackerConfig(depth=DepthConfig(resolution='camera', **values))
 
 
-def test_depth_and_points_are_the_truth_in_metres():
+def test_depth_and_points_equal_the_truth_in_metres():
     oracle = OracleNetwork(SCENE)
 
     tracked = run(Tracker(oracle), oracle, [0])[0]
@@ -46,7 +46,7 @@ def test_depth_and_points_are_the_truth_in_metres():
     assert (tracked.colours == SCENE.images[0][pixels[:, 1], pixels[:, 0]]).all()
 
 
-def test_heads_that_nobody_asks_for_are_not_computed():
+def test_heads_of_unwanted_outputs_are_not_computed():
     oracle = OracleNetwork(SCENE)
     tracker = Tracker(oracle)
 
@@ -87,7 +87,7 @@ def test_a_distorted_camera_gives_rectified_depth_with_its_own_k():
 
     assert not tracked.intrinsics.is_distorted
     assert np.allclose(tracked.intrinsics.K, camera.K)
-    assert np.isnan(tracked.depth[0, 0])  # the lens saw nothing there
+    assert np.isnan(tracked.depth[0, 0])  # outside the source image
     assert np.isfinite(tracked.depth[120, 160])
 
 
@@ -113,7 +113,7 @@ def test_each_frame_counts_once_in_the_focal_estimate():
     assert len(tracker.snapshot().values['focal.log_votes']) == 8
 
 
-def test_far_is_infinite_and_doubtful_is_nan():
+def test_far_depth_is_infinite_and_depth_of_low_confidence_is_nan():
     oracle = OracleNetwork(SCENE, confidence=lambda index: 1.5)
     limit = float(np.median(SCENE.depth[0]))
 
@@ -125,7 +125,7 @@ def test_far_is_infinite_and_doubtful_is_nan():
     assert np.isnan(run(unsure, oracle, [0])[0].depth).all()
 
 
-def test_masked_pixels_give_no_depth_no_points_and_no_structure_to_the_network():
+def test_masked_pixels_have_no_depth_no_points_and_no_structure_in_the_input():
     seen = []
 
     class Watching(OracleNetwork):
@@ -145,7 +145,7 @@ def test_masked_pixels_give_no_depth_no_points_and_no_structure_to_the_network()
     assert seen[0][0, :, :, :20].flatten(1).std(dim=1).max() == 0.0
 
 
-def test_frames_that_are_not_to_be_remembered_are_tracked_all_the_same():
+def test_frames_that_are_not_remembered_are_tracked():
     oracle = OracleNetwork(SCENE)
     tracker = Tracker(oracle)
     run(tracker, oracle, range(10))
@@ -158,7 +158,7 @@ def test_frames_that_are_not_to_be_remembered_are_tracked_all_the_same():
     assert position_error(tracked[-1], SCENE.T_odom_camera(19)) < 1e-6
 
 
-def test_twist_is_that_of_the_motion_in_the_camera_frame():
+def test_twist_is_the_velocity_in_the_camera_frame():
     oracle = OracleNetwork(SCENE)
 
     tracked = run(Tracker(oracle), oracle, range(20))[-1]
@@ -168,7 +168,7 @@ def test_twist_is_that_of_the_motion_in_the_camera_frame():
     assert np.linalg.eigvalsh(tracked.twist_covariance).min() > 0
 
 
-def test_twist_is_causal_and_short():
+def test_twist_uses_past_frames_of_a_short_window():
     images = SCENE.images.copy()
     poses = SCENE.T_world_camera.copy()
     poses[20:] = poses[20]
@@ -181,7 +181,7 @@ def test_twist_is_causal_and_short():
     assert np.linalg.norm(tracked[23].twist) < 1e-9
 
 
-def test_the_warm_up_leaves_the_stream_alone():
+def test_the_warm_up_does_not_change_the_stream():
     model = tiny()
     cold, warm = Tracker(model), Tracker(model)
     warm.warm_up(64, 48)
@@ -191,7 +191,7 @@ def test_the_warm_up_leaves_the_stream_alone():
     assert np.array_equal(first.depth, second.depth)
 
 
-def test_a_reset_forgets_everything():
+def test_a_reset_starts_a_new_stream():
     oracle = OracleNetwork(SCENE)
     tracker = Tracker(oracle)
     run(tracker, oracle, range(10))
@@ -215,7 +215,7 @@ def test_every_update_rule_can_be_chosen(rule):
 
 
 @pytest.mark.parametrize('is_calibrated', [True, False])
-def test_the_camera_of_the_image_is_told_calibrated_or_not(is_calibrated):
+def test_the_camera_of_the_image_is_given_with_and_without_calibration(is_calibrated):
     scene = moving_scene(3, (128, 96))
     oracle = OracleNetwork(scene, shrink=2)
     camera = scene.camera if is_calibrated else None

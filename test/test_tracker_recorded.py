@@ -65,7 +65,7 @@ def test_a_recorded_camera_keeps_its_own_calibration(shared_dir, model):
 @pytest.mark.parametrize(
     'kept', [(50, 52, 56, 58, 61, 64, 75, 76, 77), (90, 94, 96, 101, 105, 108, 109)]
 )
-def test_images_dropped_by_a_busy_machine_make_no_jump(kept):
+def test_dropped_images_cause_no_jump(kept):
     frames = [frame for index, frame in enumerate(open_sequence(sample_bag())) if index in kept]
     anything_goes = HealthConfig(max_acceleration=0.0)
     tracker = Tracker(load_model('mem3r-tiny'), TrackerConfig(health=anything_goes))

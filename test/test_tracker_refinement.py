@@ -45,7 +45,7 @@ def test_refinement_halves_the_errors_of_a_noisy_network(depth_noise):
     assert fine[1] < 0.5 * rough[1]
 
 
-def test_refinement_does_not_spoil_a_perfect_network():
+def test_refinement_keeps_the_accuracy_of_a_perfect_network():
     scene = rendered_scene(*SCENE)
     oracle = OracleNetwork(scene, shrink=2)
 
@@ -55,7 +55,7 @@ def test_refinement_does_not_spoil_a_perfect_network():
     assert rotation < 0.002
 
 
-def test_refinement_is_left_out_where_the_network_sees_all_there_is():
+def test_refinement_is_skipped_if_the_network_has_the_resolution_of_the_image():
     scene = rendered_scene(*SCENE)
     oracle = OracleNetwork(scene, pose_noise=0.02)
 
@@ -74,7 +74,7 @@ def test_depth_is_computed_for_keyframes_only():
     assert 0 < num_dense < 20
 
 
-def test_without_corners_the_network_s_pose_is_kept():
+def test_without_corners_the_predicted_pose_is_kept():
     scene = rendered_scene(*SCENE)
     images = np.full_like(scene.images, 120)
     images[:, ::40] = 200
@@ -85,7 +85,7 @@ def test_without_corners_the_network_s_pose_is_kept():
     assert errors(tracked, scene)[0] < 1e-9
 
 
-def test_the_window_survives_a_snapshot():
+def test_a_snapshot_restores_the_window():
     scene = rendered_scene(*SCENE)
     oracle = OracleNetwork(scene, shrink=2, pose_noise=0.01)
     tracker = Tracker(oracle, ON)
@@ -101,7 +101,7 @@ def test_the_window_survives_a_snapshot():
 
 
 def room(num_frames=4, num_corners=120):
-    """Return cameras in a room full of corners, all seen everywhere: the truth and a bundle."""
+    """Return true poses, depths and camera, and a bundle of corners seen in all frames."""
     random = np.random.default_rng(0)
     camera = Intrinsics(500.0, 500.0, 320.0, 240.0, 640, 480)
     rays = np.column_stack([random.uniform(-0.5, 0.5, (num_corners, 2)), np.ones(num_corners)])
@@ -132,12 +132,12 @@ def room(num_frames=4, num_corners=120):
     return np.stack(poses), depth, camera, bundle
 
 
-def test_adjustment_finds_poses_and_depths_together():
+def test_adjustment_estimates_poses_and_depths_jointly():
     poses, depth, camera, bundle = room()
     pixels = bundle.pixels.copy()
     is_wrong = bundle.corner < 12
     stray = np.random.default_rng(1).uniform(-40, 40, pixels.shape)
-    pixels[is_wrong] += stray[is_wrong]  # followed wrongly
+    pixels[is_wrong] += stray[is_wrong]  # wrong correspondences
     standing = np.stack([np.eye(4)] * len(poses))
     bundle = replace(bundle, pixels=pixels, T_window_camera=standing, log_depth=bundle.prior_depth)
 
@@ -151,7 +151,7 @@ def test_adjustment_finds_poses_and_depths_together():
     assert np.median(adjusted.error_px[is_wrong]) > 10
 
 
-def test_a_sure_motion_is_kept():
+def test_a_prior_of_high_certainty_is_kept():
     poses, _, camera, bundle = room()
     standing = np.stack([np.eye(4)] * len(poses))
     sure = np.stack([1e12 * np.eye(6)] * len(poses))
@@ -189,7 +189,7 @@ def test_normal_equations_have_the_derivatives_of_the_error():
     assert np.allclose(gradient, numeric, rtol=1e-3, atol=1e-6 * np.abs(numeric).max())
 
 
-def test_the_window_does_not_grow():
+def test_the_window_has_a_bounded_size():
     scene = rendered_scene(*SCENE)
     oracle = OracleNetwork(scene, shrink=2, pose_noise=0.005)
     tracker, stamp = Tracker(oracle, ON), 0
@@ -206,7 +206,7 @@ def test_the_window_does_not_grow():
     assert np.isfinite(tracked.T_odom_camera).all()
 
 
-def test_another_factor_acts_at_once_on_motion_and_window():
+def test_a_new_factor_applies_at_once_to_motion_and_window():
     scene = rendered_scene(*SCENE)
     oracle = OracleNetwork(scene, shrink=2)
 
@@ -224,7 +224,7 @@ def test_another_factor_acts_at_once_on_motion_and_window():
         assert np.allclose(steps(factor) / usual, factor, rtol=0.15)
 
 
-def test_an_adjustment_far_from_the_network_is_not_believed(monkeypatch):
+def test_an_adjustment_far_from_the_prediction_is_rejected(monkeypatch):
     scene = rendered_scene(*SCENE)
     oracle = OracleNetwork(scene, shrink=2)
 

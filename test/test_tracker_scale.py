@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Metres: every source finds the true scale, and correcting it never moves the robot."""
+"""Scale: every source measures it, and a correction does not move the robot."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from mem3r_ros.tracker.scale import Scale
 from mem3r_ros.tracker.scale_sources import ground_height
 
 UNIT = 2.5  # true metres per unit of the oracle
-GUESSED = CovarianceConfig().model_scale_spread  # the doubt in a unit that nothing tells
+GUESSED = CovarianceConfig().model_scale_spread  # spread of an unknown unit
 
 
 def config(**values):
@@ -37,7 +37,7 @@ def half_scale_oracle(scene):
 
 
 def ground_scene(height=0.8, tilt_rad=0.15, num_frames=30):
-    """Return a camera over a plane, looking a little down, with walls far away."""
+    """Return a camera over a plane, tilted down slightly, with distant walls."""
     scene = moving_scene(num_frames)
     camera = Intrinsics(50.0, 50.0, 31.5, 23.5, 64, 48)
     normal = np.array([0.0, np.cos(tilt_rad), np.sin(tilt_rad)])
@@ -47,7 +47,7 @@ def ground_scene(height=0.8, tilt_rad=0.15, num_frames=30):
     return Scene(scene.images, np.stack([depth] * num_frames), scene.T_world_camera, camera)
 
 
-def test_a_fixed_factor_acts_on_pose_depth_and_points_together():
+def test_a_fixed_factor_scales_pose_depth_and_points():
     scene = moving_scene()
     oracle = half_scale_oracle(scene)
 
@@ -60,7 +60,7 @@ def test_a_fixed_factor_acts_on_pose_depth_and_points_together():
     assert tracked[-1].health.scale_spread == 0.0
 
 
-def test_camera_height_over_the_ground_gives_metres():
+def test_camera_height_gives_the_scale():
     scene = ground_scene()
     oracle = half_scale_oracle(scene)
     tracker = Tracker(oracle, config(source='camera_height', camera_height_m=0.8))
@@ -71,7 +71,7 @@ def test_camera_height_over_the_ground_gives_metres():
     assert tracked[-1].health.scale_spread < 0.02
 
 
-def test_ground_is_found_among_obstacles_and_noise_but_not_invented():
+def test_ground_is_found_among_obstacles_and_noise_and_only_if_there_is_one():
     random = np.random.default_rng(0)
     ground = random.uniform([-3, 1.2, 1], [3, 1.2, 8], (600, 3)) + random.normal(0, 0.01, (600, 3))
     boxes = random.uniform([-3, 0.2, 1], [3, 1.1, 8], (500, 3))
@@ -83,7 +83,7 @@ def test_ground_is_found_among_obstacles_and_noise_but_not_invented():
     assert ground_height(ground[:10]) is None
 
 
-def test_the_wheels_give_metres():
+def test_wheel_odometry_gives_the_scale():
     scene = moving_scene()
     oracle = half_scale_oracle(scene)
     tracker = Tracker(oracle, config(source='wheel'))
@@ -99,7 +99,7 @@ def test_the_wheels_give_metres():
     assert tracked.health.scale_spread < 0.05
 
 
-def test_one_measured_distance_gives_metres():
+def test_one_measured_distance_gives_the_scale():
     scene = moving_scene()
     oracle = half_scale_oracle(scene)
     distance = float(np.median(scene.depth[0][22:27, 30:35]))
@@ -112,7 +112,7 @@ def test_one_measured_distance_gives_metres():
     assert position_error(tracked[-1], scene.T_odom_camera(19)) < 0.03
 
 
-def test_a_distance_told_later_corrects_the_scale_from_then_on():
+def test_a_later_distance_corrects_the_scale_from_then_on():
     scene = moving_scene()
     oracle = half_scale_oracle(scene)
     tracker = Tracker(oracle, config(source='distance', distance_m=1.0))
@@ -128,7 +128,7 @@ def test_a_distance_told_later_corrects_the_scale_from_then_on():
     assert abs(step - 0.05) < 0.005
 
 
-def test_changing_the_factor_moves_the_pose_neither_back_nor_sideways():
+def test_a_new_factor_scales_only_later_increments():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle, config(source='fixed', factor=1.0))
@@ -144,7 +144,7 @@ def test_changing_the_factor_moves_the_pose_neither_back_nor_sideways():
     assert np.allclose(after.depth, 0.3 * scene.depth[20], rtol=1e-5)
 
 
-def test_without_a_source_the_spread_is_that_of_the_network():
+def test_without_a_source_the_spread_is_that_of_the_network_scale():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle)
@@ -155,7 +155,7 @@ def test_without_a_source_the_spread_is_that_of_the_network():
     assert tracked.health.scale_spread == tracker.config.covariance.model_scale_spread
 
 
-def test_scale_survives_segments_of_other_units():
+def test_scale_is_right_across_segments_of_other_units():
     scene = ground_scene(num_frames=40)
     oracle = OracleNetwork(scene, unit=lambda start: UNIT * (1.0 + 0.1 * (start % 5)))
     values = ScaleConfig(source='camera_height', camera_height_m=0.8)
@@ -168,7 +168,7 @@ def test_scale_survives_segments_of_other_units():
     assert np.allclose(tracked[-1].depth[40:], scene.depth[39][40:], rtol=0.02)
 
 
-def test_a_tilting_camera_does_not_lose_its_ground():
+def test_ground_is_found_by_a_tilted_camera():
     points = ground_scene(tilt_rad=0.4).depth[0][..., None] * ground_scene().camera.rays()
 
     assert abs(ground_height(points[::2, ::2].reshape(-1, 3).astype(float)) - 0.8) < 0.01
@@ -178,7 +178,7 @@ def test_a_tilting_camera_does_not_lose_its_ground():
 
 
 def with_breaks(source, num_breaks, unit=lambda start: UNIT):
-    """Track 40 frames before and after each silence; return all results."""
+    """Track 40 frames before and after each gap; return all results."""
     scene = moving_scene(200)
     oracle = OracleNetwork(scene, unit=unit)
     tracker, tracked, path = Tracker(oracle, config(source=source)), [], 0.0
@@ -193,7 +193,7 @@ def with_breaks(source, num_breaks, unit=lambda start: UNIT):
 
 
 @pytest.mark.parametrize('source', ['model', 'fixed'])
-def test_a_break_is_one_guess_of_the_unit_however_many_there_were(source):
+def test_several_breaks_add_the_uncertainty_of_one(source):
     tracked = with_breaks(source, 3)
 
     assert tracked[-1].segment == 3
@@ -201,11 +201,11 @@ def test_a_break_is_one_guess_of_the_unit_however_many_there_were(source):
     assert [tracked[at].health.scale_spread for at in (45, 85, 159)] == [spread] * 3
 
 
-def test_wheels_that_measure_anew_end_the_doubt_of_a_break():
+def test_a_wheel_measurement_ends_the_uncertainty_of_a_break():
     tracked = with_breaks('wheel', 2, unit=lambda start: 2.0 + start / 80)
 
     assert [tracked[at].health.scale_spread > 0.9 * GUESSED for at in (40, 80)] == [True] * 2
-    assert tracked[41].scale == pytest.approx(2.0, rel=0.02)  # a guess, but none better is known
+    assert tracked[41].scale == pytest.approx(2.0, rel=0.02)  # a guess
     assert [tracked[at].health.scale_spread < 0.11 for at in (39, 79, 119)] == [True] * 3
     assert tracked[119].scale == pytest.approx(3.0, rel=0.02)
 
@@ -222,7 +222,7 @@ def test_a_boundary_without_common_depth_leaves_the_unit_uncertain(monkeypatch):
     assert tracked[-1].health.scale_spread > 0.9 * GUESSED
 
 
-def test_a_distance_measured_once_keeps_the_doubt_of_later_boundaries():
+def test_after_one_distance_later_boundaries_add_uncertainty():
     scene = moving_scene()
     oracle = OracleNetwork(scene, depth_noise=0.3)
     settings = replace(config(source='distance', distance_m=2.5), reset_interval=5)
@@ -232,12 +232,12 @@ def test_a_distance_measured_once_keeps_the_doubt_of_later_boundaries():
     assert tracked[-1].health.scale_spread > tracked[1].health.scale_spread
 
 
-def test_votes_that_follow_each_other_do_not_count_as_independent():
+def test_successive_votes_are_correlated():
     random, wheel = np.random.default_rng(0), ScaleConfig(source='wheel')
     claimed, wrong = [], []
     for _ in range(200):
         errors = np.zeros(40)
-        for index in range(1, 40):  # what the network gets wrong lasts for a while
+        for index in range(1, 40):  # correlated errors
             errors[index] = 0.9 * errors[index - 1] + random.normal(0, 0.05)
         scale, path = Scale(), 0.0
         for error in errors:
@@ -246,11 +246,11 @@ def test_votes_that_follow_each_other_do_not_count_as_independent():
         claimed.append(scale.spread(wheel, 0.58))
         wrong.append(np.log(scale.factor(wheel)))
 
-    # In claimed standard deviations; 40 votes that count as independent give more than 4.
+    # In units of the given spread; with 40 independent votes this is above 4.
     assert 0.6 < np.sqrt(np.mean(np.square(wrong) / np.square(claimed))) < 2.0
 
 
-def test_the_wheels_vote_on_the_motion_that_is_published():
+def test_wheel_odometry_is_compared_with_the_published_motion():
     scene = rendered_scene(6, 24, (320, 240))
     oracle = OracleNetwork(scene, shrink=2, pose_noise=0.02)
     still = StillnessConfig(enabled=False)

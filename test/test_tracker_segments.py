@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Segments: resets of the memory that odometry never sees."""
+"""Segments: resets of the network state do not change the odometry."""
 
 from itertools import pairwise
 
@@ -27,7 +27,7 @@ def steps(poses):
     return np.array([np.linalg.norm(T[:3, 3]) for T in motions])
 
 
-def test_the_path_starts_at_the_origin_looking_along_x():
+def test_the_path_starts_at_the_origin_with_the_camera_along_x():
     scene = moving_scene()
 
     tracked = run(Tracker(OracleNetwork(scene)), OracleNetwork(scene), [0])[0]
@@ -37,7 +37,7 @@ def test_the_path_starts_at_the_origin_looking_along_x():
     assert tracked.status is Status.INITIALISING
 
 
-def test_without_resets_the_path_is_the_truth_whatever_the_world_frame():
+def test_without_resets_the_path_is_true_in_any_world_frame():
     scene = moving_scene()
     oracle = OracleNetwork(scene, origin=lambda start: adversarial_origin(start + 1))
 
@@ -48,7 +48,7 @@ def test_without_resets_the_path_is_the_truth_whatever_the_world_frame():
 
 
 @pytest.mark.parametrize('interval', [3, 7])
-def test_segments_of_other_scale_and_origin_leave_no_trace_in_the_path(interval):
+def test_segments_of_other_scale_and_origin_do_not_change_the_path(interval):
     scene = moving_scene()
     oracle = OracleNetwork(scene, **ADVERSARY)
     tracker = Tracker(oracle, TrackerConfig(reset_interval=interval))
@@ -75,7 +75,7 @@ def test_with_noise_the_step_at_a_boundary_is_no_larger_than_elsewhere():
     assert position_error(tracked[-1], scene.T_odom_camera(39)) < 0.1
 
 
-def test_ignoring_the_scale_would_be_seen(monkeypatch):
+def test_ignoring_the_scale_gives_a_wrong_path(monkeypatch):
     scene = moving_scene()
     oracle = OracleNetwork(scene, **ADVERSARY)
     monkeypatch.setattr('mem3r_ros.tracker.tracker.depth_ratio', lambda *_: (1.0, 0.0))
@@ -85,7 +85,7 @@ def test_ignoring_the_scale_would_be_seen(monkeypatch):
     assert position_error(tracked[-1], scene.T_odom_camera(39)) > 0.05
 
 
-def test_a_reset_on_request_begins_one_segment_and_moves_nothing():
+def test_a_requested_reset_begins_one_segment_without_a_jump():
     scene = moving_scene()
     oracle = OracleNetwork(scene, **ADVERSARY)
     tracker = Tracker(oracle)
@@ -108,7 +108,7 @@ def test_the_boundary_frame_runs_in_both_segments():
     assert oracle.num_steps == 31 + 3
 
 
-def test_doubt_about_the_scale_grows_with_every_boundary():
+def test_scale_uncertainty_grows_with_every_boundary():
     scene = moving_scene()
     oracle = OracleNetwork(scene, depth_noise=0.3)
     tracker = Tracker(oracle, TrackerConfig(reset_interval=3))
@@ -120,7 +120,7 @@ def test_doubt_about_the_scale_grows_with_every_boundary():
     assert spreads == sorted(spreads)
 
 
-def test_depth_ratio_withstands_a_third_of_wrong_depths_and_trusts_confidence():
+def test_depth_ratio_is_robust_to_a_third_of_wrong_depths_and_uses_the_weights():
     random = np.random.default_rng(0)
     new = random.uniform(1, 5, (48, 64))
     old = 1.7 * new * np.exp(random.normal(0, 0.05, new.shape))
@@ -135,15 +135,15 @@ def test_depth_ratio_withstands_a_third_of_wrong_depths_and_trusts_confidence():
     assert 0 < deviation < 0.1
 
 
-def test_depth_ratio_needs_pixels():
+def test_depth_ratio_needs_valid_pixels():
     assert depth_ratio(np.full((4, 4), np.nan), np.ones((4, 4)), np.ones((4, 4))) is None
 
 
-def test_weighted_median_is_where_half_the_weight_lies():
+def test_weighted_median_is_at_half_of_the_weight():
     assert weighted_median(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 5.0])) == 2.0
 
 
-def test_rotation_stays_a_rotation_over_ten_thousand_frames():
+def test_rotation_stays_orthonormal_over_many_frames():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle, TrackerConfig(reset_interval=50))

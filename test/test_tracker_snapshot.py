@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Snapshots: going on from one gives the same numbers as never having stopped."""
+"""Snapshots: a restored stream gives the results of one that never stopped."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def stormy_oracle():
 
 
 @pytest.mark.parametrize('at', [1, 10, 23, 40, 62])
-def test_a_restored_stream_gives_the_same_numbers(tmp_path, at):
+def test_a_restored_stream_gives_identical_results(tmp_path, at):
     oracle = stormy_oracle()
     tracker = Tracker(oracle, CONFIG)
     run(tracker, oracle, range(at))
@@ -60,7 +60,7 @@ def test_a_restored_stream_gives_the_same_numbers(tmp_path, at):
         same(first, second)
 
 
-def test_an_old_state_keeps_its_pose_and_scale_and_begins_a_new_memory():
+def test_an_old_snapshot_keeps_pose_and_scale_and_begins_a_new_segment():
     oracle = OracleNetwork(moving_scene(), origin=adversarial_origin)
     tracker = Tracker(oracle, CONFIG)
     saved = run(tracker, oracle, range(20))[-1]
@@ -86,7 +86,7 @@ def test_an_old_state_keeps_its_pose_and_scale_and_begins_a_new_memory():
     assert 0.05 < np.linalg.norm(moved[:3, 3]) / saved.scale < 0.15
 
 
-def test_an_old_state_does_not_move_when_the_first_image_is_dark():
+def test_an_old_snapshot_does_not_move_with_a_dark_first_image():
     oracle = OracleNetwork(moving_scene(), origin=adversarial_origin)
     tracker = Tracker(oracle, CONFIG)
     saved = run(tracker, oracle, range(20))[-1]
@@ -110,7 +110,7 @@ def test_an_old_state_does_not_move_when_the_first_image_is_dark():
     assert tracked[3].status is Status.TRACKING
 
 
-def test_a_young_state_keeps_its_memory_and_measures_what_was_missed():
+def test_a_recent_snapshot_keeps_its_state_and_measures_the_motion_since():
     oracle = OracleNetwork(moving_scene())
     tracker = Tracker(oracle)
     run(tracker, oracle, range(20))
@@ -125,7 +125,7 @@ def test_a_young_state_keeps_its_memory_and_measures_what_was_missed():
     assert np.allclose(tracked.T_odom_camera, oracle.scene.T_odom_camera(26), atol=1e-6)
 
 
-def test_a_snapshot_in_memory_is_not_touched_by_later_frames():
+def test_later_frames_do_not_change_a_snapshot_in_memory():
     oracle = stormy_oracle()
     tracker = Tracker(oracle, CONFIG)
     run(tracker, oracle, range(10))
@@ -138,7 +138,7 @@ def test_a_snapshot_in_memory_is_not_touched_by_later_frames():
             same(first, second)
 
 
-def test_the_real_network_goes_on_to_the_bit(tmp_path):
+def test_the_real_network_continues_with_identical_results(tmp_path):
     from mem3r_ros.model import ModelConfig, build_model
 
     model = build_model(ModelConfig.preset('mem3r-tiny')).eval()
@@ -157,7 +157,7 @@ def test_the_real_network_goes_on_to_the_bit(tmp_path):
         same(first, restored.track(scene.frame(6 + index)))
 
 
-def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
+def test_a_failed_write_does_not_change_the_old_file(tmp_path, monkeypatch):
     oracle = stormy_oracle()
     tracker = Tracker(oracle, CONFIG)
     run(tracker, oracle, range(3))
@@ -196,7 +196,7 @@ def test_a_snapshot_written_by_version_0_1_continues_its_stream(repository_dir):
     assert first.segment == 3
 
 
-def test_files_that_are_no_snapshot_are_refused(tmp_path):
+def test_files_that_are_not_snapshots_are_refused(tmp_path):
     oracle = stormy_oracle()
     tracker = Tracker(oracle, CONFIG)
     path = tmp_path / 'stream.safetensors'
@@ -223,7 +223,7 @@ def test_a_snapshot_of_another_network_is_refused():
         Tracker(other, CONFIG).restore(snapshot)
 
 
-def test_a_refused_snapshot_leaves_the_stream_as_it_was(tmp_path):
+def test_a_refused_snapshot_does_not_change_the_stream(tmp_path):
     oracle = stormy_oracle()
     tracker = Tracker(oracle, CONFIG)
     run(tracker, oracle, range(5))

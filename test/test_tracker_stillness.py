@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Standing still: not a millimetre of drift, and off at the first real motion."""
+"""Camera at rest: no drift, and motion is detected at once."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def noisy(image, seed, sigma=4.0):
 
 
 def standing(scene, num_frames, index=0):
-    """Return the scene with its camera standing at one frame, with fresh noise in each image."""
+    """Return the scene with the camera at rest at one frame; each image has new noise."""
     return Scene(
         np.stack([noisy(scene.images[index], seed) for seed in range(num_frames)]),
         np.repeat(scene.depth[index : index + 1], num_frames, axis=0),
@@ -51,7 +51,7 @@ def textured_plane(pixels_per_frame, num_frames=30, size=(160, 120)):
     return Scene(images, depth, np.stack(poses), camera)
 
 
-def test_a_standing_noisy_camera_drifts_zero_millimetres_in_a_thousand_frames():
+def test_a_noisy_camera_at_rest_does_not_drift_in_a_thousand_frames():
     scene = standing(rendered_scene(0, 4, (128, 96)), 1000)
     oracle = OracleNetwork(scene, pose_noise=0.01)
     tracker = Tracker(oracle)
@@ -65,7 +65,7 @@ def test_a_standing_noisy_camera_drifts_zero_millimetres_in_a_thousand_frames():
 
 
 @pytest.mark.parametrize('index', range(4))
-def test_standing_is_seen_in_many_worlds(index):
+def test_rest_is_detected_in_many_worlds(index):
     scene = standing(rendered_scene(index, 4, (128, 96)), 30)
     oracle = OracleNetwork(scene, pose_noise=0.01)
 
@@ -83,7 +83,7 @@ def test_without_the_detector_the_same_camera_drifts():
     assert np.linalg.norm(tracked[-1].T_odom_camera[:3, 3]) > 1e-3
 
 
-def test_the_memory_is_not_updated_while_standing():
+def test_the_network_state_does_not_change_at_rest():
     scene = standing(rendered_scene(0, 4, (128, 96)), 20)
     oracle = OracleNetwork(scene)
     tracker = Tracker(oracle)
@@ -96,7 +96,7 @@ def test_the_memory_is_not_updated_while_standing():
     assert tracker.state is before
 
 
-def test_leaving_comes_at_the_first_real_motion_and_without_a_jump():
+def test_the_first_motion_is_detected_at_once_and_without_a_jump():
     shifts = np.concatenate([np.zeros(15), 1.5 * np.arange(1, 16)])
     scene = textured_plane(shifts)
     oracle = OracleNetwork(scene)
@@ -112,7 +112,7 @@ def test_leaving_comes_at_the_first_real_motion_and_without_a_jump():
     assert tracked[15].twist[0] == pytest.approx(step / 0.1)
 
 
-def test_a_slow_creep_is_not_swallowed():
+def test_slow_motion_is_measured():
     scene = textured_plane(0.05, num_frames=100)
     oracle = OracleNetwork(scene)
 
@@ -121,11 +121,11 @@ def test_a_slow_creep_is_not_swallowed():
     held = np.array([t.health.is_still for t in tracked])
     assert held.sum() > 20
     true = scene.T_odom_camera(99)[:3, 3]
-    # What is left out is never more than the threshold: here a quarter of a pixel in 320.
+    # The missing motion is below the threshold: here a quarter of a pixel in 320.
     assert np.linalg.norm(tracked[-1].T_odom_camera[:3, 3] - true) < 0.004
 
 
-def test_changing_light_is_not_motion():
+def test_a_change_of_brightness_is_not_motion():
     scene = standing(rendered_scene(0, 4, (128, 96)), 20)
     gains = np.linspace(0.75, 1.1, 20)[:, None, None, None]
     scene = replace(scene, images=(scene.images * gains).clip(0, 255).astype(np.uint8))
@@ -136,7 +136,7 @@ def test_changing_light_is_not_motion():
     assert (tracked[-1].T_odom_camera == tracked[0].T_odom_camera).all()
 
 
-def test_a_person_walking_by_does_not_wake_a_standing_camera():
+def test_a_person_walking_past_is_not_camera_motion():
     scene = standing(rendered_scene(1, 4, (128, 96)), 20)
     images = scene.images.copy()
     person = np.random.default_rng(5).integers(0, 255, (60, 30, 3), dtype=np.uint8)
@@ -149,7 +149,7 @@ def test_a_person_walking_by_does_not_wake_a_standing_camera():
     assert sum(t.health.is_still for t in tracked) >= 15
 
 
-def test_covariance_does_not_grow_while_standing():
+def test_covariance_does_not_grow_at_rest():
     scene = standing(rendered_scene(0, 4, (128, 96)), 20)
     oracle = OracleNetwork(scene)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Pace: what the motion so far cannot explain is not believed; what a body can do is."""
+"""Motion model: implausible accelerations are rejected, real motions accepted."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -22,10 +22,10 @@ def forward(step_m):
 
 
 def driving(speeds, rate_hz):
-    """Return a scene that goes ahead at the given speeds (m/s), one per frame."""
+    """Return a scene with a camera that moves forward at the given speeds (m/s)."""
     scene = moving_scene(len(speeds))
-    way = np.cumsum(speeds) / rate_hz
-    return replace(scene, T_world_camera=np.stack([forward(z) for z in way]))
+    path = np.cumsum(speeds) / rate_hz
+    return replace(scene, T_world_camera=np.stack([forward(z) for z in path]))
 
 
 def tracked_at(scene, rate_hz, config=None, **errors):
@@ -44,7 +44,7 @@ def largest_step(tracked):
 
 
 @pytest.mark.parametrize(('rate_hz', 'wild_m'), [(10, 0.6), (15, 0.5), (30, 0.2)])
-def test_one_wild_answer_below_the_top_speed_makes_no_jump(rate_hz, wild_m):
+def test_one_wrong_pose_below_the_speed_limit_causes_no_jump(rate_hz, wild_m):
     scene = driving([0.5] * 40, rate_hz)
 
     tracked = tracked_at(scene, rate_hz, wild=[20], wild_m=wild_m)
@@ -56,7 +56,7 @@ def test_one_wild_answer_below_the_top_speed_makes_no_jump(rate_hz, wild_m):
     assert largest_step(tracked) < 0.06
 
 
-def test_without_the_limit_the_wild_answer_is_believed():
+def test_without_the_limit_the_wrong_pose_is_accepted():
     config = TrackerConfig(health=HealthConfig(max_acceleration=0.0))
 
     tracked = tracked_at(driving([0.5] * 40, 10), 10, config, wild=[20], wild_m=0.6)
@@ -70,12 +70,12 @@ def test_without_the_limit_the_wild_answer_is_believed():
         (15, [0.0] * 15 + [0.5, 0.9, 1.3, 1.8] + [2.0] * 20),  # a robot starts within 0.3 s
         (30, [0.0] * 15 + list(np.linspace(0.2, 2.0, 9)) + [2.0] * 20),
         (10, [15.0] * 15 + list(np.arange(14.1, 0.0, -0.9)) + [0.0] * 5),  # a car brakes
-        (10, [0.0] * 5 + list(np.arange(0.0, 15.0, 0.5)) + [15.0] * 5),  # and sets off
-        (5, [1.0] * 10 + [-1.0] * 10 + [1.0] * 10),  # to and fro
+        (10, [0.0] * 5 + list(np.arange(0.0, 15.0, 0.5)) + [15.0] * 5),  # and starts
+        (5, [1.0] * 10 + [-1.0] * 10 + [1.0] * 10),  # back and forth
         (30, ([0.8] * 4 + [-0.8] * 4) * 5),  # a shaking hand
     ],
 )
-def test_what_robots_cars_and_hands_do_is_believed(rate_hz, speeds):
+def test_motions_of_robots_cars_and_hands_are_accepted(rate_hz, speeds):
     tracked = tracked_at(driving(speeds, rate_hz), rate_hz)
 
     assert [t.status for t in tracked[1:]] == [Status.TRACKING] * (len(speeds) - 1)
@@ -114,7 +114,7 @@ def test_another_scale_factor_is_no_acceleration():
     assert [t.status for t in tracked] == [Status.TRACKING] * 20
 
 
-def test_a_speed_that_lasts_is_believed_in_the_end():
+def test_a_lasting_change_of_speed_is_accepted_after_a_while():
     scene = driving([0.5] * 20 + [25.0] * 60, 10)
 
     tracked = tracked_at(scene, 10)
@@ -127,29 +127,29 @@ def test_a_speed_that_lasts_is_believed_in_the_end():
 
 
 def test_jitter_of_stamps_is_no_acceleration():
-    pace = MotionModel()
+    model = MotionModel()
     for _ in range(5):
-        pace.add(forward(0.033), 0.033, 1.0)
+        model.add(forward(0.033), 0.033, 1.0)
 
-    assert pace.acceleration(forward(0.033), 0.003, 1.0, NOISE) < HealthConfig().max_acceleration
+    assert model.acceleration(forward(0.033), 0.003, 1.0, NOISE) < HealthConfig().max_acceleration
 
 
-def test_little_knowledge_condemns_nothing():
-    pace = MotionModel()
-    assert pace.acceleration(None, 0.1, 1.0, NOISE) == 0.0
-    pace.add(None, 0.1, 1.0)
+def test_nothing_is_rejected_with_fewer_than_three_velocities():
+    model = MotionModel()
+    assert model.acceleration(None, 0.1, 1.0, NOISE) == 0.0
+    model.add(None, 0.1, 1.0)
     for _ in range(2):
-        pace.add(forward(0.05), 0.1, 1.0)
+        model.add(forward(0.05), 0.1, 1.0)
 
-    assert pace.acceleration(forward(3.0), 0.1, 1.0, NOISE) == 0.0
+    assert model.acceleration(forward(3.0), 0.1, 1.0, NOISE) == 0.0
 
 
-def test_acceleration_is_told_in_metres():
-    pace = MotionModel()
+def test_acceleration_is_in_metres():
+    model = MotionModel()
     for _ in range(5):
-        pace.add(forward(0.0), 0.1, 2.0)
+        model.add(forward(0.0), 0.1, 2.0)
 
     # From rest to 10 m/s between the middles of two intervals of 0.1 s.
-    found = pace.acceleration(forward(1.0 + 3 * NOISE.position_floor_m), 0.1, 2.0, NOISE)
+    found = model.acceleration(forward(1.0 + 3 * NOISE.position_floor_m), 0.1, 2.0, NOISE)
 
     assert found == pytest.approx(100.0)

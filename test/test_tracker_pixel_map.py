@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Resize and crop: to the bit as the public loader does it, and what happens to K."""
+"""Resize and crop: bit-identical to the public loader, with exact intrinsics."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def recorded(shared_dir):
 
 
 @pytest.mark.parametrize('variant', sorted(VARIANTS))
-def test_recorded_images_agree_to_the_bit(recorded, variant):
+def test_recorded_images_are_bit_identical(recorded, variant):
     cases = [name.removesuffix('/raw') for name in recorded if name.endswith('/raw')]
     compared = 0
     for case in (case for case in cases if f'{case}/{variant}' in recorded):
@@ -52,7 +52,7 @@ def test_usual_cameras_get_the_documented_size(source, result):
     assert (plan.width, plan.height) == result
 
 
-def test_a_wide_image_keeps_the_area_where_the_network_wants_it():
+def test_a_wide_image_keeps_the_area_if_configured():
     plan = plan_pixels(1226, 370, (128, 96), 8, by_area=True)
 
     assert (plan.width, plan.height) == (200, 56)
@@ -61,7 +61,7 @@ def test_a_wide_image_keeps_the_area_where_the_network_wants_it():
 
 @pytest.mark.parametrize('keep_view', [False, True])
 @pytest.mark.parametrize('source', [(640, 480), (1226, 370), (370, 1226), (501, 333)])
-def test_a_point_seen_in_the_source_is_seen_at_the_same_ray_in_the_input(source, keep_view):
+def test_a_point_has_the_same_ray_in_the_source_and_in_the_input(source, keep_view):
     camera = Intrinsics(300.0, 310.0, source[0] / 2 + 7, source[1] / 2 - 3, *source)
     plan = plan_pixels(*source, (128, 96), 8, keep_view=keep_view)
     ramp = np.tile(np.linspace(0, 255, source[0]), (source[1], 1)).astype(np.uint8)
@@ -74,7 +74,7 @@ def test_a_point_seen_in_the_source_is_seen_at_the_same_ray_in_the_input(source,
     assert np.abs(expected - rays[0, 8:-8, 0]).max() < 1.5 * source[0] / 255 / camera.fx
 
 
-def test_intrinsics_come_back_exactly_to_the_source():
+def test_intrinsics_round_trip_exactly():
     camera = Intrinsics(707.1, 700.0, 601.9, 183.1, 1226, 370)
     for keep_view in (False, True):
         plan = plan_pixels(1226, 370, (128, 96), 8, keep_view=keep_view, by_area=True)
@@ -85,7 +85,7 @@ def test_intrinsics_come_back_exactly_to_the_source():
         assert (back.width, back.height) == (1226, 370)
 
 
-def test_depth_comes_back_to_the_pixels_it_was_seen_at():
+def test_depth_maps_back_to_its_source_pixels():
     plan = plan_pixels(1226, 370, (128, 96), 8)
     values = np.arange(plan.width * plan.height, dtype=np.float32)
     values = values.reshape(plan.height, plan.width)
@@ -97,11 +97,11 @@ def test_depth_comes_back_to_the_pixels_it_was_seen_at():
     expected_x = (x + 0.5) * plan.resized_width / 1226 - 0.5 - plan.left
     expected_y = (y + 0.5) * plan.resized_height / 370 - 0.5 - plan.top
     assert source[y, x] == values[round(expected_y), round(expected_x)]
-    assert np.isnan(source[0]).all()  # cropped away
+    assert np.isnan(source[0]).all()  # outside the crop
     assert set(np.unique(source[np.isfinite(source)])) <= set(values.ravel())
 
 
-def test_a_mask_covers_every_input_pixel_it_touches():
+def test_a_mask_covers_every_input_pixel_that_it_overlaps():
     plan = plan_pixels(640, 480, (128, 96), 8)
     mask = np.zeros((480, 640), np.uint8)
     mask[100, 200] = 1
@@ -114,7 +114,7 @@ def test_a_mask_covers_every_input_pixel_it_touches():
 
 @pytest.mark.parametrize('source', [(640, 480), (1226, 370), (150, 110)])
 @pytest.mark.parametrize('keep_view', [False, True])
-def test_an_enlarged_input_shows_the_same(source, keep_view):
+def test_an_enlarged_input_has_the_same_view(source, keep_view):
     generator = np.random.default_rng(0)
     image = generator.integers(0, 255, (source[1] // 20, source[0] // 20, 3), np.uint8)
     image = cv2.resize(image, source, interpolation=cv2.INTER_CUBIC)
@@ -131,7 +131,7 @@ def test_an_enlarged_input_shows_the_same(source, keep_view):
     assert larger.network_camera(camera).fx == pytest.approx(2 * plan.network_camera(camera).fx)
 
 
-def test_the_input_lies_between_minus_one_and_one():
+def test_the_input_is_between_minus_one_and_one():
     image = np.array([[[0, 255, 128]]], np.uint8)
 
     tensor = network_tensor(image)
@@ -141,12 +141,12 @@ def test_the_input_lies_between_minus_one_and_one():
     assert torch.allclose(tensor.ravel(), torch.tensor([-1.0, 1.0, 1 / 255]), atol=1e-6)
 
 
-def test_an_image_without_a_whole_patch_is_refused():
+def test_an_image_without_a_whole_patch_is_rejected():
     with pytest.raises(BadFrame, match='elongated'):
         plan_pixels(4000, 100, (128, 96), 16)
 
 
-def test_the_fast_filter_stays_close_to_the_exact_one():
+def test_the_fast_filter_is_close_to_the_exact_one():
     random = np.random.default_rng(0)
     image = np.repeat(np.repeat(random.integers(0, 255, (30, 40, 3)), 16, 0), 16, 1)
     image = image.astype(np.uint8)
