@@ -22,6 +22,7 @@ LAYERS = [
         '',
         'errors',
         'plausible',
+        'refusals',
         'text_files',
         'config',
         'geometry',

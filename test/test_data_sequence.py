@@ -95,7 +95,7 @@ def test_a_corrupt_image_is_told_counted_and_skipped(sequence_folder, caplog):
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 100]
     assert sequence.skipped == 1
     assert [record.getMessage() for record in caplog.records] == [
-        'kitchen: frame 1 skipped: compressed image of 40 bytes is cut off'
+        'kitchen: frame 1 skipped: PNG image of 40 bytes is cut off'
     ]
 
 

@@ -126,7 +126,7 @@ def run_sequence(
     :param use_rerun: also write ``run.rrd``.
     :return: the result.
     """
-    from mem3r_ros.cli.tracking import device_name, track_sequence
+    from mem3r_ros.cli.tracking import Tracked, device_name, track_sequence
     from mem3r_ros.config import to_dict
     from mem3r_ros.reports import RunRecorder
     from mem3r_ros.reports.progress import progress
@@ -144,6 +144,8 @@ def run_sequence(
     )
     started_s = time.perf_counter()
     log_path = output_dir / 'run.rrd' if use_rerun else None
+    if use_rerun:
+        recorder.begin()  # it removes the log of an earlier run
     with progress(sequence.name, sequence.num_frames) as bar, open_log(log_path) as log:
 
         def on_frame(frame: Any, tracked: Any) -> None:
@@ -152,11 +154,26 @@ def run_sequence(
                 log.frame(frame, tracked)
 
         tracker = Tracker(network, config.tracking)
-        counts = track_sequence(sequence, tracker, recorder, on_frame)
-    return recorder.finish(
+        counts = Tracked()
+        interrupted = None
+        try:
+            track_sequence(sequence, tracker, recorder, on_frame, counts)
+        except KeyboardInterrupt as error:
+            interrupted = error  # what there is so far is written before the program ends
+    balance = counts.balance(sequence, len(recorder.trajectory()))
+    notes = counts.notes(sequence, balance)
+    if interrupted is not None:
+        notes.insert(0, f'The run was interrupted after {counts.num_images} images.')
+        if not balance.posed:
+            raise interrupted
+    result = recorder.finish(
         truth=sequence.truth,
         num_images=counts.num_images,
-        num_skipped=sequence.skipped + counts.refused.total(),
+        num_skipped=sum(balance.refused.values()),
         wall_time_s=time.perf_counter() - started_s,
-        notes=counts.notes(),
+        notes=notes,
+        balance=balance,
     )
+    if interrupted is not None:
+        raise interrupted
+    return result

@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 import time
 from typing import Any
 
 from mem3r_ros.data import Sequence, SequenceFrame
+from mem3r_ros.data.clock_guard import ClockGuard
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports import RunRecorder
+from mem3r_ros.reports.balance import Balance
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
 
 
@@ -30,19 +34,39 @@ def device_name(device: str) -> str:
 class Tracked:
     """Counts of a pass over a sequence."""
 
-    num_images: int = 0
-    refused: Counter[str] = field(default_factory=Counter)  # unusable frames, by reason
+    num_images: int = 0  # read
+    refused: Refusals = field(default_factory=Refusals)  # unusable for the tracker
+    clock: ClockGuard = field(default_factory=ClockGuard)
 
-    def notes(self) -> list[str]:
-        """Return what was refused as sentences, the most frequent reasons first."""
+    def balance(self, sequence: Sequence, num_poses: int) -> Balance:
+        """Return what became of each image of the sequence."""
+        refused = Counter(sequence.refused.by_reason())
+        refused.update(self.refused.by_reason())
+        return Balance(
+            promised=sequence.num_promised,
+            found=sequence.num_tried,
+            read=self.num_images,
+            tracked=self.num_images - self.refused.total(),
+            posed=num_poses,
+            refused=dict(refused),
+        )
+
+    def notes(self, sequence: Sequence, balance: Balance) -> list[str]:
+        """Return what the reader of the numbers should know, as sentences."""
         return [
-            f'{count} images were refused: {reason}.'
-            for reason, count in self.refused.most_common(5)
+            *self.clock.sentences(),
+            *sequence.refused.sentences(),
+            *self.refused.sentences(),
+            *balance.sentences(),
         ]
 
 
 def track_sequence(
-    sequence: Sequence, tracker: Tracker, recorder: RunRecorder, on_frame: Any = None
+    sequence: Sequence,
+    tracker: Tracker,
+    recorder: RunRecorder,
+    on_frame: Any = None,
+    counts: Tracked | None = None,
 ) -> Tracked:
     """
     Track every frame of a sequence into a recorder.
@@ -51,16 +75,17 @@ def track_sequence(
     :param tracker: a fresh tracker.
     :param recorder: gets everything.
     :param on_frame: called with each SequenceFrame and its TrackedFrame, None where refused.
+    :param counts: is kept up to date, also where the pass ends with an exception.
     :return: counts.
     """
-    counts = Tracked()
-    for frame in sequence:
+    counts = Tracked() if counts is None else counts
+    for frame in _on_one_time_line(sequence, counts.clock):
         counts.num_images += 1
         started_s = time.perf_counter()
         try:
             tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
         except BadFrame as error:
-            counts.refused[str(error)] += 1
+            counts.refused.add(error)
             if on_frame is not None:
                 on_frame(frame, None)
             continue
@@ -69,6 +94,12 @@ def track_sequence(
         if on_frame is not None:
             on_frame(frame, tracked)
     return counts
+
+
+def _on_one_time_line(sequence: Sequence, clock: ClockGuard) -> Iterator[SequenceFrame]:
+    for frame in sequence:
+        yield from clock.passed(frame)
+    yield from clock.rest()
 
 
 def record_frame(

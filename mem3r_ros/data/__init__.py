@@ -75,7 +75,7 @@ def kind_of(path: Path) -> str:
     :return: 'bag', 'video', 'folder', 'images' or the name of a data set's layout.
     :raises UserError: it is none of these.
     """
-    from mem3r_ros.data.bag import BAG_SUFFIXES
+    from mem3r_ros.data.bag_storage import BAG_SUFFIXES
     from mem3r_ros.data.folder import IMAGE_SUFFIXES
     from mem3r_ros.data.video import VIDEO_SUFFIXES
 

@@ -9,17 +9,18 @@ A bag is a folder with ``metadata.yaml``, a folder of storage files without it, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+import heapq
+import logging
 from pathlib import Path
 from typing import Any
 
-from mem3r_ros.data.folder import in_natural_order
+from mem3r_ros.data.bag_storage import open_storages
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.files import visible
 
-BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,14 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with _explained(self.path, 'opened'):
-            self._readers = [self._reader(file) for file in _storages(self.path)]
-            for reader in self._readers:
-                reader.open()
-        self._is_ros1 = any(file.suffix == '.bag' for file in _storages(self.path))
+        self._stack = ExitStack()
+        try:
+            with _explained(self.path, 'opened'):
+                self._readers, self.promised = open_storages(self.path, self._stack)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._is_ros1 = any(reader.path.suffix == '.bag' for reader in self._readers)
 
     def __enter__(self) -> Bag:
         return self
@@ -50,8 +54,8 @@ class Bag:
 
     def close(self) -> None:
         """Close the files."""
-        while self._readers:
-            self._readers.pop().close()
+        self._readers = []
+        self._stack.close()
 
     @cached_property
     def types(self) -> dict[str, str]:
@@ -77,18 +81,33 @@ class Bag:
 
         :param topics: names; none for all.
         :param recorded_ns: only those recorded in this very nanosecond, found by the bag's index.
-        :raises UserError: the file is damaged.
+        :raises UserError: a file is damaged from its first message on.
         """
         wanted = set(topics) or set(self.types)
+        parts = [self._part(reader, wanted, recorded_ns) for reader in self._readers]
+        # Recorders that ran side by side have left files of the same time.
+        yield from heapq.merge(*parts, key=lambda message: message.stamp_ns)
+
+    def _part(
+        self, reader: Any, wanted: set[str], recorded_ns: int | None
+    ) -> Iterator[BagMessage]:
+        """Yield the messages of one file as far as it is whole."""
+        connections = [c for c in reader.connections if c.topic in wanted]
+        if not connections:
+            return
         stop_ns = None if recorded_ns is None else recorded_ns + 1
-        with _explained(self.path, 'read to its end'):
-            for reader in self._readers:
-                connections = [c for c in reader.connections if c.topic in wanted]
-                if connections:
-                    for connection, stamp_ns, data in reader.messages(
-                        connections, recorded_ns, stop_ns
-                    ):
-                        yield BagMessage(connection.topic, stamp_ns, data)
+        count = 0
+        try:
+            with _explained(self.path, 'read to its end'):
+                for connection, stamp_ns, data in reader.messages(
+                    connections, recorded_ns, stop_ns
+                ):
+                    count += 1
+                    yield BagMessage(connection.topic, stamp_ns, data)
+        except UserError as error:
+            if not count:
+                raise
+            LOGGER.warning('%s; what lies behind %d messages is lost', error, count)
 
     def decode(self, message: BagMessage) -> Any:
         """
@@ -112,12 +131,6 @@ class Bag:
         # The messages read here have had the same wire format in every ROS 2 distribution.
         return get_typestore(Stores.ROS1_NOETIC if self._is_ros1 else Stores.ROS2_JAZZY)
 
-    @staticmethod
-    def _reader(path: Path) -> Any:
-        from rosbags import rosbag1, rosbag2
-
-        return rosbag1.Reader(path) if path.suffix == '.bag' else rosbag2.Reader(path)
-
 
 @contextmanager
 def _explained(path: Path, what: str) -> Iterator[None]:
@@ -133,14 +146,3 @@ def _explained(path: Path, what: str) -> Iterator[None]:
             f'{path} cannot be {what} as a bag ({reason[0] if reason else type(error).__name__}); '
             f'is it a complete recording?'
         ) from error
-
-
-def _storages(path: Path) -> list[Path]:
-    """Return what rosbags is to open: the folder, or its storage files where metadata lack."""
-    if path.is_file() or (path / 'metadata.yaml').exists():
-        return [path]
-    files = [file for file in visible(path) if file.suffix in BAG_SUFFIXES]
-    files.sort(key=in_natural_order)  # as they were split
-    if not files:
-        raise UserError(f'no bag in {path}; expected metadata.yaml or *.mcap, *.db3 files')
-    return files

@@ -75,6 +75,7 @@ class BagSequence(Sequence):
             if selection.with_depth:
                 self.depth_topic = depth_topic(self.image_topic, bag.types, bag.counts)
             self._count = bag.counts[self.image_topic]
+            self._promised = max(self._count, bag.promised[self.image_topic])
             self._type = bag.types[self.image_topic]
             self._camera = self._first_camera(bag)
         self._bag: Bag | None = None
@@ -102,18 +103,26 @@ class BagSequence(Sequence):
         """Return the first valid calibration: images may come before it in the bag."""
         if self.info_topic is None:
             return None
+        reason = ''
         for message in bag.messages(self.info_topic):
             try:
                 camera = camera_from_info(bag.decode(message), self.image_topic)
-            except BadFrame:
+            except BadFrame as error:
+                reason = reason or str(error)
                 continue
             if camera is not None:
                 return camera
-        LOGGER.warning('%s holds no valid calibration; it is ignored', self.info_topic)
+            reason = reason or 'K is zero: the camera is not calibrated'
+        LOGGER.warning('%s is not used: %s', self.info_topic, reason or 'it has no messages')
         return None
 
     def _num_items(self) -> int:
         return self._count
+
+    @property
+    def num_promised(self) -> int:
+        """Return how many images the metadata or the storage files count."""
+        return self._chosen(self._promised)
 
     def _items(self) -> Iterator[BagItem]:
         with Bag(self.path) as bag:

@@ -16,10 +16,11 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.refusals import Refusals
 from mem3r_ros.trajectory import Trajectory
 
 LOGGER = logging.getLogger(__name__)
-_MAX_TOLD = 5  # skipped frames that get a line of their own
+_MAX_TOLD = 5  # skipped frames of one reason that get a line of their own
 
 # A pose or a depth picture belongs to an image when their stamps differ by no more than this:
 # well under the time between two images, well over the offset of a hand-made recording.
@@ -56,14 +57,25 @@ class Sequence(ABC):
     """
     A recording as a stream of frames: memory does not grow with its length.
 
-    Frames that cannot be decoded are logged, counted in ``skipped`` and left out.
+    Frames that cannot be decoded are logged, counted by reason in ``refused`` and left out.
     """
 
     def __init__(self, path: Path, selection: Selection) -> None:
         self.path = path
         self.selection = selection
-        self.skipped = 0
+        self.refused = Refusals()
+        self.num_tried = 0
         self.bit_depth = BitDepth()
+
+    @property
+    def skipped(self) -> int:
+        """Return how many frames of this pass could not be decoded."""
+        return self.refused.total()
+
+    @property
+    def num_promised(self) -> int | None:
+        """Return how many frames the recording says it has, those that lack at its end too."""
+        return None if self._num_items() is None else self.num_frames
 
     @property
     def name(self) -> str:
@@ -74,8 +86,10 @@ class Sequence(ABC):
     def num_frames(self) -> int | None:
         """Return how many frames an iteration tries to read, None where nobody knows."""
         total = self._num_items()
-        if total is None:
-            return self.selection.max_frames
+        return self.selection.max_frames if total is None else self._chosen(total)
+
+    def _chosen(self, total: int) -> int:
+        """Return how many of so many frames the selection takes."""
         chosen = -(-total // self.selection.stride)
         return min(chosen, self.selection.max_frames or chosen)
 
@@ -104,26 +118,30 @@ class Sequence(ABC):
 
         :raises UserError: not one of the frames could be read.
         """
-        self.skipped = 0
-        tried = 0
+        self.refused, self.num_tried = Refusals(), 0
         for index, item in enumerate(self._items()):
             if index % self.selection.stride:
                 continue
-            tried += 1
+            self.num_tried += 1
             try:
                 frame = self._load(item)
             except BadFrame as error:
-                self.skipped += 1
-                if self.skipped <= _MAX_TOLD:
+                if self.refused.add(error) <= _MAX_TOLD:
                     LOGGER.warning('%s: frame %d skipped: %s', self.name, index, error)
             else:
                 yield self._handle(item, frame), frame
-            if tried == self.selection.max_frames:
+            if self.num_tried == self.selection.max_frames:
                 break
+        tried, promised = self.num_tried, self.num_promised
         if self.skipped > _MAX_TOLD:
             LOGGER.warning('%s: %d of %d frames skipped', self.name, self.skipped, tried)
+        if promised is not None and tried < promised:
+            LOGGER.warning('%s: %d of %d frames are there', self.name, tried, promised)
         if tried == self.skipped:
-            what = f'none of its {tried} images can be read' if tried else 'it has no images'
+            what = 'it has no images'
+            if tried:
+                first = next(iter(self.refused.by_reason()))
+                what = f'none of its {tried} images can be read ({first})'
             raise UserError(f'nothing to do with {self.path}: {what}')
 
     def load(self, handle: Any) -> SequenceFrame:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import logging
 from pathlib import Path
 import time
 from typing import Any, TypeVar
@@ -26,12 +27,17 @@ from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.depth_error import DepthMeter, true_depth_at
 from mem3r_ros.evaluation.trajectory_error import TrajectoryError, trajectory_error
+from mem3r_ros.files import GrowingFile, write_image, write_text
 from mem3r_ros.geometry import transform_points
-from mem3r_ros.reports.output_folder import DEPTH_FOLDER, clear_output
+from mem3r_ros.refusals import Refusals
+from mem3r_ros.reports.balance import Balance
+from mem3r_ros.reports.output_folder import DEPTH_FOLDER, check_output, clear_output
 from mem3r_ros.reports.page import write_report
 from mem3r_ros.reports.result import RunResult, StatusSpan, StripFrame
 from mem3r_ros.reports.summary import write_summary
-from mem3r_ros.trajectory import Trajectory, ns_to_seconds, write_tum
+from mem3r_ros.trajectory import Trajectory, ns_to_seconds, tum_line, write_tum
+
+LOGGER = logging.getLogger(__name__)
 
 # Images, poses and points of one stamp may arrive this many messages apart.
 _MAX_WAITING = 64
@@ -63,7 +69,7 @@ class RunRecorder:
         max_points: int = 200_000,
     ) -> None:
         """
-        Make the folder ready; outputs of an earlier run in it are removed.
+        Check the folder; outputs of an earlier run in it are removed with the first result.
 
         :param output_dir: where to write.
         :param title: heading of the report.
@@ -82,7 +88,11 @@ class RunRecorder:
         self._config = dict(config or {})
         self._depth_every = depth_every
         self._strip_length = strip_length
-        clear_output(self.output_dir)
+        check_output(self.output_dir)
+        self._is_begun = False
+        self._path_so_far = GrowingFile(self.output_dir / 'trajectory.txt')
+        self._depth_list = GrowingFile(self.output_dir / 'depth.txt')
+        self._unwritten = Refusals()
         self._stamps, self._poses = array('q'), array('d')
         self._recent_poses: OrderedDict[int, np.ndarray] = OrderedDict()
         self._recent_images: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -145,9 +155,14 @@ class RunRecorder:
         self.add_timings(timings_ms or {})
 
     def add_pose(self, stamp_ns: int, T_odom_camera: np.ndarray) -> None:
-        """Take the pose of one image; points that waited for it go into the map."""
+        """
+        Take the pose of one image; points that waited for it go into the map.
+
+        It is in ``trajectory.txt`` when this returns: a run that is killed leaves its way so far.
+        """
         self._stamps.append(stamp_ns)
         self._poses.extend(np.asarray(T_odom_camera, dtype=np.float64)[:3].reshape(-1))
+        self._attempt(lambda: self._path_so_far.add(tum_line(stamp_ns, T_odom_camera)))
         _keep(self._recent_poses, stamp_ns, T_odom_camera)
         if stamp_ns in self._waiting_points:
             self.add_points(stamp_ns, *self._waiting_points.pop(stamp_ns))
@@ -231,6 +246,7 @@ class RunRecorder:
         num_skipped: int = 0,
         wall_time_s: float | None = None,
         notes: Sequence[str] = (),
+        balance: Balance | None = None,
     ) -> RunResult:
         """
         Write trajectory, map, numbers and page.
@@ -240,6 +256,7 @@ class RunRecorder:
         :param num_skipped: images that could not be used.
         :param wall_time_s: how long the run took; default: since this recorder was made.
         :param notes: sentences that the reader of the numbers should know.
+        :param balance: what became of each image.
         :return: the result, as it stands in the page.
         :raises UserError: there is not one pose.
         """
@@ -265,8 +282,9 @@ class RunRecorder:
             num_images=len(trajectory) if num_images is None else num_images,
             num_skipped=num_skipped,
             wall_time_s=wall_time_s,
-            notes=(*notes, *doubts),
+            notes=(*notes, *self._unwritten.sentences('files'), *doubts),
             config=self._config,
+            balance=balance,
         )
         self._write(result)
         return result
@@ -278,6 +296,9 @@ class RunRecorder:
         return Trajectory(np.array(self._stamps, dtype=np.int64), poses)
 
     def _write(self, result: RunResult) -> None:
+        self.begin()
+        self._path_so_far.close()
+        self._depth_list.close()
         write_tum(self.output_dir / 'trajectory.txt', result.trajectory)
         if result.truth is not None:
             write_tum(self.output_dir / 'truth.txt', result.truth)
@@ -286,18 +307,39 @@ class RunRecorder:
             import yaml
 
             text = yaml.safe_dump(result.config, sort_keys=False, default_flow_style=None)
-            (self.output_dir / 'config.yaml').write_text(text, encoding='utf-8')
+            write_text(self.output_dir / 'config.yaml', text)
         write_summary(self.output_dir / 'summary.json', result)
         write_report(self.output_dir, result)
 
     def _write_depth(self, index: int, stamp_ns: int, depth_m: np.ndarray) -> None:
         name = f'{DEPTH_FOLDER}/{index:06d}.png'
         # Compression 1 is four times as fast as the default for a tenth more bytes.
-        cv2.imwrite(
-            str(self.output_dir / name), millimetres(depth_m), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        )
-        with open(self.output_dir / 'depth.txt', 'a', encoding='ascii') as file:
-            file.write(f'{ns_to_seconds(stamp_ns)} {name}\n')
+        options = cv2.IMWRITE_PNG_COMPRESSION, 1
+        if self._attempt(
+            lambda: write_image(self.output_dir / name, millimetres(depth_m), options)
+        ):
+            self._attempt(lambda: self._depth_list.add(f'{ns_to_seconds(stamp_ns)} {name}\n'))
+
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        """Write something; count and log a failure, with which the run itself goes on."""
+        self.begin()
+        try:
+            write()
+        except UserError as error:
+            if self._unwritten.add(error) == 1:
+                LOGGER.warning('%s', error)
+            return False
+        return True
+
+    def begin(self) -> None:
+        """
+        Make the folder ready, at the first result: a run that fails before changes nothing.
+
+        :raises UserError: the folder cannot be written, or holds something else than a run.
+        """
+        if not self._is_begun:
+            clear_output(self.output_dir)
+            self._is_begun = True
 
     def _chosen_strip(self) -> tuple[StripFrame, ...]:
         """Return the wanted number of moments, evenly over the run."""

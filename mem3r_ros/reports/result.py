@@ -12,6 +12,7 @@ import numpy as np
 from mem3r_ros.evaluation.depth_error import DepthError
 from mem3r_ros.evaluation.timing import TimingSummary, timing_summary
 from mem3r_ros.evaluation.trajectory_error import TrajectoryError
+from mem3r_ros.reports.balance import Balance
 from mem3r_ros.trajectory import Trajectory
 
 TOTAL = 'total'  # the stage whose time is that of the whole frame
@@ -60,6 +61,7 @@ class RunResult:
     wall_time_s: float = float('nan')
     notes: tuple[str, ...] = ()  # what the reader should know about the numbers
     config: dict[str, Any] = field(default_factory=dict)
+    balance: Balance | None = None
 
     @property
     def rate_hz(self) -> float:

@@ -29,6 +29,7 @@ def summary(run: RunResult) -> dict[str, Any]:
             'num_images': run.num_images,
             'num_poses': len(run.trajectory),
             'num_skipped': run.num_skipped,
+            'balance': asdict(run.balance) if run.balance else None,
             'num_map_points': len(run.points),
             'path_length_m': run.trajectory.length_m,
             'duration_s': run.trajectory.duration_s,
@@ -89,6 +90,8 @@ def print_summary(run: RunResult, output_dir: Path) -> None:
         )
     if run.statuses:
         rows.append(('status', status_history(run)))
+    if run.balance is not None and not run.balance.is_even:
+        rows.append(('balance', run.balance.line()))
     rows.append(('map', f'{len(run.points)} points'))
     rows.append(('look at', str(output_dir / 'index.html')))
     print_table(run.title, ('run', ''), rows)
