@@ -36,6 +36,7 @@ COMMANDS = {
     'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and fetch weights'),
     'train': ('mem3r_ros.cli.train', 'train a network by a recipe'),
     'sample': ('mem3r_ros.cli.sample', 'render the shipped recording'),
+    'licences': ('mem3r_ros.cli.licences', 'list the dependencies with their licences'),
     'doctor': ('mem3r_ros.cli.doctor', 'check this machine and its ROS for what is missing'),
 }
 EXIT_USER_ERROR = 2

@@ -7,14 +7,17 @@ Remappings, parameter files and dashboards of users hold these names; whoever ch
 robots that nobody here can see.
 """
 
+from pathlib import Path
 import re
 import time
+from xml.etree import ElementTree
 
 from lifecycle_msgs.srv import GetState
 from node_harness import call
 import yaml
 
 from mem3r_ros.ros.parameters import TABLE_BEGIN, TABLE_END, default_yaml, parameter_table
+from mem3r_ros.ros.security_policy import policy_xml
 
 SUBSCRIPTIONS = {
     '/image': 'sensor_msgs/msg/Image',
@@ -231,3 +234,39 @@ def flat(tree, prefix=''):
         else:
             found[prefix + name] = value
     return found
+
+
+# The SROS 2 policy allows what the node needs, and nothing else.
+
+ROOT = Path(__file__).resolve().parents[2]
+OF_EVERY_NODE = {'/rosout', '/parameter_events', '/clock'}
+
+
+def allowed(group, action):
+    root = ElementTree.fromstring(policy_xml())
+    (element,) = root.findall(f".//{group}[@{action}='ALLOW']")
+    names = [child.text for child in element]
+    assert len(names) == len(set(names))
+    return {name.replace('~/', '/mem3r/') if name[0] in '~/' else f'/{name}' for name in names}
+
+
+def test_the_node_may_use_its_topics_and_no_others():
+    optional_in = {'/image/compressed', *OF_EVERY_NODE, '/tf', '/tf_static'}
+    optional_out = {*OF_EVERY_NODE, '/tf_static'}
+
+    subscribed, published = allowed('topics', 'subscribe'), allowed('topics', 'publish')
+
+    assert set(SUBSCRIPTIONS) <= subscribed <= set(SUBSCRIPTIONS) | optional_in
+    assert set(PUBLISHERS) <= published <= set(PUBLISHERS) | optional_out
+
+
+def test_the_node_may_answer_its_services():
+    own = {name for name in allowed('services', 'reply') if not name.endswith('parameters')}
+
+    assert set(SERVICES) <= own
+
+
+def test_the_shipped_policy_is_the_generated_one():
+    text = (ROOT / 'config' / 'sros2_policy.xml').read_text(encoding='utf-8')
+
+    assert text.partition('\n')[2] == policy_xml()
