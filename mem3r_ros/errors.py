@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that a user can cause and can mend."""
+"""Errors that a user can cause and fix."""
 
 
 class UserError(ValueError):
@@ -13,10 +13,4 @@ class UserError(ValueError):
 
 
 class BadFrame(UserError):
-    """
-    One frame of a stream cannot be used; the stream itself goes on.
-
-    ``tell`` is False where the user has been told about such frames within the last second.
-    """
-
-    tell: bool = True
+    """One frame of a stream cannot be used; the stream itself continues."""

@@ -148,17 +148,6 @@ def test_notices_come_at_most_once_a_second():
     assert tracked.health.counts == {'mask of wrong shape': 40}
 
 
-def test_rejections_mark_whether_to_report_them():
-    tracker, _ = started()
-    is_reported = []
-    for _ in range(5):
-        with pytest.raises(BadFrame) as caught:
-            tracker.track(SCENE.frame(10, 10 * FRAME_NS))
-        is_reported.append(caught.value.tell)
-
-    assert is_reported == [True, False, False, False, False]
-
-
 def test_a_lasting_change_of_the_image_size_is_accepted():
     tracker, oracle = started()
     refused = 0

@@ -93,9 +93,8 @@ class FrameValidation:
         return text
 
     def _refuse(self, reason: str, text: str, stamp_ns: int) -> BadFrame:
-        error = BadFrame(text)
-        error.tell = bool(self.count(reason, text, stamp_ns))
-        return error
+        self.count(reason, text, stamp_ns)
+        return BadFrame(text)
 
     def _check_stamp(self, stamp_ns: int) -> None:
         last = self.last_stamp_ns
