@@ -15,6 +15,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_ros import Buffer, TransformException, TransformListener
@@ -33,11 +34,13 @@ from mem3r_ros.ros.graph_checks import (
     check_stamp,
     topics_of,
 )
+from mem3r_ros.ros.log_directory import prepare_log_directory
 from mem3r_ros.ros.qos import qos_profile
 
 _TYPES = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
 _DISCOVERY_S = 4.0
 _TF_S = 2.0
+_END_S = 2.0
 _MIN_RATE_HZ = 3.0
 
 
@@ -58,7 +61,9 @@ def examine(examination: Examination) -> Iterator[Finding]:
     """Yield one finding for each thing that is well or not, in the order in which to mend them."""
     yield _cuda()
     yield _model(examination.model)
-    rclpy.init(args=examination.args)
+    if warning := prepare_log_directory():
+        yield Finding(Level.WARN, 'log files', warning)
+    rclpy.init(args=examination.args, signal_handler_options=SignalHandlerOptions.NO)
     overrides = [Parameter('use_sim_time', value=examination.use_sim_time)]
     node = Node('mem3r_doctor', parameter_overrides=overrides, use_global_arguments=False)
     executor = SingleThreadedExecutor()
@@ -78,7 +83,7 @@ def examine(examination: Examination) -> Iterator[Finding]:
         yield from check_clock(node)
         yield from _camera(node, executor, examination)
     finally:
-        executor.shutdown()
+        executor.shutdown(timeout_sec=_END_S)
         node.destroy_node()
         rclpy.try_shutdown()
 

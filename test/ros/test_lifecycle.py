@@ -4,6 +4,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -91,16 +92,20 @@ def test_a_missing_model_is_told_and_leaves_it_unconfigured(start_node, manager)
     assert '/nowhere/weights.safetensors' in node.configure_error
 
 
-def test_autostart_with_a_missing_model_lives_on_and_says_so(start_node, listener, spin_until):
+def test_autostart_with_a_missing_model_reports_it_and_the_node_continues(
+    start_node, listener, spin_until
+):
     from diagnostic_msgs.msg import DiagnosticArray
 
     heard = listener.hear(DiagnosticArray, '/diagnostics')
     start_node(model='/nowhere/weights.safetensors', diagnostics__rate=10.0)
 
-    assert spin_until(lambda: heard)
-    (lifecycle,) = [s for s in heard[-1].status if s.name == 'mem3r: lifecycle']
-    assert lifecycle.level == b'\x02'
-    assert '/nowhere/weights.safetensors' in lifecycle.message
+    def errors():
+        statuses = [status for message in heard for status in message.status]
+        return [s for s in statuses if s.name == 'mem3r: lifecycle' and s.level == b'\x02']
+
+    assert spin_until(errors)
+    assert '/nowhere/weights.safetensors' in errors()[-1].message
 
 
 def test_a_sigterm_while_the_network_loads_ends_it_quietly(ros_domain, model_file):
@@ -165,3 +170,57 @@ def test_it_can_be_configured_again_and_again(start_node, manager):
 
     sent = dict(node.get_publisher_names_and_types_by_node('mem3r', '/'))
     assert '/odom' not in sent
+
+
+@pytest.fixture
+def process_of(make_node, ros_executor, tmp_path, monkeypatch):
+    """Return the parent's view of a node that runs in this process."""
+    from mem3r_ros.ros.replay import node_process
+
+    monkeypatch.setattr(node_process, '_REPEAT_S', 0.3)
+    process = node_process.NodeProcess.__new__(node_process.NodeProcess)
+    process._process = SimpleNamespace(poll=lambda: None)
+    process.log_file = tmp_path / 'node.log'
+    process.log_file.write_text('')
+    return lambda: process.activate(make_node('parent'), ros_executor)
+
+
+def lose_answers(node, count):
+    """Drop the first answers to change_state, as DDS does before it has discovered the reader."""
+    service = node._service_change_state
+    send, lost = service.send_response, []
+
+    def send_or_drop(response, header):
+        if len(lost) < count:
+            lost.append(response.success)
+        else:
+            send(response, header)
+
+    service.send_response = send_or_drop
+    return lost
+
+
+def test_a_lost_answer_to_configure_does_not_stop_the_start(start_node, process_of):
+    node = start_node(autostart=False)
+    lost = lose_answers(node, 1)
+
+    process_of()
+
+    assert lost == [True]
+    assert node.state == 'active'
+
+
+@pytest.mark.parametrize('num_lost', [0, 1, 2])
+def test_a_failure_to_configure_is_reported_even_if_its_answer_is_lost(
+    start_node, process_of, num_lost
+):
+    from mem3r_ros.ros.replay.node_process import NodeFailed
+
+    node = start_node(autostart=False, model='/nowhere/weights.safetensors')
+    lost = lose_answers(node, num_lost)
+
+    with pytest.raises(NodeFailed, match='cannot configure'):
+        process_of()
+
+    assert lost == [False] * num_lost
+    assert node.state == 'unconfigured'

@@ -175,3 +175,19 @@ def test_without_a_writable_home_the_node_runs_and_names_where_its_logs_are(
     (line,) = [line for line in log.splitlines() if 'log files are written to' in line]
     assert str(tmp_path) in line
     assert 'set ROS_LOG_DIR' in line
+
+
+def test_the_doctor_warns_about_a_missing_home_and_goes_on(ros_domain, tmp_path):
+    command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'doctor', '--seconds', '0.1']
+
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=without_home(TMPDIR=str(tmp_path)),
+    )
+
+    assert 'Traceback' not in done.stderr
+    assert 'warning: log files: log files are written to' in done.stdout
+    assert 'error: image: ' in done.stdout

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a process of its own: started, watched, led through its lifecycle, stopped."""
+"""The node as a child process: start, lifecycle transitions, stop."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ import sys
 import time
 
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import Executor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.parameters import yaml_value
 
 NODE_NAME = 'mem3r'
 _START_S = 60.0
-# A network of full size on a slow disk takes its time to load and to run once.
+# A full-size network on a slow disk takes long to load and to run once.
 _CONFIGURE_S = 600.0
+_REPEAT_S = 3.0  # without an answer the state is requested at this interval
 _STOP_S = 10.0
 _PR_SET_PDEATHSIG = 1
 _SHOWN_LINES = 6
 
 
 class NodeFailed(UserError):
-    """The node's process ended or fell silent."""
+    """The process of the node ended or does not answer."""
 
     def __init__(self, message: str, last_lines: tuple[str, ...] = ()) -> None:
-        """Keep what the node said last beside the message."""
+        """Keep the last lines of the log with the message."""
         super().__init__(message)
         self.last_lines = last_lines
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to end this process when its parent is killed, so that no node is left over."""
+    """Make Linux end this process when its parent is killed."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     except (OSError, AttributeError):
-        pass  # not Linux: only a killed replay would leave its node
+        pass  # not Linux: a killed replay would leave its node running
 
 
 class NodeProcess:
-    """Runs ``mem3r_ros.ros.node`` with given parameters; use it in a ``with`` statement."""
+    """Runs ``mem3r_ros.ros.node`` with parameters; use it in a ``with`` statement."""
 
     def __init__(
         self,
@@ -57,11 +59,11 @@ class NodeProcess:
         params_file: Path | None = None,
     ) -> None:
         """
-        Start the process; it waits unconfigured.
+        Start the process.
 
-        :param parameters: dotted names and values; they win over the file's.
+        :param parameters: dotted names and values; they override the file.
         :param remappings: topic names.
-        :param log_file: where everything goes that it says.
+        :param log_file: receives the output of the process.
         :param params_file: ROS parameter file.
         """
         self.log_file = log_file
@@ -73,7 +75,7 @@ class NodeProcess:
         for name, target in remappings.items():
             command += ['-r', f'{name}:={target}']
         with open(log_file, 'wb') as log:
-            # A session of its own: Ctrl-C at the terminal must not reach the node before us.
+            # A new session: Ctrl-C at the terminal must reach this process first.
             self._process = subprocess.Popen(
                 command,
                 stdout=log,
@@ -87,7 +89,7 @@ class NodeProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the process, whatever happened."""
+        """Stop the process."""
         self.stop()
 
     @property
@@ -97,37 +99,54 @@ class NodeProcess:
 
     def activate(self, node: Node, executor: Executor) -> None:
         """
-        Lead the node to its active state, as a lifecycle manager would.
+        Configure and activate the node, as a lifecycle manager does.
 
-        :param node: our own node, which calls its services.
-        :param executor: spins ours.
+        :param node: calls the services.
+        :param executor: spins ``node``.
         :raises NodeFailed: a transition failed, or the process ended.
         """
-        client = node.create_client(ChangeState, f'{NODE_NAME}/change_state')
+        manager = LifecycleManager(node, executor, NODE_NAME)
         try:
             deadline = time.monotonic() + _START_S
-            while not client.service_is_ready():
+            while not manager.is_ready():
                 self.check()
                 if time.monotonic() > deadline:
                     raise self.failure('the node did not start')
-                time.sleep(0.02)
-            steps = (
-                (Transition.TRANSITION_CONFIGURE, 'configure'),
-                (Transition.TRANSITION_ACTIVATE, 'activate'),
-            )
-            for transition, name in steps:
-                request = ChangeState.Request(transition=Transition(id=transition))
-                future = client.call_async(request)
-                deadline = time.monotonic() + _CONFIGURE_S
-                while not future.done():
-                    executor.spin_once(timeout_sec=0.05)
-                    self.check()
-                    if time.monotonic() > deadline:
-                        raise self.failure(f'the node did not answer to {name}')
-                if not future.result().success:
-                    raise self.failure(f'the node cannot {name}')
+                manager.spin_once()
+            self._change_state(manager, 'configure', 'unconfigured', 'inactive')
+            self._change_state(manager, 'activate', 'inactive', 'active')
         finally:
-            node.destroy_client(client)
+            manager.close()
+
+    def _change_state(self, manager: LifecycleManager, name: str, start: str, goal: str) -> None:
+        """
+        Request a transition; repeat the request if it or its answer was lost.
+
+        The middleware drops an answer if the node has not yet discovered the reader of it, as on a
+        busy machine. Therefore the state is requested as well.
+        """
+        deadline = time.monotonic() + _CONFIGURE_S
+        answers = [manager.request(name)]
+        state, ask_s = None, time.monotonic() + _REPEAT_S
+        while time.monotonic() < deadline:
+            manager.spin_once()
+            self.check()
+            results = [answer.result().success for answer in answers if answer.done()]
+            if any(results):
+                return
+            if results and len(answers) == 1:
+                raise self.failure(f'the node cannot {name}')
+            if state is not None and state.done():
+                label, state = state.result().current_state.label, None
+                if label == goal:
+                    return
+                if label == start and results:
+                    raise self.failure(f'the node cannot {name}')
+                if label == start:
+                    answers.append(manager.request(name))
+            if time.monotonic() > ask_s:
+                state, ask_s = manager.request_state(), time.monotonic() + _REPEAT_S
+        raise self.failure(f'the node did not answer to {name}')
 
     def check(self) -> None:
         """Raise NodeFailed if the process has ended."""
@@ -136,24 +155,65 @@ class NodeProcess:
             raise self.failure(f'the node ended with code {code}')
 
     def failure(self, what: str) -> NodeFailed:
-        """Return the error that says what happened and what the node said last."""
+        """Return an error with the cause and the last error in the log of the node."""
         text = self.log_file.read_text(encoding='utf-8', errors='replace')
         lines = [line for line in text.splitlines() if line.strip()]
         errors = [line for line in lines if '[ERROR]' in line or line.startswith('error:')]
         if errors:
-            # One sentence is enough where the node itself knows what is wrong.
+            # The node has reported the cause in one sentence.
             sentence = errors[-1].rpartition(f'[{NODE_NAME}]: ')[2].removeprefix('error: ')
             return NodeFailed(f'{what}: {sentence}')
         return NodeFailed(f'{what}; its log is {self.log_file}', tuple(lines[-_SHOWN_LINES:]))
 
     def stop(self) -> int:
-        """End the process, politely first, and return its exit code."""
-        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        """End the process, first by SIGINT, and return its exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is not None:
                 break
-            self._process.send_signal(how)
+            self._process.send_signal(number)
             try:
                 self._process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 continue
-        return self._process.wait()
+        # A process blocked in a system call does not end even on SIGKILL: do not wait for it.
+        code = self._process.poll()
+        return -signal.SIGKILL if code is None else code
+
+
+class LifecycleManager:
+    """Clients of the lifecycle services of a node."""
+
+    def __init__(self, node: Node, executor: Executor, name: str) -> None:
+        """
+        Create the clients.
+
+        :param node: owner of the clients.
+        :param executor: spins ``node``.
+        :param name: name of the managed node.
+        """
+        self._node = node
+        self._executor = executor
+        self._change = node.create_client(ChangeState, f'{name}/change_state')
+        self._get = node.create_client(GetState, f'{name}/get_state')
+
+    def is_ready(self) -> bool:
+        """Return whether the services are discovered."""
+        return self._change.service_is_ready() and self._get.service_is_ready()
+
+    def spin_once(self) -> None:
+        """Run the callbacks of the node for a moment."""
+        self._executor.spin_once(timeout_sec=0.05)
+
+    def request(self, transition: str) -> Future:
+        """Request a transition and return the future of its answer."""
+        number = getattr(Transition, f'TRANSITION_{transition.upper()}')
+        return self._change.call_async(ChangeState.Request(transition=Transition(id=number)))
+
+    def request_state(self) -> Future:
+        """Request the state and return the future of it."""
+        return self._get.call_async(GetState.Request())
+
+    def close(self) -> None:
+        """Destroy the clients."""
+        self._node.destroy_client(self._change)
+        self._node.destroy_client(self._get)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS domain of one's own, so that a replay neither hears nor disturbs a robot beside it."""
+"""A private ROS domain, so a replay and a running robot do not receive each other's messages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.ros.graph_checks import PROFILE_VARIABLES
 from mem3r_ros.ros.package_files import share_file
 
-# Domain 0 is everybody's; ports of domains above 101 may overlap those of outgoing connections.
+# Domain 0 is the default; ports of domains above 101 may overlap those of outgoing connections.
 _FIRST, _LAST = 20, 59
 
 
 def claim_domain() -> int:
     """
-    Take a domain that no other replay on this machine holds; it is free again with the process.
+    Take a domain that no other replay on this machine uses; the end of the process frees it.
 
-    :raises UserError: all are taken.
+    :raises UserError: all are in use.
     """
     domains = list(range(_FIRST, _LAST + 1))
     random.shuffle(domains)
@@ -39,9 +39,9 @@ def claim_domain() -> int:
 
 def enter_domain(domain: int) -> None:
     """
-    Set this process and its children up for a domain on this machine alone.
+    Set the domain of this process and its children, limited to this machine.
 
-    Must come before rclpy starts. A Fast DDS profile that the user has set stays in force.
+    Call it before rclpy starts. A Fast DDS profile that the user has set is kept.
 
     :param domain: ROS_DOMAIN_ID.
     """

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+import logging
 from pathlib import Path
 import time
 from types import SimpleNamespace
@@ -20,21 +21,26 @@ from typing import Any
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from mem3r_ros.data import open_sequence
 from mem3r_ros.errors import UserError
 from mem3r_ros.reports import RunRecorder, RunResult
+from mem3r_ros.ros.log_directory import prepare_log_directory
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.replay.bag_player import BagPlayer, CameraTopics, find_topics
 from mem3r_ros.ros.replay.node_process import NodeProcess
 from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
 from mem3r_ros.ros.replay.result_recorder import ResultRecorder
 
+_LOGGER = logging.getLogger(__name__)
+
 LOG_FILE = 'node.log'
 # Images sent but not answered; the queues of both sides are longer, so nothing is overwritten.
 _WINDOW = 3
 _CONNECT_S = 30.0
 _SILENCE_S = 120.0
+_END_S = 2.0
 # Both sides see a new connection within milliseconds of each other, not at once.
 _SETTLE_S = 0.3
 
@@ -82,7 +88,10 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
         model=str(parameters.get('model', NodeConfig().model)),
         config=parameters,
     )
-    rclpy.init(args=[])
+    if warning := prepare_log_directory():
+        _LOGGER.warning(warning)
+    # The handlers of rclpy would end the context before the node is stopped.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Node('mem3r_replay', use_global_arguments=False)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -97,7 +106,7 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
                 receiver.on_answer = bar.advance
                 run.play(BagPlayer(node, options.path, topics), recorder)
     finally:
-        executor.shutdown()
+        executor.shutdown(timeout_sec=_END_S)
         node.destroy_node()
         rclpy.try_shutdown()
     return _finish(recorder, receiver, run, truth)
