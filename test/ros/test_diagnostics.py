@@ -206,9 +206,36 @@ def test_a_topic_that_is_heard_has_no_line(make_node, spin_until):
     assert findings == []
 
 
-@pytest.mark.parametrize('name', QOS_NAMES)
-def test_every_name_of_a_quality_of_service_gives_a_profile(name):
-    assert qos_profile(name).history is not None
+@pytest.mark.parametrize(
+    ('name', 'reliability', 'durability', 'history', 'depth'),
+    [
+        ('AUTO', 'RELIABLE', 'VOLATILE', 'KEEP_LAST', 10),
+        ('SYSTEM_DEFAULT', 'SYSTEM_DEFAULT', 'SYSTEM_DEFAULT', 'SYSTEM_DEFAULT', 0),
+        ('DEFAULT', 'RELIABLE', 'VOLATILE', 'KEEP_LAST', 10),
+        ('SENSOR_DATA', 'BEST_EFFORT', 'VOLATILE', 'KEEP_LAST', 1),
+        ('KEEP_ALL', 'RELIABLE', 'VOLATILE', 'KEEP_ALL', None),  # the depth is ignored
+        ('LATCHED', 'RELIABLE', 'TRANSIENT_LOCAL', 'KEEP_LAST', 1),
+    ],
+)
+def test_every_name_of_a_quality_of_service_gives_a_profile(
+    name, reliability, durability, history, depth
+):
+    profile = qos_profile(name)
+
+    assert profile.reliability.name == reliability
+    assert profile.durability.name == durability
+    assert profile.history.name == history
+    assert depth is None or profile.depth == depth
+
+
+def test_no_name_of_a_quality_of_service_is_untested():
+    (marks,) = test_every_name_of_a_quality_of_service_gives_a_profile.pytestmark
+
+    assert [row[0] for row in marks.args[1]] == list(QOS_NAMES)
+
+
+def test_auto_is_the_profile_that_the_topic_names():
+    assert qos_profile('AUTO', 'LATCHED') == qos_profile('LATCHED')
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 
 from array import array
 import math
+import threading
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
@@ -262,17 +263,30 @@ def test_a_rate_limit_drops_what_comes_too_soon(running, camera, spin_until):
     assert node.counts.dropped == 3
 
 
-def test_latest_drops_what_is_late_and_all_loses_nothing(running, camera, spin_until):
-    node, send = running(input_policy='latest')
-    slow = frames_of(node)
-    assert send()['state'] != 'SKIPPED'
+@pytest.mark.parametrize(('policy', 'tracked'), [('latest', [0, 9]), ('all', list(range(10)))])
+def test_latest_drops_what_is_late_and_all_loses_nothing(
+    running, camera, spin_until, policy, tracked
+):
+    node, _ = running(input_policy=policy, input__queue_size=20)
+    frames, is_released = [], threading.Event()
+    track = node.tracker.track
 
-    for _ in range(30):
+    def track_slowly(frame, outputs):
+        frames.append(frame)
+        assert is_released.wait(60.0)
+        return track(frame, outputs)
+
+    node.tracker.track = track_slowly
+    for count in range(10):  # the first one is being tracked while the others arrive
         camera.send()
+        assert spin_until(lambda n=count: frames and node.counts.received > n)
 
-    assert spin_until(lambda: node.counts.answered() == node.counts.received)
-    stamps = [frame.stamp_ns for frame in slow]
-    assert stamps == sorted(stamps)
+    is_released.set()
+
+    assert spin_until(lambda: node.counts.answered() == 10)
+    assert [frame.stamp_ns for frame in frames] == [START_NS + i * STEP_NS for i in tracked]
+    assert node.counts.tracked == len(tracked)
+    assert node.counts.dropped == 10 - len(tracked)
 
 
 def test_all_keeps_every_image_of_a_fast_camera(running, camera, spin_until):
