@@ -3,6 +3,7 @@
 """Layers: ROS only where ROS belongs, imports only downwards, nothing of one machine."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 import re
 import subprocess
@@ -78,6 +79,23 @@ def imports(path):
     return found
 
 
+def needed_modules(path, modules):
+    """Return the modules of the package that a file needs: for each name, where it comes from."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f'{node.module}.{alias.name}' for alias in node.names}
+            found |= {name if name in modules else node.module for name in names}
+    return found & modules
+
+
+def module_name(path):
+    """Return the dotted name of a file."""
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+
+
 def name_of(path):
     return str(path.relative_to(ROOT))
 
@@ -100,12 +118,22 @@ def test_imports_only_go_down_the_layers():
             assert layer(names[1]) <= layer(part), f'{name_of(path)} imports {module}'
 
 
+def test_there_is_no_circle_of_imports():
+    modules = {module_name(path) for path in SOURCES}
+    graph = {module_name(path): needed_modules(path, modules) for path in SOURCES}
+
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f'a circle of imports: {" <- ".join(error.args[1])}')
+
+    assert len(order) == len(SOURCES) > 100
+
+
 def test_every_module_below_ros_imports_without_ros_and_without_a_gpu():
-    modules = []
-    for path in SOURCES:
-        parts = list(path.relative_to(ROOT).with_suffix('').parts)
-        if part_of(path) != 'ros' and parts[-1] != '__main__':
-            modules.append('.'.join(parts[:-1] if parts[-1] == '__init__' else parts))
+    modules = [
+        module_name(path) for path in SOURCES if part_of(path) != 'ros' and path.stem != '__main__'
+    ]
     program = f"""
 import importlib, re, sys
 
