@@ -10,7 +10,7 @@ from launch import LaunchContext, LaunchDescription
 
 
 def nodes(context: LaunchContext) -> list[IncludeLaunchDescription]:
-    """Return one node for each camera; the first one tells TF where the robot is."""
+    """Return one node for each camera; only the first one broadcasts TF."""
     cameras = LaunchConfiguration('cameras').perform(context).split()
     launch_file = PathJoinSubstitution(
         [FindPackageShare('mem3r_ros'), 'launch', 'mem3r.launch.py']
@@ -37,7 +37,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'cameras',
                 default_value='front rear',
-                description='namespaces, with blanks between',
+                description='namespaces of the cameras, separated by blanks',
             ),
             DeclareLaunchArgument(
                 'use_sim_time', default_value='false', description='take the time from /clock'

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Play the shipped recording to the node and look on in RViz (make demo does it without)."""
+"""Play the shipped recording to the node and show it in RViz (make demo runs without RViz)."""
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -31,7 +31,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument('model', default_value='', description='preset or file'),
             DeclareLaunchArgument('rviz', default_value='true', description='open RViz'),
             DeclareLaunchArgument(
-                'delay', default_value='10.0', description='s that the node has for loading'
+                'delay', default_value='10.0', description='time for the node to load, s'
             ),
             IncludeLaunchDescription(replay, launch_arguments=settings.items()),
         ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Start one mem3r node; all algorithm settings live in the parameter file."""
+"""Start one mem3r node; the algorithm settings are in the parameter file."""
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -45,7 +45,7 @@ def node(context: LaunchContext) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments, set the middleware up for images, start the node and RViz."""
+    """Declare the arguments, configure the middleware for images, start the node and RViz."""
     profile = PathJoinSubstitution([SHARE, 'config', 'fastdds.xml'])
     arguments = [
         ('image', '/camera/image_raw', 'RGB image topic, header in an optical frame'),
@@ -67,7 +67,7 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in arguments
             ),
-            # A profile that the user has set stays in force.
+            # A profile that the user has set is kept.
             *(
                 SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
                 for name in PROFILE_VARIABLES

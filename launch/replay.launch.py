@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Play a rosbag2 to the node and look on in RViz (mem3r replay does it without RViz)."""
+"""Play a rosbag2 to the node and show it in RViz (mem3r replay runs without RViz)."""
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -13,12 +13,12 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
-# The node loads its network meanwhile; what is played before it listens would be missed.
+# The node loads its network during this time; messages published earlier would be missed.
 LOADING_S = 10.0
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Start the node under the bag's time, then the bag."""
+    """Start the node with the time of the bag, then the bag."""
     share = FindPackageShare('mem3r_ros')
     arguments = [
         ('image', '/camera/image_raw', 'image topic in the bag'),
@@ -30,9 +30,9 @@ def generate_launch_description() -> LaunchDescription:
             PathJoinSubstitution([share, 'config', 'default.yaml']),
             'YAML file with the parameters of the node',
         ),
-        ('mount', 'standalone', 'tf if the bag links base_link to the optical frame'),
+        ('mount', 'standalone', 'tf if the TF of the bag connects base_link to the optical frame'),
         ('rate', '1.0', 'speed of the bag; 1 is real time'),
-        ('delay', str(LOADING_S), 's from the start of the node to that of the bag'),
+        ('delay', str(LOADING_S), 'time from the start of the node to that of the bag, s'),
         ('rviz', 'true', 'open RViz'),
     ]
     passed = ('image', 'camera_info', 'image_transport', 'model', 'params_file', 'mount', 'rviz')

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Everything of ROS: messages to core types and back, parameters, TF, the node.
+The ROS node: messages, parameters, TF, services, diagnostics; and the replay of a bag.
 
-Importing this package adds the folder of stand-ins to the end of the module search path. A ROS
-package that is installed is therefore always found first; only a missing one (pip has no
-cv_bridge, sensor_msgs_py, tf2_ros or tf_transformations) is taken from there.
+Importing this package appends the folder of stand-ins to the module search path. An installed ROS
+package is therefore always found first; only a missing one (pip has no cv_bridge, sensor_msgs_py,
+tf2_ros or tf_transformations) is taken from that folder.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Examines a system from outside: the machine, the model, the middleware, the camera, TF."""
+"""Checks a system from outside: machine, model, middleware, camera, TF."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _MIN_RATE_HZ = 3.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examination:
-    """What to look at."""
+    """What to check."""
 
     model: str
-    image_topic: str = ''  # empty: that of a running node, else the only one there is
+    image_topic: str = ''  # empty: that of a running node, else the only image topic
     camera_info_topic: str = ''  # empty: beside the image
     base_frame: str = 'base_link'
     use_sim_time: bool = False
@@ -58,7 +58,7 @@ class Examination:
 
 
 def examine(examination: Examination) -> Iterator[Finding]:
-    """Yield one finding for each thing that is well or not, in the order in which to mend them."""
+    """Yield one finding for each check, in the order in which to fix the problems."""
     yield _cuda()
     yield _model(examination.model)
     if warning := prepare_log_directory():
@@ -135,7 +135,7 @@ def _camera(
 
 
 def _image_topic(node: Node) -> str:
-    """Return what a running node listens to, or the only camera there is."""
+    """Return the image topic of a running node, or else the first image topic."""
     for name, namespace in node.get_node_names_and_namespaces():
         if name == 'mem3r':
             for topic, kinds in node.get_subscriber_names_and_types_by_node(name, namespace):
@@ -154,16 +154,16 @@ def _info_topic(image_topic: str) -> str:
 def _listen(
     node: Node, executor: SingleThreadedExecutor, kind: type, topic: str, duration_s: float
 ) -> list[tuple[int, Any]]:
-    """Return what comes on a topic, with the node's time of arrival."""
-    heard: list[tuple[int, Any]] = []
+    """Return the messages of a topic with their time of arrival, ns."""
+    received: list[tuple[int, Any]] = []
 
     def on_message(message: Any) -> None:
-        heard.append((node.get_clock().now().nanoseconds, message))
+        received.append((node.get_clock().now().nanoseconds, message))
 
     subscription = node.create_subscription(kind, topic, on_message, qos_profile('SENSOR_DATA'))
     _spin(executor, duration_s)
     node.destroy_subscription(subscription)
-    return heard
+    return received
 
 
 def _pictures(
@@ -171,19 +171,19 @@ def _pictures(
 ) -> Iterator[Finding]:
     if not images:
         message = (
-            f'published, but nothing arrived in {duration_s:.0f} s: is the camera running, are '
-            'large messages lost (Fast DDS profile), does a firewall stand between?'
+            f'published, but nothing arrived in {duration_s:.0f} s: check that the camera runs, '
+            'that the Fast DDS profile is set, and that no firewall blocks the messages'
         )
         yield Finding(Level.ERROR, topic, message)
         return
     rate_hz = len(images) / duration_s
     if rate_hz < _MIN_RATE_HZ:
-        message = f'only {rate_hz:.1f} images/s arrive: odometry wants at least {_MIN_RATE_HZ:.0f}'
+        message = f'only {rate_hz:.1f} images/s arrive: odometry needs at least {_MIN_RATE_HZ:.0f}'
         yield Finding(Level.WARN, topic, message)
     stamps = [stamp_ns(message.header.stamp) for _, message in images]
     findings = check_stamp(topic, stamps[-1], images[-1][0])
     if any(later <= earlier for earlier, later in pairwise(stamps)):
-        message = 'stamps repeat or go back: does more than one driver publish here?'
+        message = 'stamps repeat or go back: check that only one driver publishes here'
         findings.append(Finding(Level.WARN, topic, message))
     yield from findings
     try:
@@ -205,7 +205,7 @@ def _calibration(
     infos = _listen(node, executor, CameraInfo, topic, 1.0)
     if not infos:
         message = (
-            'no calibration: the focal length is guessed; publish camera_info beside the image '
+            'no calibration: the focal length is estimated; publish camera_info beside the image '
             'or remap camera_info'
         )
         return Finding(Level.WARN, topic, message)
@@ -214,7 +214,7 @@ def _calibration(
     except UserError as error:
         return Finding(Level.ERROR, topic, str(error))
     if camera is None:
-        return Finding(Level.WARN, topic, 'says "uncalibrated" (K is zero): calibrate the camera')
+        return Finding(Level.WARN, topic, 'K is zero (uncalibrated): calibrate the camera')
     height, width = image_from_message(image).shape[:2]
     if camera.matched(width, height) is None:
         message = (
@@ -237,8 +237,8 @@ def _mount(
     except TransformException as error:
         message = (
             f'no transform from {base_frame} to {camera_frame} ({str(error).rstrip(".")}): '
-            'publish that link (robot_state_publisher, static_transform_publisher) or set mount '
-            'to standalone'
+            'publish this transform (robot_state_publisher, static_transform_publisher) or set '
+            'mount to standalone'
         )
         return Finding(Level.ERROR, '/tf', message)
     return Finding(Level.OK, '/tf', f'{base_frame} to {camera_frame}')

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Why nothing comes out: each check gives one line that names the trouble and the remedy.
+Checks of the ROS graph: each problem is one line with its cause and its remedy.
 
-Used by the node itself, when no image comes in, and by ``mem3r doctor``.
+The node uses them when no image arrives, and ``mem3r doctor`` uses them from outside.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OLD_S = 5.0
 
 
 class Level(Enum):
-    """How bad a finding is."""
+    """Severity of a finding."""
 
     OK = 'ok'
     WARN = 'warning'
@@ -40,7 +40,7 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor."""
+    """One problem, or one check that passed."""
 
     level: Level
     topic: str
@@ -55,14 +55,14 @@ def check_publishers(
     node: Node, topic: str, kind: str, qos: QoSProfile, role: str
 ) -> list[Finding]:
     """
-    Ask the ROS graph who publishes a topic and whether we can hear them.
+    Check that a topic has a publisher of the right type with a compatible quality of service.
 
     :param node: any node.
     :param topic: full name.
     :param kind: expected type, as in ``sensor_msgs/msg/Image``.
-    :param qos: of our subscription.
+    :param qos: of the subscription.
     :param role: name before remapping, for the remedy.
-    :return: empty if there is at least one publisher and all is well.
+    :return: empty if there is a publisher and no problem.
     """
     infos = node.get_publishers_info_by_topic(topic)
     if not infos:
@@ -94,7 +94,7 @@ def check_publishers(
 
 
 def _nobody(node: Node, kind: str, role: str) -> str:
-    """Say that a topic has no publisher, and which topics of its kind there are instead."""
+    """Return the line for a topic without publisher; it lists other topics of the type."""
     message = f'nobody publishes {kind} here: start the driver'
     if others := _remedies(node, kind):
         return f'{message}, or remap {role} to one of {others}'
@@ -108,9 +108,9 @@ def _nobody(node: Node, kind: str, role: str) -> str:
 
 def _remedies(node: Node, kind: str) -> str:
     """
-    List topics as the launch files take them.
+    List topics in the form that the launch files take.
 
-    Compressed images come on ``<image>/compressed``, and what is given is ``<image>``.
+    Compressed images are on ``<image>/compressed``; the launch files take ``<image>``.
     """
     names = topics_of(node, kind)
     if kind == 'sensor_msgs/msg/CompressedImage':
@@ -119,7 +119,7 @@ def _remedies(node: Node, kind: str) -> str:
 
 
 def topics_of(node: Node, kind: str) -> list[str]:
-    """Return the topics of a type that somebody else publishes, sorted."""
+    """Return the topics of a type that other nodes publish, sorted."""
     found = []
     for name, kinds in node.get_topic_names_and_types():
         if kind not in kinds:
@@ -132,7 +132,7 @@ def topics_of(node: Node, kind: str) -> list[str]:
 
 
 def check_clock(node: Node) -> list[Finding]:
-    """Say so where simulated time is asked for and does not run."""
+    """Check that /clock runs if use_sim_time is set."""
     if not node.get_parameter('use_sim_time').value:
         return []
     if not node.count_publishers('/clock'):
@@ -151,7 +151,7 @@ def check_clock(node: Node) -> list[Finding]:
 
 def check_stamp(topic: str, stamp_ns: int, now_ns: int) -> list[Finding]:
     """
-    Compare an image's stamp with the clock of the node.
+    Compare the stamp of an image with the clock of the node.
 
     :param topic: of the image.
     :param stamp_ns: from its header.
@@ -159,7 +159,7 @@ def check_stamp(topic: str, stamp_ns: int, now_ns: int) -> list[Finding]:
     """
     age_s = (now_ns - stamp_ns) * 1e-9
     if stamp_ns == 0:
-        message = 'stamps are zero: have the driver stamp images when they are taken'
+        message = 'stamps are zero: set the driver to stamp images when they are taken'
         return [Finding(Level.ERROR, topic, message)]
     if now_ns == 0:
         return []
@@ -172,14 +172,14 @@ def check_stamp(topic: str, stamp_ns: int, now_ns: int) -> list[Finding]:
     if age_s > _OLD_S:
         message = (
             f'stamps are {age_s:.1f} s old: for a recording play with --clock and set '
-            'use_sim_time; else synchronise the clocks (chrony)'
+            'use_sim_time; otherwise synchronise the clocks (chrony)'
         )
         return [Finding(Level.WARN, topic, message)]
     return []
 
 
 def check_dds_profile(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Say so where Fast DDS runs with transports that lose large best-effort messages."""
+    """Check that the transports of Fast DDS do not lose large best-effort messages."""
     identifier = get_rmw_implementation_identifier()
     if 'fastrtps' not in identifier:
         return []
@@ -190,7 +190,7 @@ def check_dds_profile(environment: Mapping[str, str] = os.environ) -> list[Findi
     file = next((environment[name] for name in PROFILE_VARIABLES if environment.get(name)), '')
     if not file:
         message = (
-            'no Fast DDS profile in force; large best-effort images get lost (about 85 % of '
+            'no Fast DDS profile is set; large best-effort images are lost (about 85 % of '
             f'640x480): {remedy}'
         )
         return [Finding(Level.WARN, identifier, message)]

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Everything that can be set on the node: names, help, limits and defaults, each written once.
+Parameters of the node: names, help, limits and defaults, each written once.
 
-The ROS parameters, ``config/default.yaml`` and the table in the documentation come from here.
+The ROS parameters, ``config/default.yaml`` and the table in the documentation are generated.
 """
 
 from __future__ import annotations
@@ -19,33 +19,37 @@ from mem3r_ros.tracker import TrackerConfig
 
 @settings
 class InputSettings:
-    """How images and what belongs to them come in."""
+    """Input of images and of the topics beside them."""
 
     queue_size: int = setting(
-        4, 'images that may wait under input_policy all', low=1, high=1000, unit='frames'
+        4,
+        'maximum number of images that wait under input_policy all',
+        low=1,
+        high=1000,
+        unit='frames',
     )
     max_rate: float = setting(
-        0.0, 'images beyond this rate are dropped; 0: no limit', low=0.0, unit='Hz', dynamic=True
+        0.0, 'images above this rate are dropped; 0: no limit', low=0.0, unit='Hz', dynamic=True
     )
-    camera_frame: str = setting('', "optical frame; empty: the image header's frame_id")
+    camera_frame: str = setting('', 'optical frame of the camera; empty: frame_id of the image')
     camera_info_wait: float = setting(
         0.5,
-        'how long the first image waits for a camera_info that somebody publishes',
+        'how long the first image waits for camera_info, if that topic has a publisher',
         low=0.0,
         high=60.0,
         unit='s',
     )
     mask_max_age: float = setting(
         0.5,
-        'a mask whose stamp is further from the image is not used',
+        'largest difference between the stamps of mask and image; an older mask is not used',
         low=0.0,
         unit='s',
         dynamic=True,
     )
     time_jump: float = setting(
         1.0,
-        'stamps or a clock that go back by more start a new session; by less, the image is late; '
-        'a stamp that is further ahead than the time that has passed waits for the next image',
+        'stamps or a clock that go back by more start a new session; smaller steps back make the '
+        'image late; a stamp further ahead is accepted when the next image confirms it',
         low=0.0,
         high=86_400.0,
         unit='s',
@@ -54,11 +58,11 @@ class InputSettings:
 
 @settings
 class DepthSettings:
-    """How depth/image is written."""
+    """Values of depth/image."""
 
     invalid_value: str = setting(
         'rep117',
-        'what stands where there is no depth: rep117 (NaN, and +inf beyond the range) or zero',
+        'value of pixels without depth: rep117 (NaN, and +inf beyond the range) or zero',
         choices=('rep117', 'zero'),
         dynamic=True,
     )
@@ -66,34 +70,36 @@ class DepthSettings:
 
 @settings
 class PathSettings:
-    """The way so far: path, and what ~/save_trajectory writes."""
+    """Topic path, and the trajectory that ~/save_trajectory writes."""
 
     rate: float = setting(
-        2.0, 'how often path is sent; 0: with every image', low=0.0, unit='Hz', dynamic=True
+        2.0, 'rate of path; 0: with every image', low=0.0, unit='Hz', dynamic=True
     )
     max_poses: int = setting(
-        1000, 'poses in path; when full, every second one goes', low=2, high=100000
+        1000, 'maximum poses in path; when full, every other pose is dropped', low=2, high=100000
     )
     trajectory_max_poses: int = setting(
-        100000, 'poses kept for ~/save_trajectory; when full, every second one goes', low=2
+        100000,
+        'maximum poses for ~/save_trajectory; when full, every other pose is dropped',
+        low=2,
     )
 
 
 @settings
 class MapSettings:
-    """The accumulated cloud."""
+    """The accumulated point cloud."""
 
     accumulate: str = setting(
         'subscribed',
-        'when points enter the map: subscribed (somebody listens to map/points), always, never',
+        'when the map grows: subscribed (map/points has a subscriber), always, never',
         choices=('subscribed', 'always', 'never'),
         dynamic=True,
     )
-    voxel_size: float = setting(0.05, 'edge of a voxel', low=0.001, high=10.0, unit='m')
-    max_points: int = setting(500000, 'voxels kept at most', low=1)
+    voxel_size: float = setting(0.05, 'edge length of a voxel', low=0.001, high=10.0, unit='m')
+    max_points: int = setting(500000, 'maximum number of voxels', low=1)
     rate: float = setting(
         0.5,
-        'how often map/points is sent; 0: with every image',
+        'rate of map/points; 0: with every image',
         low=0.0,
         unit='Hz',
         dynamic=True,
@@ -102,11 +108,15 @@ class MapSettings:
 
 @settings
 class DiagnosticSettings:
-    """What the node tells about itself."""
+    """Topic /diagnostics."""
 
-    rate: float = setting(1.0, 'how often /diagnostics is sent', low=0.01, high=100.0, unit='Hz')
+    rate: float = setting(1.0, 'rate of /diagnostics', low=0.01, high=100.0, unit='Hz')
     silence: float = setting(
-        3.0, 'after so long without an image the node says why', low=0.1, unit='s', dynamic=True
+        3.0,
+        'time without an image after which the node reports the reason',
+        low=0.1,
+        unit='s',
+        dynamic=True,
     )
 
 
@@ -116,37 +126,40 @@ class NodeConfig(BackendConfig):
 
     warm_up_size: tuple = setting(
         (640, 480),
-        'width and height of the picture that is run once in configure; (0, 0): none',
+        'width and height of the image that configure runs once; (0, 0): none',
         low=0,
         unit='px',
     )
     autostart: bool = setting(
-        True, 'configure and activate by itself; off where a lifecycle manager does'
+        True, 'configure and activate at the start; false if a lifecycle manager does it'
     )
     image_transport: str = setting(
-        'raw', 'subscribe to image or to image/compressed', choices=('raw', 'compressed')
+        'raw',
+        'raw: subscribe to image; compressed: subscribe to image/compressed',
+        choices=('raw', 'compressed'),
     )
     input_policy: str = setting(
         'latest',
-        'latest: a robot, drop what is late; all: a recording, lose nothing and make it wait',
+        'latest: track the newest image and drop the others (robot); all: track every image, and '
+        'make the sender wait (recording)',
         choices=('latest', 'all'),
     )
     mount: str = setting(
         'tf',
-        'tf: base to optical frame comes from TF; standalone: a camera without a robot, the node '
-        'broadcasts that link itself',
+        'tf: the camera mount comes from TF; standalone: a camera without a robot, the node '
+        'broadcasts the transform from base to optical frame',
         choices=('tf', 'standalone'),
     )
-    odom_frame: str = setting('odom', 'frame in which the odometry is given')
-    base_frame: str = setting('base_link', 'frame whose motion is told')
+    odom_frame: str = setting('odom', 'parent frame of the odometry')
+    base_frame: str = setting('base_link', 'child frame of the odometry')
     publish_tf: bool = setting(
         True,
-        'broadcast odom to base; off where a filter such as robot_localization does',
+        'broadcast odom to base; false if a filter such as robot_localization does it',
         dynamic=True,
     )
     initial_base_pose: tuple = setting(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-        'base in odom at the first image: x y z in m, roll pitch yaw in rad',
+        'pose of the base in odom at the first image: x y z in m, roll pitch yaw in rad',
     )
     two_d_mode: bool = setting(
         False, 'keep x, y and yaw of the base; z, roll and pitch are zero', dynamic=True
@@ -161,7 +174,7 @@ class NodeConfig(BackendConfig):
     )
     wait_for_transform: float = setting(
         0.1,
-        'how long a frame waits for TF at its stamp; for a link that is not there, only once',
+        'how long an image waits for TF at its stamp; for an unknown transform only once',
         low=0.0,
         high=10.0,
         unit='s',
@@ -169,7 +182,7 @@ class NodeConfig(BackendConfig):
     )
     when_lost: str = setting(
         'publish',
-        'odometry while tracking is lost: publish it with grown covariance, or stop',
+        'odometry while tracking is lost: publish it with growing covariance, or stop',
         choices=('publish', 'stop'),
         dynamic=True,
     )
@@ -179,19 +192,23 @@ class NodeConfig(BackendConfig):
     )
     publish_points: bool = setting(
         True,
-        'publish points and map/points; map.accumulate always still fills the map for ~/save_map',
+        'publish points and map/points; with map.accumulate always the map is still filled',
         dynamic=True,
     )
     image_qos: str = setting(
-        'AUTO', 'AUTO: SENSOR_DATA under latest, KEEP_ALL under all', choices=QOS_NAMES
+        'AUTO',
+        'of image; AUTO: SENSOR_DATA under input_policy latest, KEEP_ALL under all',
+        choices=QOS_NAMES,
     )
-    camera_info_qos: str = setting('AUTO', 'AUTO: as image_qos', choices=QOS_NAMES)
+    camera_info_qos: str = setting('AUTO', 'of camera_info; AUTO: as image_qos', choices=QOS_NAMES)
     odom_qos: str = setting('AUTO', 'of odom, pose, path; AUTO: DEFAULT', choices=QOS_NAMES)
     depth_qos: str = setting('AUTO', 'of depth and confidence; AUTO: DEFAULT', choices=QOS_NAMES)
     points_qos: str = setting('AUTO', 'of points; AUTO: DEFAULT', choices=QOS_NAMES)
     map_qos: str = setting('AUTO', 'of map/points; AUTO: LATCHED', choices=QOS_NAMES)
     output_directory: str = setting(
-        '', 'where ~/save_... write; empty: mem3r under ROS_HOME (~/.ros)', dynamic=True
+        '',
+        'directory of the files that ~/save_... write; empty: mem3r under ROS_HOME (~/.ros)',
+        dynamic=True,
     )
     input: InputSettings = section(InputSettings)
     depth: DepthSettings = section(DepthSettings)
@@ -201,7 +218,7 @@ class NodeConfig(BackendConfig):
     tracking: TrackerConfig = section(TrackerConfig)
 
     def check(self) -> None:
-        """Check the limits and what single limits cannot say."""
+        """Check the limits and the relations between values."""
         if len(self.initial_base_pose) != 6:
             raise UserError(
                 f'initial_base_pose has {len(self.initial_base_pose)} numbers; it takes six: '

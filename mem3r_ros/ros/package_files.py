@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the files that are installed beside the package: config, launch, rviz."""
+"""Finds the files that are installed with the package: config, launch, rviz."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mem3r_ros.errors import UserError
 
 def share_file(name: str) -> Path:
     """
-    Return the path of a shared file, from a checkout, a ROS workspace or a pip installation.
+    Return the path of a file in a checkout, a ROS workspace or a pip installation.
 
     :param name: as in ``config/fastdds.xml``.
-    :raises UserError: it is nowhere.
+    :raises UserError: the file is not found.
     """
     places = [Path(__file__).resolve().parents[2]]
     try:
@@ -23,10 +23,10 @@ def share_file(name: str) -> Path:
 
         places.append(Path(get_package_share_directory('mem3r_ros')))
     except (ImportError, LookupError, OSError):
-        pass  # no ROS, or no workspace with this package in force
+        pass  # no ROS, or no sourced workspace with this package
     places.append(Path(sys.prefix, 'share', 'mem3r_ros'))
     for place in places:
         if (place / name).is_file():
             return place / name
     looked = ', '.join(map(str, places))
-    raise UserError(f'{name} is not installed; looked in {looked}; install mem3r_ros anew')
+    raise UserError(f'{name} is not installed; searched in {looked}; reinstall mem3r_ros')

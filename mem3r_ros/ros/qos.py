@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Names in parameters to quality-of-service profiles."""
+"""Quality-of-service profiles by the names that parameters use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rclpy.qos import QoSProfile
 
-# AUTO is resolved by the one who asks; the other names are the usual ones of ROS drivers.
+# The caller resolves AUTO; the other names are the usual ones of ROS drivers.
 QOS_NAMES = ('AUTO', 'SYSTEM_DEFAULT', 'DEFAULT', 'SENSOR_DATA', 'KEEP_ALL', 'LATCHED')
 
 
@@ -19,9 +19,9 @@ def qos_profile(name: str, automatic: str = 'DEFAULT') -> QoSProfile:
 
     :param name: one of ``QOS_NAMES``.
     :param automatic: the name that AUTO stands for.
-    :return: SYSTEM_DEFAULT: as the middleware likes; DEFAULT: reliable, last 10; SENSOR_DATA:
-        best effort, last one; KEEP_ALL: reliable, nothing is overwritten before it was taken;
-        LATCHED: reliable, the last one also for those who come later.
+    :return: SYSTEM_DEFAULT: chosen by the middleware; DEFAULT: reliable, last 10; SENSOR_DATA:
+        best effort, last one; KEEP_ALL: reliable, none is overwritten before it is taken;
+        LATCHED: reliable, late subscribers get the last one.
     """
     from rclpy.qos import (
         DurabilityPolicy,
@@ -34,7 +34,7 @@ def qos_profile(name: str, automatic: str = 'DEFAULT') -> QoSProfile:
     profiles = {
         'SYSTEM_DEFAULT': qos_profile_system_default,
         'DEFAULT': QoSProfile(depth=10),
-        # A robot wants the newest picture; a longer queue would only age in it.
+        # A robot needs the newest image; in a longer queue images only become older.
         'SENSOR_DATA': QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
         'KEEP_ALL': QoSProfile(
             history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE

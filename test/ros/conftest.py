@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS domain for each test process, so that no test hears another."""
+"""A ROS domain for each test process, so tests do not receive messages of each other."""
 
 from collections.abc import Callable, Iterator
 import fcntl

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""A node that is silent says why, and one that works says how it works."""
+"""Diagnostics: problems with their remedy, and figures of a working node."""
 
 import threading
 import time
@@ -28,8 +28,8 @@ FAST = {'diagnostics__rate': 10.0, 'diagnostics__silence': 0.2}
 
 
 @pytest.fixture
-def input_says(listener, spin_until):
-    """Return a function that waits until the input's diagnosis contains a text; $ is its end."""
+def wait_for_status(listener, spin_until):
+    """Return a function that waits for a status that contains the texts; $ is its end."""
     heard = listener.hear(DiagnosticArray, '/diagnostics')
 
     def wait(*texts):
@@ -47,24 +47,30 @@ def input_says(listener, spin_until):
     return wait
 
 
-def test_no_publisher_is_told_with_the_topics_there_are(start_node, make_node, input_says):
+def test_a_missing_publisher_is_reported_with_the_topics_of_the_type(
+    start_node, make_node, wait_for_status
+):
     make_node('driver').create_publisher(Image, '/usb_cam/image_raw', 10)
 
     start_node(**FAST)
 
-    assert input_says('/image: nobody publishes', 'remap image to one of /usb_cam/image_raw')
+    assert wait_for_status('/image: nobody publishes', 'remap image to one of /usb_cam/image_raw')
 
 
-def test_only_compressed_pictures_are_told_with_the_remedy(start_node, make_node, input_says):
+def test_a_camera_with_only_compressed_images_is_reported_with_the_remedy(
+    start_node, make_node, wait_for_status
+):
     make_node('driver').create_publisher(CompressedImage, '/cam/image/compressed', 10)
 
     start_node(**FAST)
 
-    assert input_says('set image_transport to compressed and remap image to one of /cam/image')
+    assert wait_for_status(
+        'set image_transport to compressed and remap image to one of /cam/image'
+    )
 
 
-def test_under_compressed_transport_the_base_topic_is_named_as_the_launch_file_takes_it(
-    start_node, make_node, input_says
+def test_compressed_topics_are_listed_in_the_form_of_the_launch_file(
+    start_node, make_node, wait_for_status
 ):
     driver = make_node('driver')
     driver.create_publisher(CompressedImage, '/cam/image/compressed', 10)
@@ -72,19 +78,21 @@ def test_under_compressed_transport_the_base_topic_is_named_as_the_launch_file_t
 
     start_node(image_transport='compressed', **FAST)
 
-    assert input_says('remap image to one of /cam/image$')
+    assert wait_for_status('remap image to one of /cam/image$')
 
 
-def test_a_clash_of_qos_is_told_with_the_name_of_the_publisher(start_node, make_node, input_says):
+def test_incompatible_qos_is_reported_with_the_name_of_the_publisher(
+    start_node, make_node, wait_for_status
+):
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     make_node('shy_driver').create_publisher(Image, 'image', qos)
 
     start_node(**FAST)  # policy all wants reliable images
 
-    assert input_says('/shy_driver does not match', 'image_qos to SENSOR_DATA')
+    assert wait_for_status('/shy_driver does not match', 'image_qos to SENSOR_DATA')
 
 
-def test_a_topic_of_another_type_is_told(start_node, ros_domain, input_says):
+def test_a_topic_of_another_type_is_reported(start_node, ros_domain, wait_for_status):
     # A participant of its own, as in another process: within one, DDS refuses the second type.
     context = Context()
     rclpy.init(context=context, domain_id=ros_domain)
@@ -93,26 +101,26 @@ def test_a_topic_of_another_type_is_told(start_node, ros_domain, input_says):
 
     start_node(**FAST)
 
-    assert input_says('sends sensor_msgs/msg/CompressedImage')
+    assert wait_for_status('sends sensor_msgs/msg/CompressedImage')
     driver.destroy_node()
     rclpy.try_shutdown(context=context)
 
 
-def test_old_stamps_are_told(start_node, camera, spin_until, input_says):
+def test_old_stamps_are_reported(start_node, camera, spin_until, wait_for_status):
     start_node(**(FAST | {'diagnostics__silence': 30.0}))
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
     camera.send(START_NS)
 
-    assert input_says('s old', 'use_sim_time')
+    assert wait_for_status('s old', 'use_sim_time')
 
 
-def test_what_is_not_used_beside_the_images_is_told_with_all_else_and_logged_once(
-    start_node, camera, make_node, spin_until, input_says
+def test_unused_side_inputs_are_in_the_diagnostics_and_logged_once(
+    start_node, camera, make_node, spin_until, wait_for_status
 ):
     node = start_node(**(FAST | {'diagnostics__silence': 30.0}))
-    told = []
-    node.log.warn = lambda message, details='': told.append(message)
+    logged = []
+    node.log.warn = lambda message, details='': logged.append(message)
     masks = make_node('masker').create_publisher(Image, 'mask', 10)
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     assert spin_until(lambda: masks.get_subscription_count() > 0)
@@ -122,28 +130,28 @@ def test_what_is_not_used_beside_the_images_is_told_with_all_else_and_logged_onc
 
     camera.send(START_NS)
 
-    assert input_says('s old', 'camera_info is for 640x100', 'mask not used')
-    assert input_says('camera_info is for 640x100')
-    assert sum('camera_info is for 640x100' in message for message in told) == 1
-    assert sum('mask not used' in message for message in told) == 1
+    assert wait_for_status('s old', 'camera_info is for 640x100', 'mask not used')
+    assert wait_for_status('camera_info is for 640x100')
+    assert sum('camera_info is for 640x100' in message for message in logged) == 1
+    assert sum('mask not used' in message for message in logged) == 1
 
 
-def test_simulated_time_without_a_clock_is_told(start_node, input_says):
+def test_simulated_time_without_a_clock_is_reported(start_node, wait_for_status):
     start_node(use_sim_time=True, **FAST)
 
-    assert input_says('/clock', 'nobody publishes the time')
+    assert wait_for_status('/clock', 'nobody publishes the time')
 
 
-def test_a_missing_link_is_told(start_node, camera, spin_until, input_says):
+def test_a_missing_transform_is_reported(start_node, camera, spin_until, wait_for_status):
     start_node(mount='tf', wait_for_transform=0.0, **FAST)
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
     camera.send()
 
-    assert input_says('mem3r: tracking', f'no transform from base_link to {FRAME}')
+    assert wait_for_status('mem3r: tracking', f'no transform from base_link to {FRAME}')
 
 
-def test_a_working_node_tells_rate_tracking_latency_memory_and_model(
+def test_a_working_node_reports_rate_tracking_latency_memory_and_model(
     start_node, camera, listener, spin_until
 ):
     heard = listener.hear(DiagnosticArray, '/diagnostics')
@@ -171,7 +179,7 @@ def test_a_working_node_tells_rate_tracking_latency_memory_and_model(
     ('stamp_s', 'level', 'said'),
     [(0, Level.ERROR, 'zero'), (110, Level.WARN, 'future'), (50, Level.WARN, 'old')],
 )
-def test_odd_stamps_have_a_line_with_a_remedy(stamp_s, level, said):
+def test_wrong_stamps_are_a_finding_with_a_remedy(stamp_s, level, said):
     (finding,) = check_stamp('/image', stamp_s * 10**9, 100 * 10**9)
 
     assert finding.level is level
@@ -179,11 +187,11 @@ def test_odd_stamps_have_a_line_with_a_remedy(stamp_s, level, said):
     assert ': ' in str(finding)
 
 
-def test_good_stamps_have_no_line():
+def test_good_stamps_are_no_finding():
     assert check_stamp('/image', 99_900_000_000, 100_000_000_000) == []
 
 
-def test_a_missing_profile_is_told_and_the_shipped_one_is_good(tmp_path):
+def test_a_missing_profile_is_a_finding_and_the_shipped_one_is_not(tmp_path):
     weak = tmp_path / 'weak.xml'
     weak.write_text('<profiles><segment_size>500000</segment_size></profiles>')
     variable = 'FASTRTPS_DEFAULT_PROFILES_FILE'
@@ -194,7 +202,7 @@ def test_a_missing_profile_is_told_and_the_shipped_one_is_good(tmp_path):
     assert check_dds_profile({variable: str(share_file('config/fastdds.xml'))}) == []
 
 
-def test_a_topic_that_is_heard_has_no_line(make_node, spin_until):
+def test_a_compatible_publisher_is_no_finding(make_node, spin_until):
     node = make_node('asker')
     make_node('driver').create_publisher(Image, '/here', qos_profile('SENSOR_DATA'))
     assert spin_until(lambda: node.count_publishers('/here'))
@@ -257,7 +265,9 @@ def live_camera(make_node, ros_executor):
     thread.join()
 
 
-def test_the_doctor_finds_a_working_camera_and_names_the_missing_link(live_camera, model_file):
+def test_the_doctor_finds_a_working_camera_and_names_the_missing_transform(
+    live_camera, model_file
+):
     examination = Examination(model=str(model_file), image_topic='/image', duration_s=1.0)
 
     lines = [str(finding) for finding in examine(examination)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Where the camera sits on the robot comes from TF at the image's stamp, never from a guess."""
+"""The mount of the camera comes from TF at the stamp of the image."""
 
 import time
 
@@ -82,7 +82,7 @@ def test_base_moves_as_the_camera_and_its_mount_say(run, monkeypatch):
     assert np.linalg.norm(poses[-1][:3, 3]) > 1e-4
 
 
-def test_without_the_link_there_is_no_odometry_and_the_status_names_it(run):
+def test_without_the_transform_there_is_no_odometry_and_the_status_names_it(run):
     node, heard = run(
         2, publish_mount=lambda node: None, wait_for_transform=0.0, diagnostics__rate=10.0
     )
@@ -97,7 +97,7 @@ def test_without_the_link_there_is_no_odometry_and_the_status_names_it(run):
     assert node.counts.without_transform == 2
 
 
-def test_odometry_begins_when_the_link_appears(run, camera, spin_until):
+def test_odometry_starts_when_the_transform_appears(run, camera, spin_until):
     broadcasters = []
 
     def late(node):
@@ -113,7 +113,7 @@ def test_odometry_begins_when_the_link_appears(run, camera, spin_until):
     assert spin_until(lambda: heard['odom'])
 
 
-def test_a_link_that_is_missing_is_waited_for_once_until_it_has_been_there(run):
+def test_an_unknown_transform_is_waited_for_only_once(run):
     node, heard = run(1, publish_mount=lambda node: None, wait_for_transform=0.3)
     transforms = node._transforms
 
@@ -177,7 +177,7 @@ def test_time_offset_moves_tf_but_not_topics(run, listener, spin_until):
     assert stamp_ns(heard['odom'][0].header.stamp) == START_NS
 
 
-def test_an_image_without_a_frame_is_named_as_the_trouble(run, camera, spin_until):
+def test_an_image_without_a_frame_id_is_reported(run, camera, spin_until):
     camera.header_frame = ''
     send = camera.send
     camera.send = lambda: send(frame='')
@@ -202,7 +202,7 @@ def test_names_of_frames_follow_their_parameters(run):
     assert values_of(heard['status'][0])['published'].startswith('tf odom')
 
 
-def test_roll_pitch_yaw_mean_what_they_mean_in_tf_transformations():
+def test_roll_pitch_yaw_have_the_convention_of_tf_transformations():
     angles = (0.1, -0.7, 2.0)
 
     T = matrix_from_xyz_rpy((1.0, 2.0, 3.0, *angles))
@@ -215,7 +215,7 @@ def test_roll_pitch_yaw_mean_what_they_mean_in_tf_transformations():
 
 
 @pytest.mark.parametrize('is_planar', [False, True])
-def test_a_turn_of_the_camera_s_arm_moves_the_base_by_hand_computed_amounts(is_planar):
+def test_the_lever_arm_of_the_camera_moves_the_base_by_hand_computed_amounts(is_planar):
     """A camera 1 m ahead of the base: when the base turns by 90 degrees, the camera swings."""
     T_base_camera = matrix(np.eye(3), np.array([1.0, 0.0, 0.0])) @ T_FLU_OPTICAL
     odometry = BaseOdometry(np.eye(4))
@@ -232,14 +232,14 @@ def test_a_turn_of_the_camera_s_arm_moves_the_base_by_hand_computed_amounts(is_p
 
     expected = matrix_from_xyz_rpy((0.0, 0.0, 0.0, 0.0, 0.0, np.pi / 2))
     np.testing.assert_allclose(motion.T_odom_base, expected, atol=1e-12)
-    # Yaw is unknown by 0.1 rad and the base is 1 m from the camera: 0.1 m of doubt across.
+    # Yaw is unknown by 0.1 rad and the base is 1 m from the camera: 0.1 m of uncertainty across.
     assert motion.covariance[0, 0] == pytest.approx(0.01)
     assert motion.covariance[1, 1] == pytest.approx(0.0, abs=1e-12)
     # The camera's centre stands still while it turns: the base 1 m behind moves to its right.
     np.testing.assert_allclose(motion.twist, (0, -1, 0, 0, 0, 1), atol=1e-12)
 
 
-def test_odometry_goes_on_from_where_it_was_when_the_tracker_starts_afresh():
+def test_odometry_continues_from_its_last_pose_when_the_tracker_is_reset():
     odometry = BaseOdometry(np.eye(4))
     none = np.zeros(6), np.zeros((6, 6))
     moved = matrix_from_xyz_rpy((2.0, 1.0, 0.0, 0.0, 0.0, 0.4)) @ T_FLU_OPTICAL
@@ -252,7 +252,7 @@ def test_odometry_goes_on_from_where_it_was_when_the_tracker_starts_afresh():
     np.testing.assert_allclose(after.T_odom_base, before.T_odom_base, atol=1e-12)
 
 
-def test_a_stream_that_is_loaded_at_the_start_stands_where_it_was_saved():
+def test_a_state_loaded_before_the_first_image_starts_at_the_saved_pose():
     odometry = BaseOdometry(np.eye(4))
     saved = matrix_from_xyz_rpy((2.0, 1.0, 0.0, 0.0, 0.0, 0.4))
     none = np.zeros(6), np.zeros((6, 6))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The way so far: all of it at first, coarser later, never too much."""
+"""The pose history is complete at first, coarser later, and bounded."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def pose(index):
     return matrix(np.eye(3), np.array([float(index), 0.0, 0.0]))
 
 
-def test_poses_come_back_as_they_went_in():
+def test_poses_are_returned_unchanged():
     history = PoseHistory(10)
     for index in range(5):
         history.add(index, pose(index))
@@ -21,7 +21,7 @@ def test_poses_come_back_as_they_went_in():
     np.testing.assert_array_equal(history.poses(), [pose(index) for index in range(5)])
 
 
-def test_a_long_way_keeps_its_shape_in_bounded_memory():
+def test_a_long_trajectory_keeps_its_shape_in_bounded_memory():
     history = PoseHistory(100)
 
     for index in range(10_000):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration that comes late or changes, masks, wheels, hints, rates, policies, encodings."""
+"""Inputs: calibration, masks, wheel odometry, pose hints, rates, policies, encodings."""
 
 from array import array
 import math
@@ -55,9 +55,7 @@ def frames_of(node):
     return frames
 
 
-def test_calibration_is_used_from_the_moment_it_comes_and_follows_changes(
-    running, camera, spin_until
-):
+def test_a_late_or_changed_calibration_is_used_from_the_next_image(running, camera, spin_until):
     node, send = running()
     frames = frames_of(node)
 
@@ -73,9 +71,7 @@ def test_calibration_is_used_from_the_moment_it_comes_and_follows_changes(
     assert [frame.camera.fx for frame in frames[1:]] == [60.0, 80.0]
 
 
-def test_the_first_image_waits_for_a_calibration_that_somebody_publishes(
-    running, camera, spin_until
-):
+def test_the_first_image_waits_for_camera_info_that_has_a_publisher(running, camera, spin_until):
     node, _ = running(input__camera_info_wait=10.0)
     frames = frames_of(node)
 
@@ -109,7 +105,7 @@ def test_a_bad_mask_does_not_end_the_wait_for_a_calibration(
     assert frames[0].camera is not None
 
 
-def test_warnings_of_mask_and_calibration_come_and_go_each_by_itself(
+def test_warnings_about_mask_and_calibration_are_independent(
     running, camera, make_node, spin_until
 ):
     node, send = running()
@@ -166,7 +162,7 @@ def test_a_calibration_of_another_size_is_scaled_and_of_another_aspect_ratio_ign
     assert 'camera_info is for 128x48, the image is 64x48: calibration not used' in warning
 
 
-def test_a_fresh_mask_goes_with_its_image_and_an_old_one_does_not(running, make_node, spin_until):
+def test_a_fresh_mask_is_used_and_an_old_one_is_not(running, make_node, spin_until):
     node, send = running()
     frames = frames_of(node)
     masks = make_node('masker').create_publisher(Image, 'mask', 10)
@@ -186,7 +182,7 @@ def test_a_fresh_mask_goes_with_its_image_and_an_old_one_does_not(running, make_
     assert frames[7].mask is None  # 0.7 s later
 
 
-def test_wheel_odometry_gives_the_length_driven_at_the_stamp(running, make_node, spin_until):
+def test_wheel_odometry_gives_the_path_length_at_the_stamp(running, make_node, spin_until):
     node, send = running()
     frames = frames_of(node)
     wheels = make_node('wheels').create_publisher(Odometry, 'wheel_odom', 10)
@@ -202,7 +198,7 @@ def test_wheel_odometry_gives_the_length_driven_at_the_stamp(running, make_node,
     assert [frame.wheel_path_m for frame in frames] == pytest.approx([0.0, 0.2])
 
 
-def test_a_pose_hint_before_the_first_image_is_where_odometry_starts(
+def test_a_pose_hint_before_the_first_image_is_the_start_of_odometry(
     running, make_node, spin_until, listener
 ):
     node, send = running()
@@ -229,13 +225,13 @@ def test_a_pose_hint_before_the_first_image_is_where_odometry_starts(
 
 
 @pytest.mark.parametrize('field', ['position.x', 'orientation.w'])
-def test_a_pose_hint_that_is_no_number_is_refused_and_odometry_goes_on(
+def test_a_pose_hint_that_is_not_finite_is_refused(
     running, make_node, spin_until, listener, field
 ):
     node, send = running()
     odom = listener.hear(Odometry, 'odom')
-    told = []
-    node.log.warn = lambda message, details='': told.append(message)
+    logged = []
+    node.log.warn = lambda message, details='': logged.append(message)
     hints = make_node('operator').create_publisher(PoseWithCovarianceStamped, 'pose_hint', 10)
     assert spin_until(lambda: hints.get_subscription_count() > 0)
     message = PoseWithCovarianceStamped(header=header_at(START_NS, 'odom'))
@@ -243,16 +239,16 @@ def test_a_pose_hint_that_is_no_number_is_refused_and_odometry_goes_on(
     part, axis = field.split('.')
     setattr(getattr(message.pose.pose, part), axis, math.nan)
     hints.publish(message)
-    assert spin_until(lambda: told)
+    assert spin_until(lambda: logged)
 
     send(2)
 
-    assert 'pose_hint: refused' in told[0]
+    assert 'pose_hint: refused' in logged[0]
     assert spin_until(lambda: len(odom) == 2)
     np.testing.assert_allclose(matrix_from_pose_message(odom[0].pose.pose), np.eye(4), atol=1e-9)
 
 
-def test_a_rate_limit_drops_what_comes_too_soon(running, camera, spin_until):
+def test_the_rate_limit_drops_images_that_arrive_too_soon(running, camera, spin_until):
     node, _ = running(input__max_rate=5.0)
 
     for _ in range(6):  # at 10 Hz by their stamps
@@ -299,7 +295,7 @@ def test_all_keeps_every_image_of_a_fast_camera(running, camera, spin_until):
     assert node.counts.dropped == 0
 
 
-def test_a_best_effort_camera_is_heard_with_the_default_settings(
+def test_images_of_a_best_effort_camera_arrive_with_the_default_settings(
     start_node, make_node, listener, spin_until
 ):
     from node_harness import Camera
@@ -357,6 +353,6 @@ def test_a_mask_of_another_encoding_is_refused():
         mask_from_message(image('rgb8', np.zeros((4, 18), np.uint8)))
 
 
-def test_stamps_survive_the_way_there_and_back():
+def test_stamps_are_unchanged_by_a_round_trip():
     for nanoseconds in (0, 1, START_NS + 123_456_789):
         assert stamp_ns(header_at(nanoseconds, '').stamp) == nanoseconds

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Launch files as descriptions: every argument explained, every default in one place."""
+"""Launch files as descriptions: arguments, and the topics of RViz."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def described(file):
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
-def test_every_argument_says_what_it_is_for(file):
+def test_every_argument_has_a_description(file):
     entities = described(file).entities
 
     arguments = [entity for entity in entities if type(entity).__name__ == 'DeclareLaunchArgument']

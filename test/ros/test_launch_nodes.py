@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E402 - what may be missing is asked for before it is imported
-"""Launch files as they run: the node comes up, hears a camera, answers its services."""
+"""Launch files that run: the node starts, receives images, answers its services."""
 
 from pathlib import Path
 import time

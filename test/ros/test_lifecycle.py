@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What each transition does, over the services that a lifecycle manager uses."""
+"""Lifecycle transitions, over the services that a lifecycle manager uses."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def subscriptions(node):
     return dict(node.get_subscriber_names_and_types_by_node('mem3r', '/'))
 
 
-def test_without_autostart_it_waits_unconfigured_and_loads_nothing(start_node):
+def test_without_autostart_it_stays_unconfigured_and_loads_nothing(start_node):
     node = start_node(autostart=False)
 
     assert node.state == 'unconfigured'
@@ -83,7 +83,7 @@ def test_each_transition_leads_to_its_state(start_node, manager):
     assert manager('inactive_shutdown') == (True, 'finalized')
 
 
-def test_a_missing_model_is_told_and_leaves_it_unconfigured(start_node, manager):
+def test_a_missing_model_is_reported_and_leaves_it_unconfigured(start_node, manager):
     node = start_node(autostart=False, model='/nowhere/weights.safetensors')
 
     success, state = manager('configure')
@@ -126,7 +126,7 @@ def test_a_sigterm_while_the_network_loads_ends_it_quietly(ros_domain, model_fil
     assert 'warmed up' not in done.stdout
 
 
-def test_deactivation_keeps_the_stream_and_odometry_goes_on(
+def test_deactivation_keeps_the_stream_and_odometry_continues(
     start_node, camera, listener, spin_until, manager
 ):
     node = start_node()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Latest or all: what the mailbox between two threads keeps, drops and makes wait."""
+"""The mailbox between two threads, and the thread that empties it."""
 
 import threading
 import time
@@ -54,7 +54,7 @@ def test_closing_frees_a_sender_that_waits():
     assert box.get() is None
 
 
-def test_a_command_goes_first_and_is_never_dropped():
+def test_an_urgent_item_is_taken_first_and_never_dropped():
     box = Mailbox(1)
     box.put('old')
     box.put_urgent('command')
@@ -79,7 +79,7 @@ def thread():
     made.stop()
 
 
-def test_one_bad_item_is_reported_and_the_thread_lives_on(thread):
+def test_one_bad_item_is_reported_and_the_thread_continues(thread):
     for item in (1, 'bad', 2):
         thread.mailbox.put(item)
 
@@ -88,7 +88,7 @@ def test_one_bad_item_is_reported_and_the_thread_lives_on(thread):
     assert [str(error) for error in thread.errors] == ['no good']
 
 
-def test_a_call_runs_on_the_thread_and_brings_back_result_or_error(thread):
+def test_a_call_runs_on_the_thread_and_returns_its_result_or_error(thread):
     assert thread.call(threading.current_thread).name == 'test'
 
     with pytest.raises(ZeroDivisionError):
@@ -103,7 +103,7 @@ def test_an_error_of_a_posted_command_is_reported(thread):
     assert isinstance(thread.errors[0], ZeroDivisionError)
 
 
-def test_a_call_after_the_end_says_so(thread):
+def test_a_call_after_the_end_is_an_error(thread):
     thread.stop()
 
     with pytest.raises(UserError, match='not active'):

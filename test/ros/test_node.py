@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Images in, results out, over real topics."""
+"""From images to results, over real topics."""
 
 import geometry_msgs.msg
 from nav_msgs.msg import Odometry, Path
@@ -177,7 +177,7 @@ def test_two_d_mode_keeps_the_base_on_the_ground(start_node, camera, listener, s
         assert (twist.linear.z, twist.angular.x, twist.angular.y) == (0, 0, 0)
 
 
-def test_only_topics_with_listeners_are_computed(start_node, camera, spin_until, ready):
+def test_only_topics_with_subscribers_are_computed(start_node, camera, spin_until, ready):
     node = start_node()
     statuses = ready()
     asked = []
@@ -234,7 +234,7 @@ def test_compressed_pictures_give_the_same_odometry_as_raw_ones(
     assert np.linalg.norm(raw[-1][:3, 3] - raw[0][:3, 3]) > 1e-4  # and it moves
 
 
-def test_bad_pictures_are_counted_and_the_next_good_one_is_tracked(
+def test_bad_images_are_counted_and_the_next_good_one_is_tracked(
     start_node, camera, spin_until, ready
 ):
     node = start_node(image_transport='compressed')
@@ -256,7 +256,7 @@ def test_bad_pictures_are_counted_and_the_next_good_one_is_tracked(
     assert states[-1] != 'SKIPPED'
 
 
-def test_an_unknown_encoding_is_named_in_the_status(start_node, camera, spin_until, ready):
+def test_the_status_names_an_unknown_encoding(start_node, camera, spin_until, ready):
     start_node()
     statuses = ready()
 
@@ -266,9 +266,7 @@ def test_an_unknown_encoding_is_named_in_the_status(start_node, camera, spin_unt
     assert 'thermal7' in statuses[0].status[0].message
 
 
-def test_zero_instead_of_nan_where_a_consumer_wants_it(
-    start_node, camera, listener, spin_until, ready
-):
+def test_depth_can_have_zero_instead_of_nan(start_node, camera, listener, spin_until, ready):
     start_node(depth__invalid_value='zero', tracking__depth__min_confidence=1e6)
     depth = listener.hear(Image, 'depth/image')
     statuses = ready()
@@ -279,7 +277,7 @@ def test_zero_instead_of_nan_where_a_consumer_wants_it(
     assert not np.frombuffer(depth[0].data, np.float32).any()
 
 
-def test_grey_pictures_are_tracked(start_node, camera, spin_until, ready):
+def test_grey_images_are_tracked(start_node, camera, spin_until, ready):
     start_node()
     statuses = ready()
 

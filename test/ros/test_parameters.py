@@ -72,7 +72,7 @@ def test_the_update_rule_can_be_switched_in_mid_stream(start_node, camera, liste
         ('tracking.update_rule', 'magic', 'cut3r'),
     ],
 )
-def test_a_refused_change_says_why_and_changes_nothing(start_node, name, value, reason):
+def test_a_refused_change_has_a_reason_and_changes_nothing(start_node, name, value, reason):
     node = start_node()
     before = node.config
 
@@ -83,7 +83,7 @@ def test_a_refused_change_says_why_and_changes_nothing(start_node, name, value, 
     assert node.config is before
 
 
-def test_of_two_changes_one_refused_neither_is_made(start_node):
+def test_if_one_of_two_changes_is_refused_neither_is_made(start_node):
     node = start_node()
 
     answer = change(node, two_d_mode=True, depth__invalid_value='seven')

@@ -177,7 +177,7 @@ def test_without_a_writable_home_the_node_runs_and_names_where_its_logs_are(
     assert 'set ROS_LOG_DIR' in line
 
 
-def test_the_doctor_warns_about_a_missing_home_and_goes_on(ros_domain, tmp_path):
+def test_the_doctor_warns_about_a_missing_home_and_continues(ros_domain, tmp_path):
     command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'doctor', '--seconds', '0.1']
 
     done = subprocess.run(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Replay: a bag through the real node in a process of its own, with nothing lost."""
+"""Replay: a bag through the real node in its own process, without losing an image."""
 
 import json
 import os
@@ -116,7 +116,7 @@ def test_every_image_of_a_bag_is_answered_and_written(replay, tmp_path):
     trajectory = read_tum(output / 'trajectory.txt')
     stamps = [START_NS + i * STEP_NS for i in range(NUM_IMAGES)]
     assert list(trajectory.stamps_ns) == stamps
-    # The bag says where the camera sits on the robot, which starts at the origin of odom.
+    # The bag contains the mount of the camera on the robot, which starts at the origin of odom.
     np.testing.assert_allclose(trajectory.poses[0], mount, atol=1e-6)
     assert len(list((output / 'depth').glob('*.png'))) == NUM_IMAGES
     for name in ('map.ply', 'index.html', 'summary.json', 'node.log'):
@@ -126,7 +126,7 @@ def test_every_image_of_a_bag_is_answered_and_written(replay, tmp_path):
     assert str(output) in done.stdout.replace('\n', '')
 
 
-def test_a_stranger_in_the_domain_hears_all_of_it(
+def test_another_process_in_the_domain_receives_all_results(
     ros_domain, model_file, tmp_path, listener, spin_until
 ):
     """Plain rclpy in another process: types, stamps, frames and TF, checked by hand."""
@@ -192,7 +192,7 @@ def test_damaged_images_are_skipped_and_counted(replay, tmp_path):
     ],
     ids=['missing', 'empty', 'encoding'],
 )
-def test_a_useless_bag_is_one_sentence_and_exit_code_two(replay, tmp_path, make, said):
+def test_an_unusable_bag_is_one_sentence_and_exit_code_two(replay, tmp_path, make, said):
     done, _ = replay(make(tmp_path))
 
     assert done.returncode == 2
@@ -201,7 +201,7 @@ def test_a_useless_bag_is_one_sentence_and_exit_code_two(replay, tmp_path, make,
     assert 'Traceback' not in done.stderr
 
 
-def test_a_model_that_does_not_load_is_told_in_the_node_s_words(replay, tmp_path):
+def test_a_model_that_does_not_load_is_reported_in_the_words_of_the_node(replay, tmp_path):
     bag = write_bag(tmp_path / 'bag', num_images=2)
 
     done, _ = replay(bag, '--model', '/nowhere/model.safetensors')
@@ -211,7 +211,7 @@ def test_a_model_that_does_not_load_is_told_in_the_node_s_words(replay, tmp_path
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_node_that_dies_is_told_with_its_last_words(ros_domain, model_file, tmp_path):
+def test_a_node_that_crashes_is_reported_with_its_last_log_lines(ros_domain, model_file, tmp_path):
     bag = write_bag(tmp_path / 'bag', num_images=400)
     output = tmp_path / 'output'
     command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Each service: what it does, what it answers, and what odometry does meanwhile."""
+"""Services: their effect, their answer, and their effect on odometry."""
 
 from nav_msgs.msg import Odometry
 from node_harness import call, values_of
@@ -45,7 +45,7 @@ def stream(start_node, camera, listener, spin_until, make_node, tmp_path):
     return Stream
 
 
-def test_reset_forgets_map_and_path_and_odometry_goes_on_without_a_step(stream):
+def test_reset_clears_map_and_path_and_odometry_continues_without_a_step(stream):
     running = stream()
     running.send(4)
 
@@ -102,7 +102,7 @@ def test_a_saved_state_is_taken_up_by_another_node_where_the_first_one_stood(
     assert moved > 1e-3
 
 
-def test_a_state_loaded_in_mid_stream_makes_no_step_in_odometry(stream):
+def test_a_state_loaded_during_tracking_makes_no_step_in_odometry(stream):
     running = stream()
     running.send(3)
     assert running.ask('save_state').success
@@ -117,7 +117,7 @@ def test_a_state_loaded_in_mid_stream_makes_no_step_in_odometry(stream):
     assert steps[5] > 0.0  # nor does it stand: it goes on at its velocity
 
 
-def test_a_state_of_a_later_time_is_given_up_and_odometry_goes_on(stream, camera):
+def test_a_state_from_a_later_time_is_discarded_and_odometry_continues(stream, camera):
     """A recording that is started again: the state knows stamps that are yet to come."""
     running = stream(input__time_jump=0.01)
     running.send(6)
@@ -134,7 +134,7 @@ def test_a_state_of_a_later_time_is_given_up_and_odometry_goes_on(stream, camera
     assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 0.3
 
 
-def test_a_state_that_is_not_there_is_told(stream):
+def test_a_missing_state_file_is_reported(stream):
     running = stream()
     running.send(1)
 
@@ -144,7 +144,7 @@ def test_a_state_that_is_not_there_is_told(stream):
     assert 'state.safetensors' in answer.message
 
 
-def test_a_service_that_fails_in_an_unforeseen_way_answers_so_and_the_node_lives(stream):
+def test_an_unexpected_error_in_a_service_is_its_answer_and_the_node_continues(stream):
     running = stream()
     running.send(1)
     running.node.worker.save = lambda path: {}['stamp']
@@ -156,7 +156,7 @@ def test_a_service_that_fails_in_an_unforeseen_way_answers_so_and_the_node_lives
     assert running.ask('save_trajectory').success
 
 
-def test_a_home_that_is_not_there_is_told_with_what_to_set(stream):
+def test_a_missing_home_directory_is_reported_with_the_parameter_to_set(stream):
     running = stream()
     running.send(1)
     (changed,) = running.node.set_parameters(
@@ -171,7 +171,7 @@ def test_a_home_that_is_not_there_is_told_with_what_to_set(stream):
     assert 'set output_directory' in answer.message
 
 
-def test_without_a_home_the_default_directory_asks_for_one(monkeypatch):
+def test_without_a_home_the_default_directory_is_an_error_that_names_home(monkeypatch):
     monkeypatch.delenv('ROS_HOME', raising=False)
     monkeypatch.setattr('os.path.expanduser', lambda path: path)  # as without HOME and passwd
 
@@ -202,7 +202,7 @@ def test_saved_map_is_a_cloud_in_odom(stream, tmp_path):
     assert f'element vertex {len(running.node.results.map)}'.encode() in head
 
 
-def test_without_publish_points_a_map_is_gathered_for_saving_and_not_sent(stream):
+def test_without_publish_points_the_map_is_filled_but_not_published(stream):
     running = stream(publish_points=False, map__accumulate='always', map__rate=0.0)
     running.send(3)
 
@@ -213,7 +213,7 @@ def test_without_publish_points_a_map_is_gathered_for_saving_and_not_sent(stream
     assert not running.points
 
 
-def test_an_empty_map_says_how_to_fill_it(stream):
+def test_saving_an_empty_map_reports_how_to_fill_it(stream):
     running = stream(map__accumulate='never')
     running.send(1)
 
@@ -227,7 +227,9 @@ def test_an_empty_map_says_how_to_fill_it(stream):
     'name',
     ['reset', 'pause', 'resume', 'save_state', 'load_state', 'save_trajectory', 'save_map'],
 )
-def test_an_inactive_node_answers_that_it_is(start_node, make_node, spin_until, name):
+def test_services_of_an_inactive_node_answer_with_its_state(
+    start_node, make_node, spin_until, name
+):
     start_node(autostart=False)
 
     answer = call(make_node('asker'), spin_until, Trigger, f'mem3r/{name}')

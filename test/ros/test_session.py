@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Time that goes back, stands still, or is late."""
+"""Clocks and stamps that go back, stand still, jump ahead or are late."""
 
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
@@ -44,7 +44,7 @@ def test_repeated_and_zero_stamps_are_named():
     ]
 
 
-def test_a_loop_that_clock_and_stamps_both_tell_is_one_new_session():
+def test_a_loop_in_clock_and_stamps_is_one_new_session():
     session = StampMonitor(1.0)
     judge_all(session, [100 * SECOND])
 
@@ -54,7 +54,7 @@ def test_a_loop_that_clock_and_stamps_both_tell_is_one_new_session():
     assert session.session == 2
 
 
-def test_a_loop_that_stamps_tell_before_the_clock_is_one_new_session():
+def test_a_loop_in_stamps_before_the_clock_is_one_new_session():
     session = StampMonitor(1.0)
     judge_all(session, [100 * SECOND, 10 * SECOND])
 
@@ -63,7 +63,7 @@ def test_a_loop_that_stamps_tell_before_the_clock_is_one_new_session():
     assert session.session == 2
 
 
-def test_an_image_of_before_the_jump_that_comes_after_it_is_stale():
+def test_an_image_from_before_the_jump_is_stale_after_it():
     session = StampMonitor(1.0)
     judge_all(session, [100 * SECOND])
     session.clock_jumped_back(10 * SECOND, 0.0)
@@ -85,7 +85,7 @@ def judge_at(session, stamps_and_times):
     return [session.judge(int(stamp_s * SECOND), now_s) for stamp_s, now_s in stamps_and_times]
 
 
-def test_a_single_stamp_far_ahead_is_skipped_and_the_session_goes_on():
+def test_a_single_stamp_far_ahead_is_skipped_and_the_session_continues():
     session = StampMonitor(1.0)
 
     verdicts = judge_at(session, [(10, 0.0), (10.1, 0.1), (3610, 0.2), (10.2, 0.2), (10.3, 0.3)])
@@ -94,7 +94,7 @@ def test_a_single_stamp_far_ahead_is_skipped_and_the_session_goes_on():
     assert session.session == 1
 
 
-def test_stamps_that_stay_far_ahead_are_believed_from_the_second_one_on():
+def test_stamps_that_stay_far_ahead_are_accepted_from_the_second_one():
     session = StampMonitor(1.0)
 
     verdicts = judge_at(session, [(10, 0.0), (10.1, 0.1), (3610, 0.2), (3610.1, 0.3)])
@@ -102,13 +102,13 @@ def test_stamps_that_stay_far_ahead_are_believed_from_the_second_one_on():
     assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.AHEAD, Verdict.NEXT]
 
 
-def test_a_camera_that_was_silent_as_long_as_its_stamps_say_is_believed_at_once():
+def test_a_gap_in_stamps_is_accepted_at_once_after_the_same_gap_in_time():
     session = StampMonitor(1.0)
 
     assert judge_at(session, [(10, 0.0), (10.1, 0.1), (70, 60.0)]) == [Verdict.NEXT] * 3
 
 
-def test_stamps_that_leap_with_the_clock_are_believed_at_once():
+def test_stamps_that_jump_with_the_clock_are_accepted_at_once():
     session = StampMonitor(1.0)
 
     verdicts = [session.judge(t * SECOND, 0.1 * i, t * SECOND) for i, t in enumerate((5, 6, 90))]
@@ -116,7 +116,7 @@ def test_stamps_that_leap_with_the_clock_are_believed_at_once():
     assert verdicts == [Verdict.NEXT] * 3
 
 
-def test_slow_images_that_are_played_fast_lose_none():
+def test_slow_images_that_are_played_fast_are_all_accepted():
     session = StampMonitor(1.0)
 
     stamps = [(10 + 5 * i, 0.01 * i) for i in range(1, 8)]
@@ -124,7 +124,7 @@ def test_slow_images_that_are_played_fast_lose_none():
     assert judge_at(session, stamps) == [Verdict.NEXT] * 7
 
 
-def test_a_loop_after_a_leap_that_was_real_is_a_new_session():
+def test_a_loop_after_a_real_jump_ahead_is_a_new_session():
     session = StampMonitor(1.0)
     judge_at(session, [(10, 0.0), (10.1, 0.1), (70, 0.2), (70.1, 0.3)])
 
@@ -209,7 +209,7 @@ def test_a_clock_that_steps_back_a_little_starts_no_new_session(played, spin_unt
     assert len(node.results.trajectory) == 5
 
 
-def test_a_jump_back_forgets_moving_transforms_and_keeps_static_ones(start_node, camera):
+def test_a_jump_back_removes_moving_transforms_and_keeps_static_ones(start_node, camera):
     node = start_node(mount='tf')
     buffer = node._transforms._buffer
     moving = transform_message(header_at(START_NS, 'base_link'), 'arm', np.eye(4))
@@ -226,7 +226,7 @@ def test_a_jump_back_forgets_moving_transforms_and_keeps_static_ones(start_node,
         node._transforms.T_base_camera('arm', START_NS, 0.0)
 
 
-def test_one_image_from_the_future_leaves_no_trace_in_odometry(
+def test_one_image_from_the_future_does_not_change_odometry(
     start_node, camera, listener, spin_until
 ):
     node = start_node()
@@ -246,7 +246,7 @@ def test_one_image_from_the_future_leaves_no_trace_in_odometry(
     assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 0.3
 
 
-def test_stamps_that_go_back_without_a_clock_forget_the_old_time_too(
+def test_stamps_that_go_back_without_a_clock_remove_moving_transforms_too(
     start_node, camera, listener, spin_until
 ):
     node = start_node(mount='tf', wait_for_transform=0.0)

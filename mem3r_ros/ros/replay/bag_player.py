@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the camera of a bag through real topics, no faster than it is answered."""
+"""Publishes the camera of a bag on its topics, no faster than the node answers."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _TYPES = {
 }
 _TF_TOPICS = ('/tf', '/tf_static')
 _DEPTH = 100
-# Listeners of TF keep a hundred messages: give them time to read before sending more.
+# Listeners of TF keep 100 messages: give them time to read before publishing more.
 _BURST = 50
 _BURST_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedImage:
-    """An image that was sent."""
+    """An image that was published."""
 
     stamp_ns: int
-    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None: it cannot be decoded
+    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None: not decodable
 
 
 @dataclass(frozen=True, slots=True)
 class CameraTopics:
-    """What of a bag is played."""
+    """The topics of a bag that are played."""
 
     image: str
     info: str | None
@@ -58,10 +58,10 @@ class CameraTopics:
 
 def find_topics(path: Path, image_topic: str | None, base_frame: str) -> CameraTopics:
     """
-    Look into a bag.
+    Choose the topics of a bag.
 
     :param path: rosbag2 folder or file.
-    :param image_topic: the user's choice; None: the only or likeliest one.
+    :param image_topic: choice of the user; None: the only or likeliest one.
     :param base_frame: frame of the robot.
     :raises UserError: it is no bag, or has no such images.
     """
@@ -83,13 +83,13 @@ def find_topics(path: Path, image_topic: str | None, base_frame: str) -> CameraT
 
 
 class BagPlayer:
-    """Publishers for the topics of one camera, and the pace."""
+    """Publishers for the topics of one camera."""
 
     def __init__(self, node: Node, path: Path, topics: CameraTopics) -> None:
         """
-        Open the publishers.
+        Create the publishers.
 
-        :param node: their owner.
+        :param node: owner of the publishers.
         :param path: the bag.
         :param topics: as from ``find_topics``.
         """
@@ -105,8 +105,8 @@ class BagPlayer:
                         _TYPES[bag.types[topic]], topic, _qos(topic)
                     )
 
-    def is_heard(self) -> bool:
-        """Return whether somebody listens to the images, and to the calibration if any."""
+    def has_subscribers(self) -> bool:
+        """Return whether the images, and the calibration if any, have subscribers."""
         return all(
             self._publishers[topic].get_subscription_count() > 0
             for topic in (self._topics.image, self._topics.info)
@@ -115,9 +115,9 @@ class BagPlayer:
 
     def play(self, wait_for_turn: Callable[[], None]) -> Iterator[PlayedImage]:
         """
-        Send the bag's messages and yield each image after it was sent.
+        Publish the messages of the bag and yield each image after it was published.
 
-        :param wait_for_turn: called before each image; returns when it may go.
+        :param wait_for_turn: called before each image; returns when it may be published.
         """
         with Bag(self._path) as bag:
             self._send_first_calibration(bag)
@@ -146,7 +146,7 @@ class BagPlayer:
             return PlayedImage(stamp_ns, None)
 
     def _send_first_calibration(self, bag: Bag) -> None:
-        """Send the calibration ahead: in the bag it may lie after the first image."""
+        """Publish the calibration first: in the bag it may come after the first image."""
         if self._topics.info in self._publishers:
             for message in bag.messages(self._topics.info):
                 self._publishers[message.topic].publish(message.data)
@@ -169,7 +169,7 @@ def _first_frame_id(bag: Bag, topic: str) -> str:
 
 
 def _has_link(bag: Bag, base_frame: str, camera_frame: str) -> bool:
-    """Return whether the recorded TF joins the two frames, at any time."""
+    """Return whether the recorded TF connects the two frames, at any time."""
     neighbours: dict[str, set[str]] = {}
     tf_topics = [topic for topic in _TF_TOPICS if topic in bag.types]
     if not tf_topics:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Hears what the node publishes, as any other node would, and hands it to a recorder."""
+"""Subscribes to the results of the node and passes them to a recorder."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from mem3r_ros.ros.conversions import (
 )
 from mem3r_ros.ros.qos import qos_profile
 
-# What the replay waits for before it counts an image as answered.
+# An image is answered when those of these topics that its status lists have arrived.
 RECORDED = ('odom', 'depth/image', 'depth/camera_info', 'points')
 
 
 @dataclass(slots=True)
 class _Pending:
-    """What has come for one image."""
+    """The messages that have arrived for one image."""
 
     received: set[str] = field(default_factory=set)
-    expected: frozenset[str] | None = None  # known once the status is there
+    expected: frozenset[str] | None = None  # known from the status
     odom: Odometry | None = None
     depth: Image | None = None
     info: CameraInfo | None = None
@@ -49,7 +49,7 @@ class _Pending:
 
 
 class ResultRecorder:
-    """Subscriptions to the node's results; counts the images that are fully answered."""
+    """Subscriptions to the results of the node; counts the images that are fully answered."""
 
     def __init__(
         self, node: Node, recorder: RunRecorder, base_frame: str, camera_frame: str
@@ -58,9 +58,9 @@ class ResultRecorder:
         Subscribe.
 
         :param node: owner of the subscriptions.
-        :param recorder: gets everything, frame by frame.
+        :param recorder: receives the results, image by image.
         :param base_frame: of the odometry.
-        :param camera_frame: of the images; the recorder wants the camera's pose.
+        :param camera_frame: of the images; the recorder needs the pose of the camera.
         """
         self.num_answered = 0
         self.num_skipped = 0
@@ -85,17 +85,17 @@ class ResultRecorder:
         ]
 
     def is_connected(self) -> bool:
-        """Return whether the node publishes all of it."""
+        """Return whether all topics have a publisher."""
         return all(self._node.count_publishers(s.topic_name) for s in self._subscriptions)
 
     def place_cameras(self) -> None:
-        """Record the camera's pose of all odometry for which TF says where the camera sits."""
+        """Record the pose of the camera for all odometry for which TF has the mount."""
         waiting, self._without_mount = self._without_mount, []
         for stamp, T_odom_base in waiting:
             try:
                 link = self._buffer.lookup_transform(*self._frames, Time(nanoseconds=stamp))
             except TransformException as error:
-                # The static link may come a little later than the first odometry.
+                # The static transform may arrive after the first odometry.
                 self._without_mount.append((stamp, T_odom_base))
                 self.last_problem = str(error)
                 continue
@@ -131,7 +131,7 @@ class ResultRecorder:
         return pending
 
     def _finish(self, message: Any) -> None:
-        """Record an image once all that the node has sent for it is here."""
+        """Record an image when all messages that the node has published for it have arrived."""
         stamp = stamp_ns(message.header.stamp)
         pending = self._pending[stamp]
         if not pending.is_complete():
@@ -161,6 +161,6 @@ class ResultRecorder:
         recorder.add_status(stamp, state, status.get('reason', ''))
         times = {n[3:]: float(value) for n, value in status.items() if n.startswith('ms.')}
         if 'total' in times:
-            # An image of a recording waits for its turn; that is no time of the node.
+            # Images of a recording wait for their turn; the node does not need that time.
             times['total'] -= times.pop('wait', 0.0)
         recorder.add_timings(times)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Plays a bag to the real node through real topics, records what it publishes, writes the report.
+Plays a bag through the real node over its topics, records the results, writes the report.
 
-Nothing is lost: images are sent reliably, the node keeps all of them, and only a few are on
-their way at any time; the run ends when every image has its answer.
+No image is lost: the topics are reliable, the node keeps all images, and only a few are unanswered
+at any time. The run ends when every image has its answer.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from mem3r_ros.ros.replay.result_recorder import ResultRecorder
 _LOGGER = logging.getLogger(__name__)
 
 LOG_FILE = 'node.log'
-# Images sent but not answered; the queues of both sides are longer, so nothing is overwritten.
+# Maximum number of unanswered images; the queues are longer, so no message is overwritten.
 _WINDOW = 3
 _CONNECT_S = 30.0
 _SILENCE_S = 120.0
 _END_S = 2.0
-# Both sides see a new connection within milliseconds of each other, not at once.
+# Both sides discover a connection within milliseconds of each other, not at the same time.
 _SETTLE_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplayOptions:
-    """What the user can choose."""
+    """Choices of the user."""
 
     path: Path
     output_dir: Path
@@ -56,10 +56,10 @@ class ReplayOptions:
     model: str | None = None
     params_file: Path | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    domain: int | None = None  # None: one of its own
+    domain: int | None = None  # None: a private one
 
 
-# Shows how far it is: called with a title and the number of images, gives a context with a bar.
+# Called with a title and the number of images; returns the context of a progress bar.
 ShowProgress = Callable[[str, int], AbstractContextManager[Any]]
 
 
@@ -67,10 +67,10 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     """
     Run the node over a bag.
 
-    :param options: what to play and where to write.
-    :param show_progress: gives an object whose ``advance`` is called for each answer; optional.
-    :return: the result; its files lie in ``options.output_dir``.
-    :raises UserError: the bag is of no use, the node failed, or nothing came out of it.
+    :param options: bag, output directory and settings.
+    :param show_progress: returns an object whose ``advance`` is called for each answer.
+    :return: the result; its files are in ``options.output_dir``.
+    :raises UserError: the bag is not usable, the node failed, or there was no pose.
     """
     parameters = dict(options.parameters)
     base_frame = str(parameters.get('base_frame', NodeConfig().base_frame))
@@ -80,7 +80,7 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     if options.params_file is not None and not options.params_file.is_file():
         raise UserError(f'no parameter file {options.params_file}; check --params-file')
     enter_domain(claim_domain() if options.domain is None else options.domain)
-    # Only now: it removes what an earlier run has left.
+    # Only now, after all checks: it removes the files of an earlier run.
     recorder = RunRecorder(
         options.output_dir,
         title=options.title or f'Replay of {options.path.name}',
@@ -126,13 +126,13 @@ class _ReplayRun:
         self._receiver = receiver
 
     def activate(self) -> None:
-        """Lead the node to its active state; loading takes a while."""
+        """Configure and activate the node; loading takes a while."""
         self._process.activate(self._node, self._executor)
 
     def play(self, player: BagPlayer, recorder: RunRecorder) -> None:
-        """Send everything and wait for every answer."""
+        """Publish everything and wait for every answer."""
         self._wait(
-            lambda: player.is_heard() and self._receiver.is_connected(),
+            lambda: player.has_subscribers() and self._receiver.is_connected(),
             _CONNECT_S,
             'the topics of the node did not connect',
         )
@@ -148,18 +148,18 @@ class _ReplayRun:
 
     def _wait_for_turn(self) -> None:
         self._wait_for_answers(self.num_sent - _WINDOW + 1)
-        # Also read what has come meanwhile, so that the answers never pile up.
+        # Read the messages that have arrived meanwhile, so that answers do not pile up.
         self._executor.spin_once(timeout_sec=0.0)
 
     def _wait_for_answers(self, count: int) -> None:
         self._wait(
             lambda: self._receiver.num_answered >= count,
             _SILENCE_S,
-            f'the node fell silent after {self._receiver.num_answered} images',
+            f'the node stopped answering after {self._receiver.num_answered} images',
         )
 
     def _wait(self, is_done: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Spin until something holds; the time starts anew with each answer of the node."""
+        """Spin until a condition holds; each answer of the node restarts the time."""
         deadline = time.monotonic() + timeout_s
         answered = self._receiver.num_answered
         while not is_done():
@@ -179,7 +179,7 @@ class _ReplayRun:
 
 
 def _parameters(options: ReplayOptions, topics: CameraTopics) -> dict[str, Any]:
-    """Return what a recording needs, unlike a robot; the user's own parameters win."""
+    """Return the parameters that a recording needs; those of the user override them."""
     parameters: dict[str, Any] = {
         'autostart': False,
         'use_sim_time': True,
@@ -211,7 +211,7 @@ def _finish(
 ) -> RunResult:
     if not len(recorder.trajectory()):
         problem = receiver.last_problem or 'the node sent no odometry'
-        raise UserError(f'no pose came out of {run.num_sent} images: {problem}')
+        raise UserError(f'no pose from {run.num_sent} images: {problem}')
     return recorder.finish(
         truth=truth,
         num_images=run.num_sent,
