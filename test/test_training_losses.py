@@ -12,12 +12,7 @@ import torch
 
 from mem3r_ros.model import Prediction
 from mem3r_ros.model.frame import TwoViewPrediction
-from mem3r_ros.se3 import (
-    invert_rigid,
-    quaternion_wxyz_from_matrix,
-    relative_poses,
-    rotation_angle,
-)
+from mem3r_ros.se3 import quaternion_wxyz_from_matrix
 from mem3r_ros.training.batch import Batch
 from mem3r_ros.training.config import LossConfig
 from mem3r_ros.training.losses import chunk_target, loss_terms, total_loss
@@ -33,14 +28,6 @@ EVERYTHING = LossConfig(
     flow=1.0,
     confidence_alpha=0.2,
 )
-
-
-def turn(axis: int, angle: float) -> torch.Tensor:
-    vector = torch.zeros(3, dtype=torch.float64)
-    vector[axis] = angle
-    x, y, z = vector
-    cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
-    return torch.linalg.matrix_exp(cross)
 
 
 def sliding_batch() -> Batch:
@@ -274,31 +261,3 @@ def test_trust_in_the_flow_of_a_moving_thing_is_punished():
     trusting = loss_terms(true_predictions(batch), chunk_target(batch, 0, 2), EVERYTHING)
 
     assert float(trusting['flow']) > 5
-
-
-@pytest.mark.parametrize('angle', [1e-4, 1e-3, 0.1, 3.0])
-def test_angles_are_exact_from_tiny_to_large(angle):
-    assert float(rotation_angle(turn(1, angle))) == pytest.approx(angle, rel=1e-2)
-
-
-@pytest.mark.parametrize('axis', [0, 1, 2])
-@pytest.mark.parametrize('angle', [0.0, 0.3, 2.0, 3.1])
-def test_quaternions_give_their_rotation_back(axis, angle):
-    w, *vector = quaternion_wxyz_from_matrix(turn(axis, angle))
-
-    expected = [0.0, 0.0, 0.0]
-    expected[axis] = math.sin(angle / 2)
-    assert float(w) == pytest.approx(math.cos(angle / 2), abs=1e-9)
-    assert [float(value) for value in vector] == pytest.approx(expected, abs=1e-9)
-
-
-def test_relative_poses_lead_from_frame_to_frame():
-    poses = torch.eye(4, dtype=torch.float64).repeat(3, 1, 1)
-    poses[1, :3, :3], poses[1, :3, 3] = turn(2, 0.3), torch.tensor([1.0, 2.0, 3.0])
-    poses[2, :3, :3], poses[2, :3, 3] = turn(0, -0.2), torch.tensor([0.5, 0.0, 1.0])
-
-    relative = relative_poses(poses)
-
-    assert torch.allclose(relative[0], torch.eye(4, dtype=torch.float64))
-    assert torch.allclose(poses[1] @ relative[2], poses[2])
-    assert torch.allclose(invert_rigid(poses[1]) @ poses[1], torch.eye(4, dtype=torch.float64))

@@ -321,6 +321,24 @@ def test_a_reset_clears_the_depth():
     assert torch.equal(after.motion.log_depth, model.initial_state().motion.log_depth)
 
 
+def test_an_image_of_another_size_has_no_previous_frame_and_keeps_the_pose():
+    model = tiny_networks.network('small')
+    other = tiny_networks.image(3, size=(48, 32))
+    _, before = tiny_networks.run(model, [tiny_networks.frame(0), tiny_networks.frame(1)])
+
+    (skipped,), same = tiny_networks.run(
+        model, [tiny_networks.frame(3, image=other, update=[False])], before
+    )
+    (found,), after = tiny_networks.run(model, [tiny_networks.frame(3, image=other)], same)
+
+    for prediction in (skipped, found):
+        assert torch.equal(prediction.T_previous_camera, torch.eye(4)[None])
+    assert torch.allclose(after.motion.T_world_camera, before.motion.T_world_camera)
+    assert after.image_size == (32, 48)
+    assert bool(after.motion.has_previous)
+    assert not bool(same.motion.has_previous)
+
+
 @pytest.mark.parametrize('size', [(32, 48), (48, 32)])
 def test_the_nominal_focal_length_is_the_same_in_both_orientations(size):
     intrinsics, known = complete_intrinsics(None, torch.zeros(1, 3, *size))

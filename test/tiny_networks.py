@@ -53,7 +53,7 @@ RULES = ('cut3r', 'ttt3r', 'ttsa3r', 'memix', 'filt3r')
 
 
 def network(name: str, seed: int = 0) -> Mem3R:
-    """Return a network whose every parameter is drawn anew, so that every path matters."""
+    """Return a network with random values in every parameter, so that every path has an effect."""
     torch.manual_seed(seed)
     model = build_model(CONFIGS[name]).eval()
     with torch.no_grad():

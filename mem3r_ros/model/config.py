@@ -37,10 +37,7 @@ class TwoViewConfig:
         1, 'size of the images on which flow is measured, over that of the network', low=1, high=8
     )
     motion_solver_steps: int = setting(
-        0,
-        'Gauss-Newton steps of the two-frame bundle adjustment; 0 = off',
-        low=0,
-        high=100,
+        0, 'Gauss-Newton steps of the two-frame bundle adjustment; 0 = off', low=0, high=100
     )
     depth_memory: bool = setting(
         False,
@@ -148,8 +145,7 @@ class ModelConfig:
         'RMS-normalise each head of the read-out (choice: without it no learning rate was stable)',
     )
     fast_detach_posterior: bool = setting(
-        True,
-        'detach the posterior pose token in the inner loss (choice: it is the target)',
+        True, 'detach the posterior pose token in the inner loss (choice: it is the target)'
     )
     state_gate: bool = setting(False, 'channel-wise gate of the state update (Mem3R)')
     state_gate_dim: int = setting(384, 'hidden width of the state gate', low=1, high=65536)

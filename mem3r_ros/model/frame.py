@@ -49,23 +49,20 @@ class FrameInput:
                 f'the frame is {size[1]}x{size[0]} px; both sides must be multiples of '
                 f'{patch_size}'
             )
+        has_flow_error = self.flow is not None and self.flow.shape[1:2] == (3,)
         expected = {
             'image': (batch_size, 3, *size),
             'ray_map': (batch_size, *size, 6),
             'update': (batch_size,),
             'reset': (batch_size,),
             'intrinsics': (batch_size, 4),
-            'flow': (batch_size, 3 if self._is_flow_checked else 2, *size),
+            'flow': (batch_size, 3 if has_flow_error else 2, *size),
             'fine_gray': (batch_size, *(side * flow_scale for side in size)),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
             if value is not None and tuple(value.shape) != shape:
                 raise UserError(f'{name} has shape {tuple(value.shape)}; expected {shape}')
-
-    @property
-    def _is_flow_checked(self) -> bool:
-        return self.flow is not None and self.flow.ndim == 4 and self.flow.shape[1] == 3
 
     def _size(self) -> tuple[int, int]:
         if self.image is not None:
@@ -87,7 +84,7 @@ class FrameInput:
 
 
 class TwoViewPrediction(NamedTuple):
-    """What the two-view front end found besides pose and points."""
+    """Results of the two-view front end besides pose and points."""
 
     prior: Prior  # motion and depth before the bundle adjustment
     single_image_depth: Tensor  # [B, H, W] m, from this image alone

@@ -170,11 +170,7 @@ class Mem3R(nn.Module):
     # The stages of a step, in order.
 
     def _check(
-        self,
-        frame: FrameInput,
-        state: State,
-        outputs: Collection[str] | None,
-        masked_tokens: bool,
+        self, frame: FrameInput, state: State, outputs: Collection[str] | None, masked_tokens: bool
     ) -> frozenset[str]:
         frame.check(self.config.patch_size, state.batch_size, self.config.flow_scale)
         if self.ray_encoder is None and (frame.ray_map is not None or masked_tokens):

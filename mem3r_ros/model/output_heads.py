@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""From decoded tokens to poses, points, confidences and colours; only what is asked for."""
+"""Output heads: poses, points, confidences and colours from decoded tokens."""
 
 # B streams, H x W pixels, N image tokens, C decoder width
 

@@ -10,6 +10,8 @@ RoFormer (arXiv 2104.09864) on the row and column of a patch, as in CroCo v2 (ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -63,30 +65,27 @@ class PositionTables:
         :param base: rotary base.
         :param state_pe: state tokens on a square ('2d'), on the diagonal ('1d') or nowhere.
         """
-        self._base = base
-        self._state_size = state_size
-        self._state_pe = state_pe
-        self._images: dict[tuple, Positions] = {}
-        self._states: dict[torch.device, Positions | None] = {}
+        self._base, self._state_size, self._state_pe = base, state_size, state_pe
+        self._known: dict[tuple, Positions | None] = {}
 
     def image(
         self, grid: tuple[int, int], device: torch.device, with_pose: bool = False
     ) -> Positions:
         """Return the positions of ``grid`` = (rows, columns) patches, the pose token first."""
-        key = (*grid, with_pose, device)
-        if key not in self._images:
-            if len(self._images) >= 2 * MAX_KNOWN_GRIDS:
-                self._images.clear()
-            with torch.inference_mode(False):
-                self._images[key] = self._make_image(grid, with_pose, device)
-        return self._images[key]
+        return self._cached(self._make_image, grid, with_pose, device)
 
     def state(self, device: torch.device) -> Positions | None:
-        """Return the positions of the state tokens; None where they have none."""
-        if device not in self._states:
+        """Return the positions of the state tokens; None if they have none."""
+        return self._cached(self._make_state, device)
+
+    def _cached(self, make: Callable[..., Positions | None], *key: object) -> Positions | None:
+        if key not in self._known:
+            if len(self._known) >= 2 * MAX_KNOWN_GRIDS:
+                self._known.clear()
+            # Not inference tensors, because training may use them next.
             with torch.inference_mode(False):
-                self._states[device] = self._make_state(device)
-        return self._states[device]
+                self._known[key] = make(*key)
+        return self._known[key]
 
     def _make_image(
         self, grid: tuple[int, int], with_pose: bool, device: torch.device

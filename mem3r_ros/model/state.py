@@ -60,24 +60,25 @@ class State:
 
         :raises UserError: a tensor is missing.
         """
-        motion_names = [item.name for item in fields(MotionState)]
-        required = [item.name for item in fields(MotionState) if item.default is MISSING]
-        has_motion = any(name in tensors for name in motion_names)
-        needed = {'tokens', 'camera_memory', 'is_first', *(required if has_motion else ())}
+        motion = {i.name: tensors[i.name] for i in fields(MotionState) if i.name in tensors}
+        needed = {'tokens', 'camera_memory', 'is_first'}
+        if motion:
+            needed |= {item.name for item in fields(MotionState) if item.default is MISSING}
         missing = sorted(needed - set(tensors))
         if missing:
             raise UserError(f'the stream state lacks {", ".join(missing)}')
-        motion = None
-        if has_motion:
-            motion = MotionState(
-                **{name: tensors[name] for name in motion_names if name in tensors}
-            )
         rule = {
             name.removeprefix(RULE_PREFIX): value
             for name, value in tensors.items()
             if name.startswith(RULE_PREFIX)
         }
-        return cls(tensors['tokens'], tensors['camera_memory'], tensors['is_first'], motion, rule)
+        return cls(
+            tensors['tokens'],
+            tensors['camera_memory'],
+            tensors['is_first'],
+            MotionState(**motion) if motion else None,
+            rule,
+        )
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> State:
         """Apply a function to every tensor of the state."""

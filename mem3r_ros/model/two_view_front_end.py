@@ -41,9 +41,7 @@ DENSE_CHANNELS = 4  # of the dense head: log depth, confidence, log spread, flow
 NOMINAL_DEPTH_SIGMA = 0.3  # standard deviation of the log depth of one image, before training
 DEPTH_SIGMA_LIMITS = (0.03, 1.0)  # of the prior log depth
 NOMINAL_MOTION_SIGMA = (0.05,) * 3 + (0.01,) * 3  # m, rad, before training
-MOTION_SCALE = (
-    0.1  # the pose head predicts multiples of it, because motion between frames is small
-)
+MOTION_SCALE = 0.1  # of the output of the pose head: motion between frames is small
 ON_LINE_PX = 0.3  # flow nearer to its epipolar line keeps its full weight
 MAX_LOG_CONFIDENCE = 7.0  # confidences above a thousand are not distinguished
 
@@ -52,7 +50,7 @@ class TwoViewFrontEnd:
     """Observes a frame, resolves the outputs of the heads, remembers the frame."""
 
     def __init__(self, config: TwoViewConfig) -> None:
-        """Take the settings."""
+        """Create the bundle adjustment; count the channels of the heads."""
         self.config = config
         self.adjustment = BundleAdjustment(config.motion_solver_steps)
         self.pose_channels = POSE_CHANNELS + config.global_scale

@@ -156,9 +156,7 @@ class MemixRule(UpdateRule):
         708, 'patches that a frame updates; smaller states update the same fraction', low=0
     )
     soft_gate: str = setting(
-        'cut3r',
-        'rule whose gate the updated tokens have',
-        choices=('cut3r', 'ttt3r', 'ttsa3r'),
+        'cut3r', 'rule whose gate the updated tokens have', choices=('cut3r', 'ttt3r', 'ttsa3r')
     )
 
     def check(self) -> None:

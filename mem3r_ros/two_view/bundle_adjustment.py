@@ -65,11 +65,7 @@ class BundleAdjustment(NamedTuple):
     min_sigma: float = 0.02  # smallest standard deviation of a log depth: flow is also biased
 
     def solve(
-        self,
-        prior: Prior,
-        flow: Tensor,
-        intrinsics: Tensor,
-        memory: DepthMemory | None = None,
+        self, prior: Prior, flow: Tensor, intrinsics: Tensor, memory: DepthMemory | None = None
     ) -> Solution:
         """
         Refine relative pose and depth.
@@ -133,12 +129,7 @@ class BundleAdjustment(NamedTuple):
         )
 
     def _step(
-        self,
-        problem: _Problem,
-        pose: Tensor,
-        change: Tensor,
-        moved: Tensor,
-        scale: float,
+        self, problem: _Problem, pose: Tensor, change: Tensor, moved: Tensor, scale: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """
         Return one Gauss-Newton update.

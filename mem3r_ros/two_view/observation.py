@@ -100,9 +100,7 @@ def observe(
     depth = memory.depth
     if depth is not None:
         depth = depth.warped(flow)
-        channels += [(depth.log_depth[:, None] - math.log(NOMINAL_DEPTH_M)) * valid]
-        spread = torch.where(valid > 0, depth.variance[:, None].sqrt(), UNKNOWN_SPREAD)
-        channels += [spread.clamp(max=UNKNOWN_SPREAD)]
+        channels += [_depth_channels(depth, memory.has_previous)]
     return Observation(
         T_world_previous=memory.T_world_camera,
         gray=gray,
@@ -127,14 +125,18 @@ def with_epipolar(seen: Observation) -> Observation:
     with torch.autocast(seen.flow.device.type, enabled=False):
         fit = fit_epipolar(seen.flow, seen.intrinsics, seen.flow_error)
         depth = fit.triangulated(fit.translation_length(seen.depth.log_depth.exp()))
-    valid = seen.has_flow[:, None, None]
-    channels = (
-        torch.where(valid, depth.log_depth - math.log(NOMINAL_DEPTH_M), 0.0),
-        torch.where(valid, depth.variance.sqrt(), UNKNOWN_SPREAD),
-        torch.where(valid, fit.line_distance.clamp(max=4) / 2, 0.0),
-    )
-    channels = torch.cat((seen.channels, torch.stack(channels, dim=1)), dim=1)
+    distance = fit.line_distance[:, None].clamp(max=4) / 2
+    distance = torch.where(seen.has_flow[:, None, None, None], distance, 0.0)
+    channels = torch.cat((seen.channels, _depth_channels(depth, seen.has_flow), distance), dim=1)
     return seen._replace(epipolar=fit, triangulated=depth, channels=channels)
+
+
+def _depth_channels(depth: DepthMemory, valid: Tensor) -> Tensor:
+    """Return log depth over the nominal one and its spread, [B, 2, H, W]; ``valid`` is [B]."""
+    valid = valid[:, None, None]
+    log_depth = torch.where(valid, depth.log_depth - math.log(NOMINAL_DEPTH_M), 0.0)
+    spread = torch.where(valid, depth.variance.sqrt(), UNKNOWN_SPREAD)
+    return torch.stack((log_depth, spread.clamp(max=UNKNOWN_SPREAD)), dim=1)
 
 
 def complete_intrinsics(intrinsics: Tensor | None, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,9 +150,7 @@ def complete_intrinsics(intrinsics: Tensor | None, image: Tensor) -> tuple[Tenso
     batch_size, _, height, width = image.shape
     focal = nominal_focal_px(width, height)
     nominal = torch.tensor(
-        [focal, focal, (width - 1) / 2, (height - 1) / 2],
-        device=image.device,
-        dtype=torch.float32,
+        [focal, focal, (width - 1) / 2, (height - 1) / 2], device=image.device, dtype=torch.float32
     ).expand(batch_size, -1)
     if intrinsics is None:
         return nominal, torch.zeros(batch_size, dtype=torch.bool, device=image.device)

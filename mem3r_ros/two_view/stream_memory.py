@@ -72,7 +72,7 @@ class MotionState:
         depth = DepthMemory.unknown(gray) if with_depth else (None, None)
         fine = None
         if flow_scale != 1:
-            fine = gray.new_zeros(batch_size, height * flow_scale, width * flow_scale)
+            fine = gray.new_zeros((batch_size, height * flow_scale, width * flow_scale))
         return MotionState(
             T_world_camera=torch.eye(4, dtype=torch.float64, device=device).repeat(
                 batch_size, 1, 1
