@@ -291,7 +291,7 @@ def test_the_true_depth_of_a_data_set_survives_an_output_into_it(
 
     code, _, err = run_tool(capsys, command, data, '--model', model, '--output', output)
 
-    assert code == 2 and 'holds something else (depth)' in err
+    assert code == 2 and 'holds files of another kind (depth)' in err
     assert sorted(path.name for path in data.rglob('*')) == before
 
 

@@ -167,7 +167,7 @@ def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
 def test_a_run_is_not_written_over(tmp_path):
     trainer.Trainer(recipe(steps=1), tmp_path).run()
 
-    with pytest.raises(UserError, match='holds a run; go on with --resume'):
+    with pytest.raises(UserError, match='holds a run; continue it with --resume'):
         trainer.Trainer(recipe(steps=1), tmp_path)
 
 

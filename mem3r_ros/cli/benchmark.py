@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     from mem3r_ros.cli.settings import add_tracking_arguments
 
-    parser.add_argument('--frames', type=int, default=200, help='how many images (200)')
+    parser.add_argument('--frames', type=int, default=200, help='number of images (200)')
     parser.add_argument(
         '--size', default='640x480', metavar='WxH', help='size of the images in px (640x480)'
     )
     parser.add_argument(
         '--outputs',
         default='depth,points,confidence',
-        help='what is computed beside the pose; empty: nothing (depth,points,confidence)',
+        help='outputs to compute besides the pose; empty: none (depth,points,confidence)',
     )
     parser.add_argument(
         '--output', metavar='DIR', help='folder for benchmark.json and benchmark.svg (none)'
@@ -35,10 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """
-    Track images of a moving texture and print what it cost.
+    Track rendered images of a textured wall and print time and memory.
 
     :return: 0.
-    :raises UserError: the model or a setting is of no use.
+    :raises UserError: the model or a setting cannot be used.
     """
     from mem3r_ros.cli.settings import config_from
     from mem3r_ros.cli.tracking import device_name
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     width, height = _size(args.size)
     outputs = {word for word in args.outputs.split(',') if word}
     if args.output:
-        # Before the work: a path that cannot be a folder is told at once.
+        # Before the work, so that a bad path is reported at once.
         Path(args.output).mkdir(parents=True, exist_ok=True)
     config = config_from(args)
     network, device = load_backend(config)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def moving_texture(width: int, height: int, num_frames: int) -> Iterator[Any]:
     """
-    Yield images of a camera that slides over a textured wall, without an end or a seam.
+    Yield images of a camera that moves along an endless textured wall.
 
     :param width: of the images in px.
     :param height: of the images in px.
@@ -119,7 +119,7 @@ def _measure(
 
 
 def _memory_mib(device: str) -> float:
-    """Return the memory of this process, and of the GPU where it works."""
+    """Return the memory of this process, and of the GPU if it is used."""
     import psutil
 
     used = psutil.Process().memory_info().rss
@@ -138,10 +138,10 @@ def _summary(title: str, stages_ms: dict[str, Any], memory_mib: Any) -> dict[str
     from mem3r_ros.evaluation import timing_summary
 
     frames = np.arange(len(memory_mib))
-    settled = slice(len(frames) // 5, None)  # allocators fill their pools in the beginning
+    settled = slice(len(frames) // 5, None)  # allocators fill their pools at the start
     slope = np.polyfit(frames[settled], memory_mib[settled], 1)[0]
     total = timing_summary(stages_ms['total'])
-    assert total is not None, 'two frames at least were measured'
+    assert total is not None, 'at least two frames are measured'
     return {
         'title': title,
         'num_frames': len(frames),

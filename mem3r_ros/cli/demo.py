@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r demo``: the shipped recording through the real node."""
+"""The command ``mem3r demo``: play the shipped recording through the node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from mem3r_ros.cli.replay import add_node_arguments, parse_parameters, require_ros, show_replay
 from mem3r_ros.errors import UserError
 
-HELP = 'play the shipped recording to the node and show what comes out'
+HELP = 'play the shipped recording through the node and report the results'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def sample_bag() -> Path:
     samples = Path(__file__).resolve().parents[1] / 'samples'
     bags = sorted(path.parent for path in samples.glob('*/metadata.yaml'))
     if not bags:
-        raise UserError(f'the sample recording is missing under {samples}; install mem3r_ros anew')
+        raise UserError(f'the sample recording is missing under {samples}; reinstall mem3r_ros')
     return bags[0]
 
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     Replay the sample.
 
     :return: 0.
-    :raises UserError: the node is of no use.
+    :raises UserError: the node failed.
     """
     require_ros()
     from mem3r_ros.ros.replay.session import ReplayOptions

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r doctor``: says why nothing comes out."""
+"""The command ``mem3r doctor``: find the cause of missing output."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ import argparse
 
 from mem3r_ros.cli.replay import require_ros
 
-HELP = 'say what keeps the node from working: GPU, model, middleware, camera, stamps, TF'
+HELP = 'find what keeps the node from working: GPU, model, middleware, camera, stamps, TF'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument('--model', default='mem3r-tiny', help="as the node's parameter")
+    parser.add_argument('--model', default='mem3r-tiny', help='parameter model of the node')
     parser.add_argument(
-        '--image-topic', default='', metavar='TOPIC', help='default: that of a running node'
+        '--image-topic',
+        default='',
+        metavar='TOPIC',
+        help='default: topic of a running node',
     )
     parser.add_argument(
-        '--camera-info-topic', default='', metavar='TOPIC', help='default: beside the image'
+        '--camera-info-topic',
+        default='',
+        metavar='TOPIC',
+        help='default: beside the image topic',
     )
     parser.add_argument('--base-frame', default='base_link', help='frame of the robot')
-    parser.add_argument('--use-sim-time', action='store_true', help='the time comes from /clock')
+    parser.add_argument('--use-sim-time', action='store_true', help='use the time of /clock')
     parser.add_argument(
-        '--seconds', type=float, default=3.0, help='how long to listen to the camera (%(default)s)'
+        '--seconds', type=float, default=3.0, help='how long to receive images (%(default)s)'
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """
-    Examine the system and print one line for each finding.
+    Check the system and print one line per finding.
 
-    :return: 0 if nothing is an error, else 1.
+    :return: 0 if no finding is an error, else 1.
     """
     require_ros()
     from mem3r_ros.ros.doctor import Examination, examine

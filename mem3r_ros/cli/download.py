@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch one large file: resumed where it broke off, checked before it gets its name."""
+"""Download one large file: resume after a break, check the hash before the file is used."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from mem3r_ros.errors import UserError
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
-MAX_TRIES = 5  # breaks in a row without a byte in between
-SPARE_BYTES = 64 << 20  # left free on the disk
+MAX_TRIES = 5  # consecutive breaks without a byte in between
+SPARE_BYTES = 64 << 20  # to be left free on the disk
 
-Report = Callable[[int, int | None], None]  # bytes that are here, bytes in all
+Report = Callable[[int, int | None], None]  # bytes received, bytes in total
 
 
 class _Broken(Exception):
-    """The connection ended early; what arrived is kept."""
+    """The connection ended early; the received bytes are kept."""
 
 
 def fetch(
     url: str, target: Path, sha256: str | None = None, *, pause_s: float = 2.0
 ) -> tuple[Path, str]:
     """
-    Fetch ``url`` into ``target``.
+    Download ``url`` to ``target``.
 
-    What arrived lies beside it as ``.partial`` and is continued by the next call.
+    Received bytes are kept in a file ``.partial`` beside it, which the next call continues.
 
     :param sha256: expected hash, in hex; None accepts any.
-    :param pause_s: wait before going on after a break.
+    :param pause_s: wait before a retry.
     :return: the file and its SHA-256.
-    :raises UserError: the address, the server, the disk or the hash is not as it should be.
+    :raises UserError: the URL is wrong, the server or the disk fails, or the hash differs.
     """
     if urlsplit(url).scheme not in ('http', 'https'):
         raise UserError(f'cannot fetch {url!r}; it must begin with http:// or https://')
@@ -58,9 +58,9 @@ def fetch(
 
 def accept(partial: Path, target: Path, sha256: str | None) -> tuple[Path, str]:
     """
-    Give a complete file its name if its hash is right, else remove it.
+    Rename a complete file to its final name if its hash matches, else remove it.
 
-    :raises UserError: the hash is another one.
+    :raises UserError: the hash differs.
     """
     found = hash_of(partial)
     if sha256 is not None and found != sha256.lower():
@@ -68,7 +68,7 @@ def accept(partial: Path, target: Path, sha256: str | None) -> tuple[Path, str]:
         _note(partial).unlink(missing_ok=True)
         raise UserError(
             f'the SHA-256 of {target.name} is {found}, expected {sha256.lower()}; the file was '
-            f'removed: it is damaged or another one'
+            f'removed because it is damaged or another version'
         )
     partial.replace(target)
     _note(partial).unlink(missing_ok=True)
@@ -86,15 +86,15 @@ def hash_of(path: Path) -> str:
 
 def check_space(folder: Path, num_bytes: int) -> None:
     """
-    Check that ``num_bytes`` fit on the disk.
+    Check the free disk space.
 
-    :raises UserError: they do not.
+    :raises UserError: ``num_bytes`` do not fit.
     """
     free = shutil.disk_usage(folder).free
     if free < num_bytes + SPARE_BYTES:
         raise UserError(
-            f'{folder} has {free / 1e9:.1f} GB free and {num_bytes / 1e9:.1f} GB are needed; make '
-            f'room or choose another --output'
+            f'{folder} has {free / 1e9:.1f} GB free and {num_bytes / 1e9:.1f} GB are needed; free '
+            f'space or choose another --output'
         )
 
 
@@ -109,17 +109,17 @@ def _fetch_all(url: str, partial: Path, report: Report, pause_s: float) -> None:
             tries = tries + 1 if _size(partial) == before else 1
             if tries >= MAX_TRIES:
                 raise UserError(
-                    f'{url} broke off after {_size(partial) / 1e6:.1f} MB ({error}); the same '
-                    f'command goes on from there'
+                    f'{url} broke off after {_size(partial) / 1e6:.1f} MB ({error}); run the '
+                    f'same command again to continue'
                 ) from None
             time.sleep(pause_s)
 
 
 def _fetch_rest(url: str, partial: Path, report: Report) -> None:
-    """Continue the partial file; start anew if the server's file is another one."""
+    """Continue the partial file; restart if the file on the server has changed."""
     start, note = _size(partial), _read_note(partial)
     request = Request(url, headers={'User-Agent': 'mem3r_ros', 'Accept-Encoding': 'identity'})
-    # Without a mark of the version nobody can tell whether both halves are of one file.
+    # Without a version tag, the two halves may belong to different files.
     if start and note.get('url') == url and note.get('version'):
         request.add_header('Range', f'bytes={start}-')
         request.add_header('If-Range', note['version'])
@@ -131,7 +131,7 @@ def _fetch_rest(url: str, partial: Path, report: Report) -> None:
                 start = 0
             _receive(response, url, partial, start, report)
     except HTTPError as error:
-        if error.code == 416:  # nothing is left to send, or the file has shrunk
+        if error.code == 416:  # the file is complete, or it has shrunk
             if _is_complete(error.headers.get('Content-Range', ''), start):
                 return
             partial.unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def _receive(response: HTTPResponse, url: str, partial: Path, start: int, report
     if total is not None:
         check_space(partial.parent, total - start)
     version = response.headers.get('ETag') or response.headers.get('Last-Modified') or ''
-    # A weak ETag does not promise equal bytes.
+    # A weak ETag does not guarantee equal bytes.
     version = '' if version.startswith('W/') else version
     _note(partial).write_text(json.dumps({'url': url, 'version': version}), encoding='utf-8')
     received = start
@@ -165,7 +165,7 @@ def _receive(response: HTTPResponse, url: str, partial: Path, start: int, report
 
 
 def _is_complete(content_range: str, start: int) -> bool:
-    """Say whether ``bytes */TOTAL`` means that everything is here."""
+    """Return whether ``bytes */TOTAL`` means that the file is complete."""
     return start > 0 and content_range == f'bytes */{start}'
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r evaluate``: several sequences with one network, one row of errors each."""
+"""The command ``mem3r evaluate``: track several sequences and print a table of errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mem3r_ros.data import Sequence
     from mem3r_ros.reports import RunResult
 
-HELP = 'run several sequences and tabulate the errors'
+HELP = 'track several sequences and print a table of errors'
 PATH_COLUMNS = ('sequence', 'ATE', 'at rest', 'RPE', 'at rest', 'deg', 'at rest', 'scale error')
 OTHER_COLUMNS = ('sequence', 'images', 'AbsRel', 'constant', 'frames/s', 'status')
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--output',
         metavar='DIR',
         default='evaluation_output',
-        help='folder for results.json and one report a sequence (evaluation_output)',
+        help='folder for results.json and one report per sequence (evaluation_output)',
     )
     add_sequence_arguments(parser)
     add_tracking_arguments(parser)
@@ -52,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """
-    Run every sequence and print the table; one that fails is told and left out.
+    Track every sequence and print the table; a sequence that fails is reported and left out.
 
-    :return: 0; 2 where a sequence failed.
-    :raises UserError: a recording, the model or a setting is of no use.
+    :return: 0; 2 if a sequence failed.
+    :raises UserError: a recording, the model or a setting cannot be used.
     """
     from mem3r_ros.cli.main import EXIT_USER_ERROR
     from mem3r_ros.cli.protocol import run_protocol
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         return run_protocol(args, config_from(args))
     if args.views or args.rules:
         raise UserError('--views and --rules belong to --protocol; name one')
-    # All are opened first: a wrong path is told before an hour of work, not after it.
+    # Open all sequences first, so that a wrong path is reported before an hour of work.
     sequences = [
         open_sequence(
             path,
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 def _results(
     sequences: list[Sequence], folders: list[Path], network: Any, device: str, config: Any
 ) -> list[RunResult]:
-    """Run one sequence after the other; say which could not be."""
+    """Track one sequence after the other; report those that failed."""
     import sys
 
     from mem3r_ros.cli.run import run_sequence
@@ -121,9 +121,9 @@ def _report(title: str, results: list[RunResult], output_dir: Path) -> None:
     from mem3r_ros.reports.summary import summary
 
     print_table(f'{title}: paths', PATH_COLUMNS, map(path_row, results))
-    print('ATE, RPE: scale fitted (Sim3); RPE, deg: per frame; at rest: a camera that stands.')
+    print('ATE, RPE: scale fitted (Sim3); RPE, deg: per frame; at rest: no motion.')
     print_table(f'{title}: depth and health', OTHER_COLUMNS, map(other_row, results))
-    print('AbsRel: median-aligned; constant: one depth everywhere.')
+    print('AbsRel: median-aligned; constant: one depth for the whole image.')
     path = output_dir / 'results.json'
     write_text(path, json.dumps([summary(result) for result in results], indent=2) + '\n')
     print(f'reports: {output_dir}/*/index.html, numbers: {path}')
@@ -131,9 +131,9 @@ def _report(title: str, results: list[RunResult], output_dir: Path) -> None:
 
 def sequences_in(path: Path) -> list[Path]:
     """
-    Return the sequences of a folder of sequences, sorted; of anything else, the path itself.
+    Return the sorted sequences of a folder of sequences; otherwise the path itself.
 
-    :param path: what the user gave.
+    :param path: argument of the user.
     """
     from mem3r_ros.data import kind_of
 
@@ -150,7 +150,7 @@ def sequences_in(path: Path) -> list[Path]:
 
 
 def path_row(run: RunResult) -> list[str]:
-    """Return one row of the table of paths, empty cells without truth."""
+    """Return one row of the table of paths; cells without ground truth are empty."""
     from mem3r_ros.evaluation.tables import length, percent
 
     error = run.error
@@ -181,7 +181,7 @@ def other_row(run: RunResult) -> list[str]:
 
 
 def _folders(sequences: list) -> list[str]:
-    """Return a folder name for each sequence, numbered where two have the same."""
+    """Return a folder name for each sequence, numbered if names are equal."""
     names: list[str] = []
     for sequence in sequences:
         name, number = sequence.name, 2

@@ -3,8 +3,8 @@
 """
 The command line: ``mem3r COMMAND``, each command a module with ``add_arguments`` and ``run``.
 
-Only the module of the command that was asked for is imported, so that help needs no torch and a
-command without ROS needs no ROS. What a user can cause ends in one line and exit code 2.
+Only the module of the given command is imported, so help needs no torch, and commands without ROS
+need no ROS. An error of the user prints one line and exits with code 2.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from mem3r_ros.threads import sleep_while_waiting
 
 sleep_while_waiting()  # before a command imports torch
 
-# command -> module, what it does
+# command -> module, summary
 COMMANDS = {
-    'demo': ('mem3r_ros.cli.demo', 'run the real node on the shipped recording'),
-    'replay': ('mem3r_ros.cli.replay', 'play a rosbag2 through the real node'),
+    'demo': ('mem3r_ros.cli.demo', 'play the shipped recording through the node'),
+    'replay': ('mem3r_ros.cli.replay', 'play a rosbag2 through the node'),
     'run': ('mem3r_ros.cli.run', 'track a bag, a video or a folder of images without ROS'),
     'score': ('mem3r_ros.cli.score', 'score a trajectory, depth images or a cloud of any system'),
-    'evaluate': ('mem3r_ros.cli.evaluate', 'run several sequences and tabulate the errors'),
+    'evaluate': ('mem3r_ros.cli.evaluate', 'track several sequences and print a table of errors'),
     'batch': ('mem3r_ros.cli.batch', 'track many recordings, over processes, GPUs or Ray'),
-    'compare': ('mem3r_ros.cli.compare', 'put several runs side by side on one page'),
+    'compare': ('mem3r_ros.cli.compare', 'compare several runs on one page'),
     'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
     'fit-covariance': ('mem3r_ros.cli.fit_covariance', 'fit the covariance to ground truth'),
-    'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and fetch weights'),
-    'train': ('mem3r_ros.cli.train', 'train a network by a recipe'),
+    'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and download weights'),
+    'train': ('mem3r_ros.cli.train', 'train a network with a recipe'),
     'sample': ('mem3r_ros.cli.sample', 'render the shipped recording'),
     'licences': ('mem3r_ros.cli.licences', 'list the dependencies with their licences'),
-    'doctor': ('mem3r_ros.cli.doctor', 'check this machine and its ROS for what is missing'),
+    'doctor': ('mem3r_ros.cli.doctor', 'find the cause of missing output on this machine'),
 }
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run one command.
 
     :param arguments: words after ``mem3r``; default: those of the process.
-    :return: exit code: 0 done, 2 the user's mistake, 130 interrupted.
+    :return: exit code: 0 success, 2 error of the user, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output, such as head, has had enough.
+        # The reader of our output, such as head, has closed the pipe.
         sys.stderr.close()
         return 0
-    # A user's mistakes arrive as these: UserError is a ValueError. MEM3R_TRACEBACK=1 tells where.
+    # Errors of the user; UserError is a ValueError. MEM3R_TRACEBACK=1 prints the traceback.
     except (ValueError, OSError) as error:
         if os.environ.get('MEM3R_TRACEBACK'):
             raise
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever stderr is now, so that a progress bar can keep below the lines."""
+    """Writes to the current sys.stderr, so that lines appear above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         prog='mem3r',
         usage='mem3r [-h] [--version] COMMAND ...',
         description='Odometry, depth and coloured points from one camera.',
-        epilog=f'commands:\n{commands}\n\nmem3r COMMAND --help tells more about each.',
+        epilog=f'commands:\n{commands}\n\nmem3r COMMAND --help explains each command.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'mem3r_ros {__version__}')
@@ -116,7 +116,7 @@ def _module(command: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Without torch, say: the remedy is an installation, not a traceback.
+        # For example torch: the user needs an installation, not a traceback.
         raise ValueError(
             f'mem3r {command} needs the Python package {error.name!r}, which is not installed'
         ) from error

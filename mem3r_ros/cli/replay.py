@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r replay``: a bag through the real node."""
+"""The command ``mem3r replay``: play a bag through the node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mem3r_ros.text_files import parse_yaml
 if TYPE_CHECKING:
     from mem3r_ros.ros.replay.session import ReplayOptions
 
-HELP = 'play a rosbag2 to the node through real topics and report what it publishes'
+HELP = 'play a rosbag2 to the node over ROS topics and report what it publishes'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder for trajectory, depth, map and report (%(default)s)',
     )
     parser.add_argument(
-        '--image-topic', metavar='TOPIC', help='which images; default: the only or likeliest ones'
+        '--image-topic', metavar='TOPIC', help='image topic; default: the only or most likely one'
     )
     add_node_arguments(parser)
 
 
 def add_node_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what concerns the node, for replay and demo alike."""
+    """Declare the arguments about the node, for replay and demo."""
     parser.add_argument('--model', help='preset, .safetensors or .pth file')
     parser.add_argument(
         '--params-file', metavar='YAML', type=Path, help='ROS parameter file for the node'
@@ -53,7 +53,7 @@ def add_node_arguments(parser: argparse.ArgumentParser) -> None:
         '--domain',
         type=int,
         metavar='N',
-        help='ROS domain, to look on with RViz; default: a free one',
+        help='ROS domain, for example to watch with RViz; default: a free one',
     )
 
 
@@ -61,7 +61,7 @@ def parse_parameters(assignments: list[str]) -> dict[str, object]:
     """
     Read ``name:=value`` pairs; values are YAML, as on a ROS command line.
 
-    :raises UserError: a pair has another form.
+    :raises UserError: a pair does not have this form.
     """
     parameters = {}
     for assignment in assignments:
@@ -74,12 +74,12 @@ def parse_parameters(assignments: list[str]) -> dict[str, object]:
 
 def require_ros() -> None:
     """
-    Say what to do where ROS is missing.
+    Check that ROS can be imported.
 
     :raises UserError: rclpy cannot be imported.
     """
     try:
-        import_module('rclpy')  # only whether it is there
+        import_module('rclpy')  # only to check that it exists
     except ImportError as error:
         raise UserError(
             f'this command needs ROS 2 ({error}); source a distribution or run make env. '
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     Replay the bag.
 
     :return: 0.
-    :raises UserError: the bag or the node is of no use.
+    :raises UserError: the bag cannot be used or the node failed.
     """
     require_ros()
     from mem3r_ros.ros.replay.session import ReplayOptions
@@ -111,10 +111,10 @@ def run(args: argparse.Namespace) -> int:
 
 def show_replay(options: ReplayOptions) -> int:
     """
-    Replay with a progress bar and print the summary, or what the node said before it failed.
+    Replay with a progress bar and print the summary, or the log of the node if it failed.
 
     :return: 0.
-    :raises UserError: the bag or the node is of no use.
+    :raises UserError: the bag cannot be used or the node failed.
     """
     from mem3r_ros.reports.progress import progress
     from mem3r_ros.reports.summary import print_summary

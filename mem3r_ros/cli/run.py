@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r run``: a bag, a video or a folder of images through the tracker, no ROS."""
+"""The command ``mem3r run``: track a bag, a video or a folder of images without ROS."""
 
 from __future__ import annotations
 
@@ -39,21 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that choose what is read."""
-    parser.add_argument('--image-topic', metavar='T', help='which images of a bag to read')
-    parser.add_argument('--max-frames', metavar='N', type=int, help='stop after so many images')
-    parser.add_argument('--stride', metavar='N', type=int, default=1, help='read every n-th image')
-    parser.add_argument(
-        '--fps', type=float, help='frame rate of videos and folders that do not tell theirs'
-    )
+    """Declare the arguments that select the images."""
+    parser.add_argument('--image-topic', metavar='T', help='image topic of a bag')
+    parser.add_argument('--max-frames', metavar='N', type=int, help='stop after N images')
+    parser.add_argument('--stride', metavar='N', type=int, default=1, help='read every N-th image')
+    parser.add_argument('--fps', type=float, help='frame rate of recordings without stamps')
 
 
 def run(args: argparse.Namespace) -> int:
     """
-    Track the recording and leave the results.
+    Track the recording and write the results.
 
     :return: 0.
-    :raises UserError: the recording, the model or a setting is of no use.
+    :raises UserError: the recording, the model or a setting cannot be used.
     """
     from mem3r_ros.cli.settings import config_from
     from mem3r_ros.data import open_sequence
@@ -91,16 +89,16 @@ def run(args: argparse.Namespace) -> int:
 
 def check_place(sequence: Sequence, output_dir: Path) -> None:
     """
-    Refuse a folder that results of this recording must not be written to.
+    Check that results may be written to a folder.
 
-    :raises UserError: it holds something else than a run, or the recording itself.
+    :raises UserError: it holds files of another kind, or is the recording itself.
     """
     from mem3r_ros.errors import UserError
     from mem3r_ros.reports.output_folder import check_output
 
     check_output(output_dir)
     if output_dir.resolve() == sequence.path.resolve():
-        # The next run would take the predicted depth in it for the recording's own.
+        # The next run would read the predicted depth as that of the recording.
         raise UserError(f'{output_dir} is the recording; choose another folder for --output')
 
 
@@ -117,11 +115,11 @@ def run_sequence(
     """
     Track one sequence with a fresh tracker and write the results, with a progress bar.
 
-    :param sequence: what to read.
+    :param sequence: images to track.
     :param network: a loaded network.
-    :param device: what it runs on.
+    :param device: device of the network.
     :param config: a RunConfig.
-    :param output_dir: where to write.
+    :param output_dir: folder for the results.
     :param depth_every: write every n-th depth image; 0 writes none.
     :param use_rerun: also write ``run.rrd``.
     :return: the result.

@@ -19,7 +19,7 @@ NODE_NAME = 'mem3r'  # in launch and parameter files
 
 @settings
 class RunConfig(BackendConfig):
-    """Settings of a run without ROS; names as those of the node's parameters."""
+    """Settings of a run without ROS; the names are those of the node's parameters."""
 
     tracking: TrackerConfig = section(TrackerConfig)
 
@@ -62,11 +62,10 @@ def with_assignments(config: ConfigType, assignments: Iterable[str]) -> ConfigTy
 
 def config_from(args: argparse.Namespace) -> RunConfig:
     """
-    Put the settings together: defaults, then the file, then the command line.
+    Return the settings: defaults, overridden by the file, overridden by the command line.
 
     :param args: parsed arguments of ``add_tracking_arguments``.
-    :return: the settings in force.
-    :raises UserError: a name is unknown or a value is refused, or what it asks for is not there.
+    :raises UserError: a name is unknown, or a value is refused or not possible without ROS.
     """
     config = from_dict(RunConfig, _read_settings(args.config)) if args.config else RunConfig()
     for name in ('model', 'device'):
@@ -82,14 +81,14 @@ def config_from(args: argparse.Namespace) -> RunConfig:
 
 
 def _read_settings(path: str) -> dict[str, Any]:
-    """Read a YAML file of settings; of a ROS parameter file, what concerns the tracker."""
+    """Read a YAML file of settings, or the settings of the tracker in a ROS parameter file."""
     values = read_yaml(path)
     nodes = dict(_nodes(values))
     return _chosen(path, nodes) if nodes else _nested(values)
 
 
 def _nodes(values: Mapping[str, Any], namespace: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and settings, those that we know, of each node of a ROS parameter file."""
+    """Yield the name and the known settings of each node of a ROS parameter file."""
     for name, inner in values.items():
         full_name = f'{namespace}/{name}'.replace('//', '/')
         if not isinstance(inner, Mapping):
@@ -104,18 +103,18 @@ def _nodes(values: Mapping[str, Any], namespace: str = '') -> Iterator[tuple[str
 
 
 def _chosen(path: str, nodes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return what a parameter file has for us: of all nodes, then of ours."""
+    """Return the settings of ``/**`` overridden by those of our node."""
     for_all = [name for name in nodes if name.rpartition('/')[2] in ('*', '**')]
     named = [name for name in nodes if name.rpartition('/')[2] == NODE_NAME]
     others = [name for name in nodes if name not in for_all and nodes[name]]
-    # A camera's node may have a 'device' too; what tracks has 'tracking'.
+    # A camera node may have a 'device' too; only our node has 'tracking'.
     ours = named or [name for name in others if 'tracking' in nodes[name]]
     if not ours and not any(nodes[name] for name in for_all):
         ours = others
     if len(ours) > 1:
         raise UserError(
             f'{path} holds settings of several nodes, {", ".join(ours)}; '
-            f'leave one of them, or name it {NODE_NAME}'
+            f'keep one of them, or name it {NODE_NAME}'
         )
     if not ours and not any(nodes[name] for name in for_all):
         raise UserError(
@@ -128,7 +127,7 @@ def _chosen(path: str, nodes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn ``a.b: 1`` into ``a: {b: 1}``; ROS parameter files may have both forms."""
+    """Convert ``a.b: 1`` to ``a: {b: 1}``; ROS parameter files may have both forms."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         head, _, rest = str(name).partition('.')
@@ -139,7 +138,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both, group by group; where both have a value, the second wins."""
+    """Return the union of both; a value of the second overrides one of the first."""
     merged = dict(first)
     for name, value in second.items():
         before = merged.get(name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The loop of ``run``, ``evaluate`` and ``benchmark``: a sequence through a tracker."""
+"""The loop of ``run`` and ``evaluate``: track a sequence and record the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
 
 
 def device_name(device: str) -> str:
-    """Return what a person calls the device."""
+    """Return a readable name of the device."""
     import platform
 
     import torch
@@ -32,14 +32,14 @@ def device_name(device: str) -> str:
 
 @dataclass(slots=True)
 class Tracked:
-    """Counts of a pass over a sequence."""
+    """Number of images of a sequence, and why some were refused."""
 
     num_images: int = 0  # read
     refused: Refusals = field(default_factory=Refusals)  # unusable for the tracker
     clock: ClockGuard = field(default_factory=ClockGuard)
 
     def balance(self, sequence: Sequence, num_poses: int) -> Balance:
-        """Return what became of each image of the sequence."""
+        """Return the balance of the images of the sequence."""
         refused = Counter(sequence.refused.by_reason())
         refused.update(self.refused.by_reason())
         return Balance(
@@ -52,7 +52,7 @@ class Tracked:
         )
 
     def notes(self, sequence: Sequence, balance: Balance) -> list[str]:
-        """Return what the reader of the numbers should know, as sentences."""
+        """Return remarks for the reader of the figures."""
         return [
             *self.clock.sentences(),
             *sequence.refused.sentences(),
@@ -69,13 +69,13 @@ def track_sequence(
     counts: Tracked | None = None,
 ) -> Tracked:
     """
-    Track every frame of a sequence into a recorder.
+    Track every frame of a sequence and record the results.
 
-    :param sequence: what to read.
-    :param tracker: a fresh tracker.
-    :param recorder: gets everything.
-    :param on_frame: called with each SequenceFrame and its TrackedFrame, None where refused.
-    :param counts: is kept up to date, also where the pass ends with an exception.
+    :param sequence: images to track.
+    :param tracker: a new tracker.
+    :param recorder: receives every result.
+    :param on_frame: called with each SequenceFrame and its TrackedFrame (None if refused).
+    :param counts: updated for each frame, also if an exception ends the loop.
     :return: counts.
     """
     counts = Tracked() if counts is None else counts
@@ -105,7 +105,7 @@ def _on_one_time_line(sequence: Sequence, clock: ClockGuard) -> Iterator[Sequenc
 def record_frame(
     recorder: RunRecorder, frame: SequenceFrame, tracked: TrackedFrame, total_ms: float
 ) -> None:
-    """Hand one tracked frame to the recorder."""
+    """Add one tracked frame to the recorder."""
     recorder.add(
         frame.stamp_ns,
         tracked.T_odom_camera,
@@ -119,6 +119,6 @@ def record_frame(
         reason=tracked.reason,
         timings_ms={**tracked.health.stage_ms, 'total': total_ms},
         true_depth_m=frame.depth_m,
-        # Uncalibrated: what the depth image shows of the camera's is known all the same.
+        # Without calibration, the tracker's camera relates the depth image to the image.
         camera=frame.camera or tracked.source_camera,
     )

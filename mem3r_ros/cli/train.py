@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r train``: run a recipe."""
+"""The command ``mem3r train``: train a network with a recipe."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-HELP = 'train a network by a recipe (recipes/*.yaml)'
+HELP = 'train a network with a recipe (recipes/*.yaml)'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     from mem3r_ros.cli.settings import add_set_argument
 
-    parser.add_argument('config', metavar='CONFIG.yaml', help='recipe to run')
-    parser.add_argument('--output', default='training_output', help='folder for what it writes')
+    parser.add_argument('config', metavar='CONFIG.yaml', help='recipe')
+    parser.add_argument(
+        '--output',
+        default='training_output',
+        help='folder for the results (%(default)s)',
+    )
     plan = parser.add_mutually_exclusive_group()
-    plan.add_argument('--minutes', type=float, help='plan by time instead of the recipe')
-    plan.add_argument('--steps', type=int, help='plan by batches instead of the recipe')
-    parser.add_argument('--resume', action='store_true', help='go on with the run in --output')
+    plan.add_argument('--minutes', type=float, help='duration in minutes; overrides the recipe')
+    plan.add_argument('--steps', type=int, help='number of batches; overrides the recipe')
+    parser.add_argument('--resume', action='store_true', help='continue the run in --output')
     add_set_argument(parser, 'runtime.workers=2')
 
 

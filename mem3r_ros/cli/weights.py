@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r weights``: list, inspect, convert and fetch weights."""
+"""The command ``mem3r weights``: list, inspect, convert and download weights."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
     from mem3r_ros.model import ModelConfig
     from mem3r_ros.model.checkpoints.file_formats import StoredCheckpoint
 
-HELP = 'list, inspect, convert and fetch weights'
+HELP = 'list, inspect, convert and download weights'
 SHOWN_METADATA = 300  # characters of each entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
-    actions.add_parser('list', help='networks, and where their weights come from')
+    actions.add_parser('list', help='list networks and the sources of their weights')
 
-    inspect = actions.add_parser('inspect', help='say what is in a file, without loading it')
+    inspect = actions.add_parser('inspect', help='describe a file without loading it')
     inspect.add_argument('file', metavar='FILE', help='.safetensors or .pth')
 
-    convert = actions.add_parser('convert', help='write weights as .safetensors')
+    convert = actions.add_parser('convert', help='convert weights to .safetensors')
     convert.add_argument(
-        'source', metavar='SRC', help='a file, or PRESET:FILE to fill that network from it'
+        'source', metavar='SRC', help='file, or PRESET:FILE to initialise that network from it'
     )
     convert.add_argument('target', metavar='DST', help='.safetensors file to write')
     convert.add_argument(
-        '--dtype', choices=('fp32', 'fp16', 'bf16'), help='kind of number (as it is)'
+        '--dtype', choices=('fp32', 'fp16', 'bf16'), help='dtype of the weights (unchanged)'
     )
     convert.add_argument(
-        '--names', choices=('ours', 'cut3r'), default='ours', help='parameter names (ours)'
+        '--names', choices=('ours', 'cut3r'), default='ours', help='parameter names (mem3r_ros)'
     )
     convert.add_argument('--overwrite', action='store_true', help='replace DST if it exists')
 
-    download = actions.add_parser('download', help="fetch CUT3R's public weights")
+    download = actions.add_parser('download', help="download CUT3R's public weights")
     download.add_argument(
         'preset',
         nargs='?',
         choices=sorted(PUBLISHED_WEIGHTS),
         default='cut3r-512-dpt',
-        help='which of them (cut3r-512-dpt)',
+        help='which weights (cut3r-512-dpt)',
     )
-    download.add_argument('--url', help='fetch from here instead of Google Drive')
-    download.add_argument('--output', metavar='PATH', help='file or folder to write (here)')
+    download.add_argument('--url', help='download from this URL instead of Google Drive')
+    download.add_argument('--output', metavar='PATH', help='file or folder to write (this folder)')
     download.add_argument(
-        '--sha256', metavar='HEX', help="expected hash; 'any' accepts another than the known one"
+        '--sha256', metavar='HEX', help="expected hash; 'any' accepts every hash"
     )
     download.add_argument(
         '--accept-licence', action='store_true', help='accept the licence of the weights'
@@ -61,10 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """
-    Do what was asked for.
+    Run the chosen action.
 
     :return: 0.
-    :raises UserError: a file or the network's answer is of no use.
+    :raises UserError: a file cannot be used or a download failed.
     """
     {'list': _list, 'inspect': _inspect, 'convert': _convert, 'download': _download}[args.action](
         args
@@ -109,7 +109,7 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _facts(stored: StoredCheckpoint) -> list[str]:
-    """Describe a file by its index alone."""
+    """Describe a file from its index, without reading the tensors."""
     counts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     for name in stored.names:
@@ -157,7 +157,7 @@ def _convert(args: argparse.Namespace) -> None:
     if target.exists() and not args.overwrite:
         raise UserError(f'{target} exists; give --overwrite to replace it')
     if not target.parent.is_dir():
-        raise UserError(f'there is no folder {target.parent}')
+        raise UserError(f'the folder {target.parent} does not exist; create it')
     _, source = find_weights(args.source)
     check_space(target.parent, source.stat().st_size)
     with open_checkpoint(source) as stored:
@@ -178,7 +178,7 @@ def _download(args: argparse.Namespace) -> None:
     weights = PUBLISHED_WEIGHTS[args.preset]
     print(weights.licence)
     if not args.accept_licence:
-        raise UserError('nothing was fetched; add --accept-licence if you accept that licence')
+        raise UserError('nothing was downloaded; add --accept-licence if you accept the licence')
     target = _target(args.output, weights.file_name)
     expected = args.sha256 or (None if args.url else weights.sha256)
     expected = None if expected == 'any' else expected
@@ -222,7 +222,7 @@ def _from_google_drive(
     try:
         gdown.download(id=weights.drive_id, output=str(partial), resume=True)
     except Exception as error:
-        # gdown reports quota, cookies and layout changes of the site in many ways.
+        # gdown raises many kinds of errors: quota, cookies, layout changes of the site.
         raise UserError(
             f'Google Drive did not give the file ({error}); save {weights.page} with a browser '
             f'and use that file'
@@ -233,7 +233,7 @@ def _from_google_drive(
 
 
 def _check_usable(path: Path) -> None:
-    """Say at once if what came is a web page or half a file."""
+    """Check that the download is not a web page or an incomplete file."""
     from mem3r_ros.model.checkpoints.file_formats import open_checkpoint
     from mem3r_ros.model.checkpoints.load import configuration_of
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers with units: how far off the path and the depth are, and how long a frame takes."""
+"""Errors of paths and depth, and statistics of processing time."""
 
 from mem3r_ros.evaluation.depth_error import DepthError, DepthMeter, depth_error
 from mem3r_ros.evaluation.timing import TimingSummary, timing_summary

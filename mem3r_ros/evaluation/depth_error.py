@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-How far depth is from the truth: AbsRel, delta < 1.25 and RMSE (Eigen, Puhrsch, Fergus 2014).
+Depth errors: AbsRel, delta < 1.25 and RMSE (Eigen, Puhrsch, Fergus 2014).
 
-Beside them stands a baseline that sees nothing: each frame's median true depth everywhere.
+The baseline uses no image: the median true depth of each frame for all of its pixels.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _MIN_PIXELS = 16
 
 @dataclass(frozen=True, slots=True)
 class DepthError:
-    """Errors over all frames, each frame with the same weight."""
+    """Mean errors over all frames, each frame with the same weight."""
 
     num_frames: int
     abs_rel: float  # mean of |predicted - true| / true
     delta1_percent: float  # pixels whose ratio to the truth is below 1.25
     rmse_m: float
     scale: float  # median factor that the alignment applied; 1 without
-    constant_abs_rel: float  # of the baseline, aligned as well as can be
+    constant_abs_rel: float  # of the baseline with the best alignment
     constant_delta1_percent: float
 
 
 @dataclass(slots=True)
 class DepthMeter:
-    """Adds up the errors of one frame after another."""
+    """Accumulates the errors of frames."""
 
     align: str | None = 'median'
     _rows: list[tuple[float, ...]] = field(default_factory=list)
@@ -45,7 +45,7 @@ class DepthMeter:
 
     def add(self, predicted_m: np.ndarray, true_m: np.ndarray) -> None:
         """
-        Take one frame; pixels without valid depth in both are left out.
+        Add one frame; pixels without valid depth in both are left out.
 
         :param predicted_m: depth [H, W] m.
         :param true_m: true depth of the same pixels [H, W] m.
@@ -53,7 +53,7 @@ class DepthMeter:
         if predicted_m.shape != true_m.shape:
             raise ValueError(
                 f'predicted depth is {predicted_m.shape}, the true one {true_m.shape}; '
-                f'bring them to the same pixels first'
+                f'resample one of them first'
             )
         with np.errstate(invalid='ignore'):
             valid = (predicted_m > 0) & (true_m > 0)
@@ -67,7 +67,7 @@ class DepthMeter:
         self._rows.append((*measured, scale, *_errors(constant, true)[:2]))
 
     def result(self) -> DepthError | None:
-        """Return the mean over the frames, None if there was none."""
+        """Return the mean over the frames, None without frames."""
         if not self._rows:
             return None
         rows = np.array(self._rows)
@@ -87,12 +87,12 @@ def depth_error(
     predicted_m: np.ndarray, true_m: np.ndarray, align: str | None = 'median'
 ) -> DepthError:
     """
-    Measure depth images against the true ones.
+    Return the errors of depth images.
 
     :param predicted_m: [H, W] or [F, H, W] m; NaN and infinity are left out.
     :param true_m: true depth of the same pixels.
     :param align: 'median' brings each frame to the true median, 'scale' to the least squares of
-        the relative error, None takes metres as they are.
+        the relative error, None keeps the metres.
     :return: the errors.
     :raises UserError: no frame has valid pixels in both.
     """
@@ -110,11 +110,11 @@ def true_depth_at(
     true_m: np.ndarray, camera: Intrinsics, predicted_camera: Intrinsics
 ) -> np.ndarray:
     """
-    Look the true depth up at the pixels of a predicted depth image of another size.
+    Resample true depth to the pixels of a predicted depth image of another size.
 
-    :param true_m: true depth [H, W] m, as large as the camera's image.
-    :param camera: of the camera's image; where it is not calibrated, the one that the predicted
-        image's was made of (``TrackedFrame.source_camera``): only their ratios matter.
+    :param true_m: true depth [H, W] m, of the size of the camera's image.
+    :param camera: camera of the image; without calibration, the camera from which that of the
+        predicted image was derived (``TrackedFrame.source_camera``): only their ratios matter.
     :param predicted_camera: camera of the predicted depth image.
     :return: true depth [h, w] at the nearest pixel, NaN outside the image.
     """
@@ -122,7 +122,7 @@ def true_depth_at(
     small = predicted_camera
     columns, rows = np.arange(small.width, dtype=float), np.arange(small.height, dtype=float)
     if camera.is_distorted:
-        # Where the lens saw nothing this gives 0, which no meter takes for depth.
+        # Pixels outside the image of the lens become 0, which counts as unknown.
         true_m = rectifier(camera).mask(true_m)
     columns = (columns - small.cx) / small.fx * camera.fx + camera.cx
     rows = (rows - small.cy) / small.fy * camera.fy + camera.cy

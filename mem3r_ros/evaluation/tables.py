@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Results as rows of label and text, for the terminal and for the report alike."""
+"""Results as rows of label and text, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mem3r_ros.evaluation.trajectory_error import TrajectoryError
 
 
 def length(metres: float) -> str:
-    """Return a length with a unit that suits its size."""
+    """Return a length in mm, cm or m, depending on its size."""
     if metres != metres:
         return 'unknown'
     if abs(metres) < 0.01:
@@ -26,7 +26,7 @@ def percent(value: float, decimals: int = 0) -> str:
 
 
 def trajectory_rows(error: TrajectoryError) -> list[tuple[str, str, str, str]]:
-    """Return rows of label, estimate, stand-still and constant-velocity baseline."""
+    """Return rows of label, estimate, standing still and constant velocity."""
     still, line = error.stand_still, error.constant_velocity
     return [
         (
@@ -69,8 +69,8 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
     """
     Print a table on the terminal.
 
-    :param title: what it shows.
-    :param columns: heads; the first column is aligned left, the others right.
+    :param title: title of the table.
+    :param columns: headings; the first column is aligned left, the others right.
     :param rows: text of each cell.
     """
     from rich.console import Console
@@ -81,7 +81,7 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
         table.add_column(column, justify='left' if index == 0 else 'right', overflow='fold')
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    # A file or a pipe has no width; rows there need not be folded at a terminal's 80 columns.
+    # A file or a pipe has no width: do not fold rows at 80 columns there.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     console.print(title, style='bold', markup=False)
     console.print(table)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""How long frames took: percentiles rather than means, because a robot waits for the slowest."""
+"""Statistics of processing time: percentiles, because a robot waits for the slowest frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TimingSummary:
 
     @property
     def rate_hz(self) -> float:
-        """Return the frames a second that the mean allows."""
+        """Return the frames per second of the mean duration."""
         return 1000.0 / self.mean_ms if self.mean_ms > 0 else float('nan')
 
 
@@ -31,8 +31,8 @@ def timing_summary(durations_ms: Sequence[float] | np.ndarray) -> TimingSummary 
     """
     Summarise durations.
 
-    :param durations_ms: one for each frame.
-    :return: the summary, None without any.
+    :param durations_ms: one per frame.
+    :return: the summary, None without durations.
     """
     durations = np.asarray(durations_ms, dtype=np.float64)
     durations = durations[np.isfinite(durations)]

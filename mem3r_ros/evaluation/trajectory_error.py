@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-How far a path is from the true one, as evo measures it (Sturm et al. 2012; Umeyama 1991).
+Trajectory errors ATE and RPE, computed by evo (Sturm et al. 2012; Umeyama 1991).
 
-Beside each number stand two baselines that use no images at all: a camera that never moved, and
-one that moved at the best constant velocity. A method that does not beat them has learned nothing
-about the motion.
+Two baselines use no images: a camera that stands still, and one with the best constant velocity. A
+method that does not beat them has not estimated the motion.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import weighted_procrustes
 from mem3r_ros.trajectory import Trajectory
 
-# Poses are compared at the estimate's stamps; truth farther away in time than this says nothing.
+# Poses are compared at the stamps of the estimate, if a true pose is at most this far in time.
 MAX_GAP_NS = 50_000_000
-_MIN_SPREAD_M = 1e-6  # of the positions of a path that moved at all
+_MIN_SPREAD_M = 1e-6  # spread of the positions of a path that counts as moving
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """The motion that lays an estimate onto the truth: p_truth = scale R p_estimate + t."""
+    """Alignment of an estimate to the truth: p_truth = scale R p_estimate + t."""
 
     T_truth_estimate: np.ndarray  # [4, 4] rigid
     scale: float
@@ -39,7 +38,7 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class PathError:
-    """The three numbers by which paths are compared."""
+    """The three errors by which paths are compared."""
 
     ate_rmse_m: float
     rpe_translation_m: float
@@ -51,19 +50,19 @@ class TrajectoryError:
     """
     Errors of one trajectory.
 
-    RPE is the root mean square over pairs of neighbouring frames; its translation is taken after
-    the scale of the Sim(3) alignment, as in the literature on monocular odometry.
+    RPE is the root mean square over pairs of consecutive frames. Its translation is computed after
+    the scale of the Sim(3) alignment, as usual for monocular odometry.
     """
 
     num_poses: int
     path_length_m: float
     ate_sim3_rmse_m: float  # best rotation, translation and scale
-    ate_se3_rmse_m: float  # best rotation and translation: metres as they were published
+    ate_se3_rmse_m: float  # best rotation and translation, metres as published
     rpe_translation_m: float
-    rpe_translation_metric_m: float  # metres as they were published
+    rpe_translation_metric_m: float  # metres as published
     rpe_rotation_deg: float
-    scale: float  # factor that makes the estimate as large as the truth
-    scale_error_percent: float  # how much too large the estimate is; NaN if one never moved
+    scale: float  # factor from the size of the estimate to that of the truth
+    scale_error_percent: float  # excess size of the estimate; NaN if one of them never moved
     stand_still: PathError
     constant_velocity: PathError
 
@@ -72,11 +71,11 @@ def trajectory_error(
     estimate: Trajectory, truth: Trajectory, max_gap_ns: int = MAX_GAP_NS
 ) -> TrajectoryError:
     """
-    Measure an estimated path against the true one.
+    Compute the errors of an estimated path.
 
     :param estimate: T_odom_camera over time.
     :param truth: T_world_camera over time, any world; interpolated to the estimate's stamps.
-    :param max_gap_ns: poses farther than this from any true pose are left out.
+    :param max_gap_ns: poses farther in time from any true pose are left out.
     :return: the errors.
     :raises UserError: fewer than three poses have a true pose at their time.
     """
@@ -104,9 +103,9 @@ def matched(
     estimate: Trajectory, truth: Trajectory, max_gap_ns: int = MAX_GAP_NS
 ) -> tuple[Trajectory, Trajectory]:
     """
-    Return the estimate where there is truth, and the truth at the same stamps.
+    Return the poses of the estimate that have a true pose, and the truth at their stamps.
 
-    :raises UserError: fewer than three poses are left; a path cannot be aligned by two.
+    :raises UserError: fewer than three poses are left, too few for an alignment.
     """
     poses, valid = truth.interpolate(estimate.stamps_ns, max_gap_ns)
     if valid.sum() < 3:
@@ -119,12 +118,12 @@ def matched(
 
 def align(estimate: Trajectory, truth: Trajectory, with_scale: bool) -> Alignment:
     """
-    Fit the motion that lays matched positions onto each other with the least squares.
+    Fit the motion between matched positions by least squares.
 
     :param estimate: poses at the same stamps as the truth.
     :param truth: the true poses.
     :param with_scale: Sim(3) instead of SE(3).
-    :return: the alignment; a straight path leaves the turn about itself open.
+    :return: the alignment; for a straight path the rotation about the path is arbitrary.
     """
     T, scale = weighted_procrustes(
         estimate.positions, truth.positions, np.ones(len(truth)), with_scale
@@ -173,14 +172,14 @@ def _baseline(poses: np.ndarray, truth: Trajectory) -> PathError:
 
 
 def _stand_still(truth: Trajectory) -> np.ndarray:
-    """Return the best single pose at all times: the mean position."""
+    """Return the best constant pose: the mean position."""
     poses = np.tile(truth.poses[0], (len(truth), 1, 1))
     poses[:, :3, 3] = truth.positions.mean(axis=0)
     return poses
 
 
 def _constant_velocity(truth: Trajectory) -> np.ndarray:
-    """Return the straight line at constant speed that fits the true positions best."""
+    """Return the motion of constant velocity that fits the true positions best."""
     stamps_s = (truth.stamps_ns - truth.stamps_ns[0]) * 1e-9
     design = np.stack([np.ones_like(stamps_s), stamps_s], axis=1)
     coefficients = np.linalg.lstsq(design, truth.positions, rcond=None)[0]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves behind: trajectory, depth, map, numbers and one page to look at."""
+"""Results of a run: trajectory, depth, map, figures and an HTML report."""
 
 from mem3r_ros.reports.page import write_report
 from mem3r_ros.reports.recorder import RunRecorder

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The coloured cloud: a picture drawn here, and packed points that a browser can turn round."""
+"""The coloured cloud as a picture, and as packed points for an interactive view in a browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELD_OF_VIEW = 0.6  # half the height of the picture over its distance
 
 @dataclass(frozen=True, slots=True)
 class CloudView:
-    """Points worth drawing and a place to see them from."""
+    """Points to draw and the viewpoint."""
 
     points: np.ndarray  # [P, 3] m, odom: x forward, y left, z up
     colours: np.ndarray  # [P, 3] uint8
@@ -32,7 +32,7 @@ class CloudView:
     radius_m: float
 
     def packed(self) -> dict[str, Any]:
-        """Return what the page's viewer reads; points as 16 bit steps round the centre."""
+        """Return the data of the page's viewer; points as 16-bit steps around the centre."""
         step_m = 4.0 * self.radius_m / _QUANTA
         near = np.abs(self.points - self.centre).max(axis=1, initial=0) < 4.0 * self.radius_m
         steps = np.rint((self.points[near] - self.centre) / step_m).astype('<i2')
@@ -67,7 +67,7 @@ class CloudView:
 
 def cloud_view(points: np.ndarray, colours: np.ndarray, path: np.ndarray) -> CloudView | None:
     """
-    Choose points and the place to see them from.
+    Choose points and the viewpoint.
 
     :param points: [P, 3] m in the odom frame.
     :param colours: [P, 3] uint8.
@@ -79,12 +79,12 @@ def cloud_view(points: np.ndarray, colours: np.ndarray, path: np.ndarray) -> Clo
     if not len(points):
         return None
     if len(points) > MAX_POINTS:
-        # The same points in every run over the same data.
+        # Deterministic: the same points for the same data.
         chosen = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
         points, colours = points[chosen], colours[chosen]
     if len(path) > MAX_PATH_POINTS:
         path = path[np.linspace(0, len(path) - 1, MAX_PATH_POINTS).round().astype(int)]
-    # A few far points must not make all others tiny.
+    # A few far points must not shrink all others.
     low, high = np.percentile(points, (4, 96), axis=0)
     low, high = np.minimum(low, path.min(axis=0)), np.maximum(high, path.max(axis=0))
     radius_m = max(0.5 * float(np.linalg.norm(high - low)), 0.05)
@@ -124,7 +124,7 @@ def _splat(
 
 
 def _dense(path: np.ndarray, count: int) -> np.ndarray:
-    """Return points along the path close enough together to look like a line."""
+    """Return points along the path, dense enough to appear as a line."""
     if len(path) < 2:
         return path
     position = np.linspace(0, len(path) - 1, count)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Depth as pictures: one colour map and one range for all of a run, and a bar in metres."""
+"""Depth images in colour: one colour map and one range for a run, and a bar in metres."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from mem3r_ros.reports.result import StripFrame
 
-# Perceptually even and readable without colour vision; near is bright.
+# Perceptually uniform and readable without colour vision; near is bright.
 _COLOUR_MAP = 'magma_r'
 _STEPS_M = tuple(m * 10.0**e for e in range(-3, 4) for m in (1, 2, 5))
 _UNSURE = (222, 226, 230)
@@ -29,14 +29,14 @@ class DepthRange:
     far_m: float
 
     def share(self, depth_m: np.ndarray) -> np.ndarray:
-        """Return where depths lie between near (0) and far (1)."""
+        """Return the position of depths between near (0) and far (1)."""
         with np.errstate(invalid='ignore', divide='ignore'):
             return np.log(depth_m / self.near_m) / np.log(self.far_m / self.near_m)
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return position in percent and label of round depths on the bar."""
         if self.far_m < 4.0 * self.near_m:
-            # Less than two doublings: even steps, four or more of them.
+            # The range is small: even steps, at least four of them.
             span_m = self.far_m - self.near_m
             step_m = next(s for s in _STEPS_M[::-1] if span_m >= 4 * s or s == _STEPS_M[0])
             first, last = np.ceil(self.near_m / step_m), np.floor(self.far_m / step_m)
@@ -50,7 +50,7 @@ class DepthRange:
 
 
 def range_of(frames: Sequence[StripFrame]) -> DepthRange:
-    """Return a range that holds nearly all depths of the frames, true ones included."""
+    """Return a range that contains nearly all depths of the frames, including true ones."""
     pictures = [f.depth_m for f in frames] + [
         f.true_depth_m for f in frames if f.true_depth_m is not None
     ]
@@ -68,7 +68,7 @@ def colour_depth(depth_m: np.ndarray, limits: DepthRange) -> np.ndarray:
 
     :param depth_m: [H, W] m.
     :param limits: depths at the ends of the colour map.
-    :return: [H, W, 3] uint8 RGB; grey where unsure, blue-grey where beyond range.
+    :return: [H, W, 3] uint8 RGB; grey where uncertain, blue-grey where beyond range.
     """
     share = limits.share(np.where(depth_m > 0, depth_m, np.nan))
     indices = (np.clip(np.nan_to_num(share, posinf=1.0), 0, 1) * 255).round().astype(int)
@@ -88,9 +88,9 @@ def depth_strip(frames: Sequence[StripFrame], labels: Sequence[str]) -> dict[str
     """
     Return the values of the template ``strip.html``: pictures on one range, and its bar.
 
-    :param frames: the pictures.
-    :param labels: one above each of them.
-    :return: None where there are no frames.
+    :param frames: depth and images.
+    :param labels: one label per frame.
+    :return: None if there are no frames.
     """
     if not frames:
         return None

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-The folder that a run writes to: only what an earlier run has left is ever removed.
+The output folder of a run; only files of an earlier run are ever removed.
 
-Data sets use the same names for what they hold (``depth/``, ``depth.txt``), so a name proves
-nothing. A run leaves a mark before it writes anything else; a folder without it is not touched.
+Data sets use the same names (``depth/``, ``depth.txt``), so a name proves nothing. A run writes a
+marker file first; a folder without it is not changed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MARK_TEXT = 'Results of mem3r; the next run into this folder replaces them.\n'
 
 def check_output(folder: Path) -> None:
     """
-    Refuse a folder that holds something else than an earlier run under the names of a run.
+    Check that a folder holds no foreign files under the names of a run.
 
     Nothing in it is changed.
 
@@ -52,7 +52,8 @@ def check_output(folder: Path) -> None:
         foreign = [name for name in (*OUTPUTS, DEPTH_FOLDER) if (folder / name).exists()]
         if foreign and not _is_run(folder):
             raise UserError(
-                f'{folder} holds something else ({foreign[0]}); choose another folder for --output'
+                f'{folder} holds files of another kind ({foreign[0]}); '
+                f'choose another folder for --output'
             )
     except OSError as error:
         raise UserError(f'cannot write to {folder}: {error.strerror}') from error
@@ -60,9 +61,9 @@ def check_output(folder: Path) -> None:
 
 def clear_output(folder: Path) -> None:
     """
-    Make a folder ready for a run; what an earlier run has left in it is removed.
+    Prepare a folder for a run; files of an earlier run are removed.
 
-    :raises UserError: it holds something else, or cannot be written.
+    :raises UserError: it holds files of another kind, or cannot be written.
     """
     check_output(folder)
     try:
@@ -90,7 +91,7 @@ def _depth_pictures(folder: Path) -> list[str]:
 
 
 def _is_run(folder: Path) -> bool:
-    """Say whether an earlier run has left its mark, or the numbers of a version without one."""
+    """Return whether the folder has the marker of a run, or the summary of an old version."""
     if (folder / MARK).exists():
         return True
     try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a run: a single HTML file that needs no network and no other file."""
+"""The HTML report of a run: one file that needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def write_report(output_dir: str | Path, run: RunResult) -> Path:
     Write ``index.html``.
 
     :param output_dir: existing folder.
-    :param run: what to show.
-    :return: the page.
+    :param run: result to show.
+    :return: path of the page.
     """
     view = cloud_view(run.points, run.colours, run.trajectory.positions)
     path = Path(output_dir) / 'index.html'
@@ -76,16 +76,16 @@ def write_page(
     **values: Any,
 ) -> None:
     """
-    Write a page that needs no network and no other file.
+    Write a page from a template.
 
     :param path: file to write.
     :param template: name of a template that extends ``base.html``.
     :param title: heading of the page.
     :param subtitle: line below it.
-    :param files: sentence part about the files beside the page.
+    :param files: list of the files beside the page, as text.
     :param cards: figures at the top, see ``card``.
     :param config: settings shown at the end.
-    :param values: all else that the template uses.
+    :param values: further values of the template.
     """
     import jinja2
     import yaml
@@ -112,7 +112,7 @@ def write_page(
 
 
 def _cards(run: RunResult) -> list[dict[str, str]]:
-    """Return the numbers at the top: value, what it is, and what to compare it with."""
+    """Return the figures at the top of the page."""
     cards = []
     if run.error is not None:
         error = run.error
@@ -160,8 +160,8 @@ def _cards(run: RunResult) -> list[dict[str, str]]:
 
 
 def card(value: str, label: str, detail: str = '') -> dict[str, str]:
-    """Return a figure with its unit, its name, and a smaller line to compare it with."""
-    # A number and its unit belong on one line.
+    """Return a figure: value with unit, name, and a detail such as a baseline."""
+    # Keep a number and its unit on one line.
     detail = re.sub(r'(?<=\d) (?=\w)', '\N{NO-BREAK SPACE}', detail)
     return {'value': value, 'label': label, 'detail': detail}
 
@@ -173,7 +173,7 @@ def _strip(run: RunResult) -> dict[str, Any] | None:
 
 
 def _stages(run: RunResult) -> list[dict[str, Any]]:
-    """Return the stages of a frame in their order, the whole frame last."""
+    """Return the stages of a frame in order, the whole frame last."""
     names = [name for name in run.timings_ms if name != TOTAL] + [TOTAL]
     stages: list[dict[str, Any]] = []
     for name in names:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Line drawings of the report as SVG text: the path from above and from the side, the timing."""
+"""Plots of the reports as SVG text: path, position error, timing, learning curves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mem3r_ros.reports.result import TOTAL, RunResult
 
 ESTIMATE, TRUTH, INK, GRID = '#1864ab', '#f08c00', '#343a40', '#e9ecef'
 BASELINE = '#adb5bd'
-_MAX_POINTS = 2000  # of a line; more cannot be told apart on a screen
+_MAX_POINTS = 2000  # of a line; more cannot be distinguished on a screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Curve:
 
 def trajectory_svg(run: RunResult) -> str:
     """
-    Draw the path to scale, from above and from the side, in the frame of odometry.
+    Draw the path to scale, from above and from the side, in the odom frame.
 
-    :param run: the result; its truth, if any, is laid onto the estimate.
+    :param run: the result; its ground truth, if any, is aligned to the estimate.
     :return: an SVG element.
     """
     lines = _lines(run)
@@ -62,7 +62,7 @@ def trajectory_svg(run: RunResult) -> str:
 
 
 def position_error_svg(run: RunResult) -> str:
-    """Draw how far each pose is from the true one, scale fitted; empty without truth."""
+    """Draw the position error of each pose, scale fitted; empty without ground truth."""
     if run.error is None or run.truth is None:
         return ''
     estimate, truth = matched(run.trajectory, run.truth)
@@ -86,7 +86,7 @@ def position_error_svg(run: RunResult) -> str:
 
 
 def timing_svg(run: RunResult) -> str:
-    """Draw how long each frame took; empty where nobody measured it."""
+    """Draw the time of each frame; empty if it was not measured."""
     times_ms = run.timings_ms.get(TOTAL)
     if times_ms is None or not len(times_ms) or run.timing is None:
         return ''
@@ -94,12 +94,12 @@ def timing_svg(run: RunResult) -> str:
     axes = figure.add_subplot()
     frames = np.arange(len(times_ms), dtype=np.float64)
     if len(frames) > _MAX_POINTS:
-        # Thinning would hide the slow frames: show the slowest of each group.
+        # Subsampling would hide slow frames: show the slowest of each group.
         groups = np.array_split(times_ms, _MAX_POINTS)
         frames = np.linspace(0, len(times_ms) - 1, _MAX_POINTS)
         times_ms = np.array([group.max() for group in groups])
     axes.plot(frames, times_ms, color=ESTIMATE, lw=1.0)
-    # The first frame loads and warms up; on the same axis it would flatten all others.
+    # The first frame includes warm-up; it would compress the axis of all others.
     top = max(run.timing.p99_ms * 1.3, run.timing.p50_ms * 2.0)
     axes.set_ylim(0.0, top)
     axes.set_xlim(0, max(len(run.timings_ms[TOTAL]) - 1, 1))
@@ -118,10 +118,10 @@ def timing_svg(run: RunResult) -> str:
 
 def series_svg(title: str, x_label: str, series: Mapping[str, np.ndarray]) -> str:
     """
-    Draw series over a common counter, one panel above the other.
+    Draw series over a common counter, one panel per series.
 
     :param title: above the first panel.
-    :param x_label: what is counted.
+    :param x_label: name of the counter.
     :param series: label with unit -> values.
     :return: an SVG document.
     """
@@ -142,7 +142,7 @@ def series_svg(title: str, x_label: str, series: Mapping[str, np.ndarray]) -> st
 
 
 def curves_svg(curves: Sequence[Curve]) -> str:
-    """Draw learning curves, two beside each other, each with its trivial answer in grey."""
+    """Draw learning curves in two columns, each with its trivial answer in grey."""
     rows = -(-len(curves) // 2)
     figure = _figure(10.0, 1.9 * rows)
     for index, curve in enumerate(curves):
@@ -151,7 +151,7 @@ def curves_svg(curves: Sequence[Curve]) -> str:
             axes.plot(*curve.baseline.T, color=BASELINE, lw=1.2)
         axes.plot(*_thinned(curve.points).T, color=ESTIMATE, lw=1.2)
         values = np.concatenate([curve.baseline[:, 1], curve.points[:, 1]])
-        # Of the first batches, some are far above all others.
+        # A few of the first values are far above all others.
         axes.set_ylim(min(values.min(), 0.0), 1.05 * float(np.percentile(values, 98)) + 1e-9)
         axes.set_title(curve.title, loc='left')
         _tidy(axes)
@@ -160,7 +160,7 @@ def curves_svg(curves: Sequence[Curve]) -> str:
 
 
 def _lines(run: RunResult) -> list[dict[str, Any]]:
-    """Return positions and styles, last the estimate, all in the frame of odometry."""
+    """Return positions and styles in the odom frame, the estimate last."""
     estimate_style = {'color': ESTIMATE, 'lw': 2.0}
     plain = [{'positions': run.trajectory.positions, 'style': estimate_style | {'label': 'path'}}]
     if run.truth is None:
@@ -215,9 +215,9 @@ def _tidy(axes: Any) -> None:
 
 
 def _widen(axes: Any) -> None:
-    """Give a camera that hardly moved a few centimetres of axis instead of its noise."""
+    """Extend the axes to a few centimetres if the camera hardly moved."""
     middle = axes.dataLim.get_points().mean(axis=0)
-    # As data and not as limits: fixed limits of both axes contradict the common scale.
+    # As data, not as limits: fixed limits of both axes conflict with the equal scale.
     axes.update_datalim([middle - 0.01, middle + 0.01])
     axes.autoscale_view()
 
@@ -232,7 +232,7 @@ def _svg(figure: Any) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    # Text stays text, so that the page is small and can be searched; the salt keeps ids the same.
+    # Text stays text: the page is small and searchable. The salt makes ids reproducible.
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'mem3r_ros'}):
         figure.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None})
     text = buffer.getvalue()

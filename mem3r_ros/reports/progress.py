@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The progress bar of every command: on stderr, and only if that is a terminal."""
+"""The progress bar of all commands, on stderr if it is a terminal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class ProgressBar:
-    """One bar: how much is done, at what rate, and a word about the newest step."""
+    """One bar: count, time, and a word about the newest step."""
 
     def __init__(self, bar: Any, task: Any) -> None:
-        """Take a running rich bar and its task."""
+        """Wrap a running rich bar and its task."""
         self._bar = bar
         self._task = task
 
@@ -23,11 +23,11 @@ class ProgressBar:
         self._bar.update(self._task, advance=1, word=word)
 
     def show(self, done: float, total: float | None = None, word: str = '') -> None:
-        """Set how much is done; ``total`` replaces that of the beginning."""
+        """Set the count and, if given, the total."""
         self._bar.update(self._task, completed=done, total=total, word=word)
 
     def print(self, text: str) -> None:
-        """Print a line to stdout; where that is the bar's terminal, above the bar."""
+        """Print a line to stdout, above the bar if both are on a terminal."""
         if self._bar.disable or not sys.stdout.isatty():
             print(text, flush=True)
         else:
@@ -39,9 +39,9 @@ def progress(title: str, total: float | None, is_bytes: bool = False) -> Iterato
     """
     Show a progress bar while the block runs.
 
-    :param title: what is being done.
-    :param total: how many steps or bytes there will be, None if unknown.
-    :param is_bytes: whether bytes are counted, so that size and speed are shown.
+    :param title: name of the work.
+    :param total: number of steps or bytes, None if unknown.
+    :param is_bytes: count bytes; show size and speed.
     """
     from rich import progress as rich
     from rich.console import Console
@@ -57,7 +57,7 @@ def progress(title: str, total: float | None, is_bytes: bool = False) -> Iterato
         rich.TimeElapsedColumn(),
         rich.TimeRemainingColumn(),
     )
-    # Results go to stdout, which may be a file; what only matters while it moves goes to stderr.
+    # stdout may be a file for the results, so the bar uses stderr.
     console = Console(stderr=True)
     with rich.Progress(
         *columns,

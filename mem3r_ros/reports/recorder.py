@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Collects what a run tells, frame by frame, and leaves the outputs behind.
+Records the results of a run frame by frame and writes its files.
 
-It takes what arrives in whatever order, from the tracker as well as from received messages, and
-its memory is bounded but for about 200 bytes a frame: depth goes to disk at once, points into a
-voxel map, pictures of a few moments are kept small.
+Results may come from the tracker or from received messages, in any order. Memory is bounded except
+for about 200 bytes per frame: depth is written at once, points go into a voxel map, and small
+pictures of a few moments are kept.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ LOGGER = logging.getLogger(__name__)
 _MAX_WAITING = 64
 _MAX_STATUS_SPANS = 2000
 _STRIP_WIDTH_PX = 320
-# The map may outgrow its limit this far between two looks at its size, which cost a sort.
+# The map may exceed its limit this far between two checks of its size, which cost a sort.
 _MAP_RESERVE = 4
 _CLOUDS_A_CHECK = 8
-_FARTHEST = 65535  # millimetres that a 16 bit picture holds
+_FARTHEST = 65535  # largest depth of a 16-bit image, mm
 
 Value = TypeVar('Value')
 
 
 class RunRecorder:
-    """Writes the outputs of one run into one folder."""
+    """Writes the results of one run to one folder."""
 
     def __init__(
         self,
@@ -69,19 +69,19 @@ class RunRecorder:
         max_points: int = 200_000,
     ) -> None:
         """
-        Check the folder; outputs of an earlier run in it are removed with the first result.
+        Check the folder; results of an earlier run in it are removed with the first result.
 
-        :param output_dir: where to write.
+        :param output_dir: output folder.
         :param title: heading of the report.
-        :param source: what is played.
-        :param model: which weights are used.
-        :param device: what they run on.
-        :param config: settings in force, as nested plain containers.
+        :param source: name of the recording.
+        :param model: name of the weights.
+        :param device: name of the device.
+        :param config: settings, as nested plain containers.
         :param depth_every: write every n-th depth image; 0 writes none.
-        :param strip_length: moments that the report shows.
-        :param voxel_size_m: distance of the map's points to begin with.
-        :param max_points: most points of the map; when it is full it gets coarser.
-        :raises UserError: the folder cannot be written, or holds something else than a run.
+        :param strip_length: number of moments shown in the report.
+        :param voxel_size_m: initial voxel size of the map.
+        :param max_points: maximum size of the map; when it is full it gets coarser.
+        :raises UserError: the folder cannot be written, or holds files of another kind.
         """
         self.output_dir = Path(output_dir)
         self._about = {'title': title, 'source': source, 'model': model, 'device': device}
@@ -126,18 +126,18 @@ class RunRecorder:
         camera: Intrinsics | None = None,
     ) -> None:
         """
-        Take everything of one frame at once; see the other methods for the parts.
+        Add all results of one frame; the other methods add single results.
 
         :param stamp_ns: stamp of the image.
-        :param T_odom_camera: pose [4, 4], None where there is none.
+        :param T_odom_camera: pose [4, 4], None if there is none.
         :param depth_m: depth [H, W] m.
         :param intrinsics: camera of the depth image.
         :param image: the camera's image [H, W, 3] uint8 RGB.
         :param points: points in the camera frame [P, 3] m.
         :param colours: their colours [P, 3] uint8.
-        :param weights: how far each point is trusted [P].
+        :param weights: confidence of each point [P].
         :param status: status of the tracker.
-        :param reason: why it is so.
+        :param reason: reason of the status.
         :param timings_ms: duration of each stage; 'total' is that of the frame.
         :param true_depth_m: true depth of the camera's image.
         :param camera: of the camera's image; without it true depth is not compared.
@@ -168,7 +168,7 @@ class RunRecorder:
             self.add_points(stamp_ns, *self._waiting_points.pop(stamp_ns))
 
     def add_image(self, stamp_ns: int, image: np.ndarray) -> None:
-        """Keep a small copy of an image [H, W, 3] for the report, until its depth comes."""
+        """Keep a small copy of an image [H, W, 3] for the report until its depth is added."""
         _keep(self._recent_images, stamp_ns, _shrunk(image, cv2.INTER_AREA))
 
     def add_depth(
@@ -179,7 +179,7 @@ class RunRecorder:
         true_depth_m: np.ndarray | None = None,
         camera: Intrinsics | None = None,
     ) -> None:
-        """Write a depth image [H, W] m, and measure it where the truth is known."""
+        """Write a depth image [H, W] m, and measure its error if the truth is known."""
         true_m = None
         if true_depth_m is not None and intrinsics is not None and camera is not None:
             true_m = true_depth_at(true_depth_m, camera, intrinsics)
@@ -194,7 +194,7 @@ class RunRecorder:
             image = self._recent_images.get(stamp_ns)
             self._strip.append(StripFrame(stamp_ns, small, image, small_true))
             if len(self._strip) > 4 * self._strip_length:
-                # The length of the run is not known: keep every second, look half as often.
+                # The length of the run is unknown: keep every other moment, add half as often.
                 self._strip = self._strip[::2]
                 self._strip_stride *= 2
 
@@ -205,7 +205,7 @@ class RunRecorder:
         colours: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> None:
-        """Put points of one image, in its camera frame, into the map; they wait for its pose."""
+        """Add points of one image, in its camera frame, to the map; they wait for its pose."""
         pose = self._recent_poses.get(stamp_ns)
         if pose is None:
             _keep(self._waiting_points, stamp_ns, (points_camera, colours, weights))
@@ -216,14 +216,14 @@ class RunRecorder:
             self._coarsen()
 
     def _coarsen(self) -> None:
-        """Make a full map coarser: a report shows all of a long way rather than its end."""
+        """Make a full map coarser, so the report shows the whole path and not its end."""
         while len(self._map) > self._max_points:
             full = self._map
             self._map = VoxelMap(1.5 * full.voxel_size_m, full.max_points)
             self._map.add(full.points(), full.colours(), full.weights())
 
     def add_status(self, stamp_ns: int, status: str, reason: str = '') -> None:
-        """Take the tracker's status at one image, in letters of any case."""
+        """Add the tracker's status at one image, in upper or lower case."""
         status = status.lower()
         last = self._spans[-1] if self._spans else None
         if last is not None and (last.status, last.reason) == (status, reason):
@@ -234,7 +234,7 @@ class RunRecorder:
             self._spans.append(StatusSpan(status, reason, stamp_ns, stamp_ns, 1))
 
     def add_timings(self, timings_ms: Mapping[str, float]) -> None:
-        """Take the duration of each stage of one frame."""
+        """Add the duration of each stage of one frame."""
         for stage, duration_ms in timings_ms.items():
             self._timings_ms.setdefault(stage, array('f')).append(duration_ms)
 
@@ -249,10 +249,10 @@ class RunRecorder:
         balance: Balance | None = None,
     ) -> RunResult:
         """
-        Write trajectory, map, numbers and page.
+        Write trajectory, map, figures and report.
 
         :param truth: the true path of the camera, if known.
-        :param num_images: images that were given to the tracker; default: as many as poses.
+        :param num_images: images given to the tracker; default: the number of poses.
         :param num_skipped: images that could not be used.
         :param wall_time_s: how long the run took; default: since this recorder was made.
         :param notes: sentences that the reader of the numbers should know.
@@ -290,7 +290,7 @@ class RunRecorder:
         return result
 
     def trajectory(self) -> Trajectory:
-        """Return the poses so far."""
+        """Return the poses added so far."""
         poses = np.tile(np.eye(4), (len(self._stamps), 1, 1))
         poses[:, :3] = np.array(self._poses).reshape(-1, 3, 4)
         return Trajectory(np.array(self._stamps, dtype=np.int64), poses)
@@ -342,7 +342,7 @@ class RunRecorder:
             self._is_begun = True
 
     def _chosen_strip(self) -> tuple[StripFrame, ...]:
-        """Return the wanted number of moments, evenly over the run."""
+        """Return the moments for the report, evenly over the run."""
         count = min(self._strip_length, len(self._strip))
         chosen = np.linspace(0, len(self._strip) - 1, count).round().astype(int)
         return tuple(self._strip[index] for index in chosen)
@@ -351,7 +351,7 @@ class RunRecorder:
 def _error(
     trajectory: Trajectory, truth: Trajectory | None
 ) -> tuple[TrajectoryError | None, list[str]]:
-    """Return the error against the truth, and why there is none although there is truth."""
+    """Return the error against the truth, or a note why it cannot be computed."""
     if truth is None:
         return None, []
     try:
@@ -362,10 +362,10 @@ def _error(
 
 def millimetres(depth_m: np.ndarray) -> np.ndarray:
     """
-    Return depth as 16 bit millimetres, the usual form of depth pictures.
+    Return depth as 16-bit millimetres, the usual form of depth images.
 
     :param depth_m: [H, W] m.
-    :return: uint16 [H, W]; 0 where unsure, 65535 where farther than 65.534 m.
+    :return: uint16 [H, W]; 0 where uncertain, 65535 where farther than 65.534 m.
     """
     known = np.nan_to_num(depth_m, nan=0.0, posinf=1e6, neginf=0.0)
     return np.rint(np.clip(known * 1000.0, 0, _FARTHEST)).astype(np.uint16)

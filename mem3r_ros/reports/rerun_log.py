@@ -41,13 +41,13 @@ class RerunLog:
         self._count = 0
 
     def frame(self, frame: SequenceFrame, tracked: TrackedFrame) -> None:
-        """Log one frame and what the tracker made of it."""
+        """Log one frame and its results."""
         rerun, recording = self._rerun, self._recording
         recording.set_time('stamp', timestamp=np.datetime64(frame.stamp_ns, 'ns'))
         T = tracked.T_odom_camera
         recording.log('odom/camera', rerun.Transform3D(translation=T[:3, 3], mat3x3=T[:3, :3]))
         self._path.append(T[:3, 3].copy())
-        if self._count % PATH_EVERY == 0:  # each time it is written whole
+        if self._count % PATH_EVERY == 0:  # the whole path is written each time
             recording.log('odom/path', rerun.LineStrips3D([np.array(self._path)]))
         self._count += 1
         if tracked.intrinsics is not None:
@@ -70,7 +70,7 @@ class RerunLog:
         recording.log('status', rerun.TextLog(f'{tracked.status.value} {tracked.reason}'))
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write the buffered data and close the file."""
         self._recording.flush()
         self._recording.disconnect()
 
@@ -92,7 +92,7 @@ def require_rerun() -> Any:
 
 @contextmanager
 def open_log(path: Path | None) -> Iterator[Any]:
-    """Open a log for a block; without a path there is none, and the block gets None."""
+    """Open a log for a block; without a path, the block gets None."""
     if path is None:
         yield None
         return

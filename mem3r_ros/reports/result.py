@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that one run told, as plain data: what reports and summaries are made from."""
+"""The results of a run as plain data, for reports and summaries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOTAL = 'total'  # the stage whose time is that of the whole frame
 
 @dataclass(frozen=True, slots=True)
 class StripFrame:
-    """One moment of the run to look at: the picture and what was made of it, both small."""
+    """One moment of the run for the report: image and depth, both small."""
 
     stamp_ns: int
     depth_m: np.ndarray  # [h, w] float32
@@ -30,7 +30,7 @@ class StripFrame:
 
 @dataclass(frozen=True, slots=True)
 class StatusSpan:
-    """Frames in a row with the same status and reason."""
+    """Consecutive frames with the same status and reason."""
 
     status: str
     reason: str
@@ -44,7 +44,7 @@ class RunResult:
     """One run over one recording."""
 
     title: str
-    source: str  # what was played
+    source: str  # name of the recording
     trajectory: Trajectory  # T_odom_camera
     model: str = ''
     device: str = ''
@@ -59,16 +59,16 @@ class RunResult:
     num_images: int = 0
     num_skipped: int = 0
     wall_time_s: float = float('nan')
-    notes: tuple[str, ...] = ()  # what the reader should know about the numbers
+    notes: tuple[str, ...] = ()  # remarks for the reader of the figures
     config: dict[str, Any] = field(default_factory=dict)
     balance: Balance | None = None
 
     @property
     def rate_hz(self) -> float:
-        """Return frames a second, reading and writing included."""
+        """Return frames per second, including reading and writing."""
         return self.num_images / self.wall_time_s if self.wall_time_s > 0 else float('nan')
 
     @property
     def timing(self) -> TimingSummary | None:
-        """Return how long one frame took from image to result."""
+        """Return the time of one frame from image to result."""
         return timing_summary(self.timings_ms.get(TOTAL, ()))

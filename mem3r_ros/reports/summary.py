@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of a run: for programs as JSON, for people on the terminal."""
+"""The figures of a run, as JSON and on the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mem3r_ros.reports.result import RunResult
 
 
 def summary(run: RunResult) -> dict[str, Any]:
-    """Return the numbers as plain containers, with units in their names; None is unknown."""
+    """Return the figures as plain containers, with units in their names; None is unknown."""
     return _plain(
         {
             'title': run.title,
@@ -49,7 +49,7 @@ def summary(run: RunResult) -> dict[str, Any]:
 
 
 def status_history(run: RunResult) -> str:
-    """Return the statuses in order, with their numbers of frames, as one line."""
+    """Return the statuses in order, each with its number of frames, in one line."""
     merged: list[list[Any]] = []
     for span in run.statuses:
         if merged and merged[-1][0] == span.status:
@@ -61,16 +61,16 @@ def status_history(run: RunResult) -> str:
 
 
 def write_summary(path: Path, run: RunResult) -> None:
-    """Write the numbers as JSON."""
+    """Write the figures as JSON."""
     write_text(path, json.dumps(summary(run), indent=2) + '\n')
 
 
 def print_summary(run: RunResult, output_dir: Path) -> None:
     """
-    Print what a person wants to know at the end of a run, and where to look.
+    Print the main figures of a run and the path of the report.
 
     :param run: the result.
-    :param output_dir: where the outputs lie.
+    :param output_dir: output folder.
     """
     if run.error is not None:
         columns = ('path', 'this run', 'standing still', 'constant velocity')
@@ -93,14 +93,14 @@ def print_summary(run: RunResult, output_dir: Path) -> None:
     if run.balance is not None and not run.balance.is_even:
         rows.append(('balance', run.balance.line()))
     rows.append(('map', f'{len(run.points)} points'))
-    rows.append(('look at', str(output_dir / 'index.html')))
+    rows.append(('report', str(output_dir / 'index.html')))
     print_table(run.title, ('run', ''), rows)
     for note in run.notes:
         print(f'note: {note}')
 
 
 def _plain(value: Any) -> Any:
-    """Make JSON of it: numbers that are not finite become null."""
+    """Return a value for JSON; numbers that are not finite become null."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

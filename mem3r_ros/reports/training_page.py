@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a training run: newest figures, learning curves and depth of held-out worlds."""
+"""The report of a training run: newest figures, learning curves, depth of held-out worlds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mem3r_ros.reports.page import card, write_page
 from mem3r_ros.reports.plots import Curve, curves_svg
 from mem3r_ros.reports.result import StripFrame
 
-# name of a figure of validation, its label and form; name and label of the trivial answer
+# name of a validation figure, label, format; name and label of its trivial answer
 FIGURES = (
     ('rotation_deg', 'rotation error per frame', '{:.2f} deg', 'rotation_none_deg', 'no motion'),
     ('translation_m', 'translation error per frame', '{:.3f} m', 'translation_none_m',
@@ -59,7 +59,7 @@ def write_training_page(
 
 
 def _cards(newest: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the progress of the run and the errors that have a trivial answer."""
+    """Return the progress of the run, and the errors that have a trivial answer."""
     if not newest:
         return []
     cards = [

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-A batch of clips in the layout of the training loop, and the targets that follow from it.
+A batch of clips in the layout of the training loop.
 
 Legend: T frames, B clips, H x W pixels.
 """
@@ -22,17 +22,17 @@ SMOOTH_DEPTH = 0.05  # relative difference of neighbouring pixels that are on on
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
-    """One posed RGB-D clip at network size, as the sources give it."""
+    """One posed RGB-D clip at network size, as a clip source returns it."""
 
     image: np.ndarray  # [T, H, W, 3] uint8 RGB
     depth_m: np.ndarray  # [T, H, W] float32; NaN unknown, +inf sky
     T_world_camera: np.ndarray  # [T, 4, 4] float32, any world frame
     intrinsics: np.ndarray  # [4] float32: fx fy cx cy, px
     moving: np.ndarray  # [T, H, W] bool, pixels of moving objects
-    fine_gray: np.ndarray | None = None  # [T, kH, kW] uint8, what the flow is measured on if finer
+    fine_gray: np.ndarray | None = None  # [T, kH, kW] uint8, finer images for the flow, if any
 
     def cut(self, frames: slice) -> Clip:
-        """Return some of the frames."""
+        """Return the clip of a slice of frames."""
         return Clip(
             image=self.image[frames],
             depth_m=self.depth_m[frames],
@@ -43,7 +43,7 @@ class Clip:
         )
 
     def reduced(self, scale: int) -> Clip:
-        """Return the clip with ``scale`` times smaller images; the flow still sees these."""
+        """Return the clip with ``scale`` times smaller images; the flow keeps the finer ones."""
         if scale == 1:
             return self
         height, width = (side // scale for side in self.image.shape[1:3])
@@ -62,7 +62,7 @@ class Clip:
         )
 
     def mirrored_backwards(self) -> Clip:
-        """Return the clip as seen in a mirror (left for right), last frame first."""
+        """Return the clip mirrored left to right, in reversed order of frames."""
         mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
         intrinsics = self.intrinsics.copy()
         intrinsics[2] = self.image.shape[2] - 1 - intrinsics[2]
@@ -78,10 +78,10 @@ class Clip:
 
 def _reduced_depth(depth_m: np.ndarray, scale: int) -> np.ndarray:
     """
-    Return the depth in the middle of each block of pixels.
+    Return the depth at the centre of each block of pixels.
 
-    Inverse depth is linear on a plane, so there its mean is exact. Across an edge, where a mean
-    would be the depth of nothing, and beside unknown depth, one of the pixels stands for all.
+    Inverse depth is linear on a plane, so its mean is exact there. Across an edge a mean would
+    belong to no surface: there, and next to unknown depth, one pixel represents the block.
     """
     count, height, width = depth_m.shape
     blocks = depth_m.reshape(count, height // scale, scale, width // scale, scale)
@@ -104,8 +104,8 @@ class Batch:
     intrinsics: Tensor  # [B, 4] fx fy cx cy, px
     moving: Tensor  # [T, B, H, W] bool
     is_metric: Tensor  # [B] bool
-    is_focal_known: bool = True  # whether the network is told the intrinsics
-    is_by_rays: tuple[bool, ...] = ()  # frames of which it is given the rays alone; () = none
+    is_focal_known: bool = True  # whether the network is given the intrinsics
+    is_by_rays: tuple[bool, ...] = ()  # frames given to the network by their rays alone; () = none
 
     def to(self, device: str | torch.device) -> Batch:
         """Return the batch with its tensors on ``device``."""
@@ -135,8 +135,8 @@ class Batch:
         """
         Return the rays of one frame's pixels in the first camera's frame, [B, H, W, 6].
 
-        As :func:`mem3r_ros.geometry.ray_map` has them: the camera's translation is added to the
-        direction before it is normalised.
+        The convention of :func:`mem3r_ros.geometry.ray_map`: the camera's translation is added to
+        the direction before it is normalised.
         """
         R, t = self.T_world_camera[frame, :, :3, :3], self.T_world_camera[frame, :, :3, 3]
         rays = viewing_rays(self.intrinsics, *self.image.shape[-2:])

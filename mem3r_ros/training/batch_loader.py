@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Batches made ahead of training by a few processes, in an order that only the seed decides.
+Prepares batches ahead of training in worker processes; their order depends on the seed alone.
 
-Batch number n of a run is the same whoever makes it and whenever, so that a resumed run sees
-what an uninterrupted one would have seen.
+Batch n of a run does not depend on the worker or the time, so a resumed run gets the same batches
+as an uninterrupted one.
 
-Building a world costs as much as several of its frames. So the batches of a group share their
-clips, which are longer: each batch has another stretch of all of them, and then each stretch once
-more, mirrored and backwards in time. Processes make long clips; batches are cut from them here.
+Building a world costs as much as rendering several frames. Therefore the batches of a group share
+long clips: each batch is another section of them, and each section is used a second time, mirrored
+and reversed in time. Workers make the long clips; batches are cut from them in this process.
 
-Batches that follow each other come from different groups: what they share, such as how large
-these few scenes are, would pull the weights to and fro.
+Consecutive batches come from different groups. Otherwise the weights would follow the few scenes
+of one group, for example their scale.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from mem3r_ros.training.batch import Batch, Clip, collate
 from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, ClipSource, build_source, network_clip
 from mem3r_ros.training.config import SourceConfig, StageConfig, TrainConfig, parse_size
 
-GROUP_FRAMES = 8  # frames of a long clip, where the stage's own clips are not longer
-PASSES = 2  # times that each of them is seen
+GROUP_FRAMES = 8  # frames of a long clip, unless the clips of the stage are longer
+PASSES = 2  # times that each of them is used
 STAGE_CLIPS = 10_000_000  # indices of clips that belong to one stage of one seed
 SEED_CLIPS = 79_190_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipOrder:
-    """What one long clip shall be; small, so that it travels cheaply to a process."""
+    """Description of one long clip; small, because it is sent to a worker process."""
 
     source: SourceConfig
     index: int
@@ -49,14 +49,14 @@ class ClipOrder:
 
 @dataclass(frozen=True, slots=True)
 class LongClip:
-    """A clip that batches are cut from, with its flow both ways."""
+    """A long clip with its flow in both directions of time."""
 
     clip: Clip
     flow: np.ndarray | None  # [T, 3, H, W] see clip_flow
-    mirrored_flow: np.ndarray | None  # of the mirrored clip backwards in time
+    mirrored_flow: np.ndarray | None  # of the mirrored and reversed clip
 
     def stretch(self, start: int, stop: int, is_mirrored: bool) -> tuple[Clip, np.ndarray | None]:
-        """Return some frames and their flow, 0 in the first of them."""
+        """Return a section of the clip and its flow, which is 0 in its first frame."""
         clip, flow = self.clip.cut(slice(start, stop)), self.flow
         if is_mirrored:
             clip, flow = clip.mirrored_backwards(), self.mirrored_flow
@@ -80,17 +80,17 @@ def make_clip(order: ClipOrder) -> LongClip:
 
 
 def parts_of(stage: StageConfig) -> int:
-    """Return into how many stretches the long clips of a stage are cut."""
+    """Return the number of sections of the long clips of a stage."""
     return max(1, GROUP_FRAMES // stage.num_frames)
 
 
 def steps_of(stage: StageConfig) -> int:
-    """Return how many batches share the long clips of a group."""
+    """Return the number of batches that share the long clips of a group."""
     return PASSES * parts_of(stage)
 
 
 def clip_index(seed: int, stage_number: int, group: int, slot: int, batch_size: int) -> int:
-    """Return the index of a clip: no two groups of one seed share one; all are training's."""
+    """Return the index of a clip; it is unique for the seed and never a held-out one."""
     base = seed * SEED_CLIPS + stage_number * STAGE_CLIPS + group * batch_size + slot
     return base % HELD_OUT_WORLDS
 
@@ -124,7 +124,7 @@ def _source(config: SourceConfig) -> ClipSource:
 
 
 def _start_worker() -> None:
-    """Keep a preparing process to one thread: the other cores are training's."""
+    """Limit a worker process to one thread; the other cores are for training."""
     import cv2
     import torch
 
@@ -135,14 +135,14 @@ def _start_worker() -> None:
 
 @dataclass(slots=True)
 class _Group:
-    """Clips that batches share, which may still be in the making."""
+    """Long clips of a group, finished or in preparation."""
 
     stage: StageConfig
     orders: list[ClipOrder]
     clips: list[LongClip] | list[Future]
 
     def batch(self, step: int) -> Batch:
-        """Return one of its batches; waits for the clips."""
+        """Return one of its batches; wait for the clips if necessary."""
         if self.clips and isinstance(self.clips[0], Future):
             self.clips = [clip.result() for clip in self.clips]
         is_mirrored, part = divmod(step, parts_of(self.stage))
@@ -155,15 +155,15 @@ class _Group:
 
 
 class _Place(NamedTuple):
-    """Where a batch is cut from."""
+    """The place of a batch: stage, group and section."""
 
     stage: int  # number of the stage
     group: int  # of that stage
-    step: int  # which of the group's batches it is
+    step: int  # number of the batch within its group
 
 
 class BatchLoader:
-    """Hands out batches in order; at least ``prefetch`` of them wait or are being made."""
+    """Returns batches in order; at least ``prefetch`` of them are ready or in preparation."""
 
     def __init__(
         self,
@@ -175,14 +175,14 @@ class BatchLoader:
         flow_scale: int = 1,
     ) -> None:
         """
-        Start the processes.
+        Start the worker processes.
 
-        :param stage_of: asked for the stage when a batch is ordered.
-        :param first_batch: number of batches that this rank has already had.
+        :param stage_of: returns the stage of a batch; called when the batch is ordered.
+        :param first_batch: number of batches that this rank has already used.
         :param flow_scale: see ModelConfig; 0 where the network takes no flow.
         """
         self._config, self._stage_of, self._flow_scale = config, stage_of, flow_scale
-        self._number = first_batch  # of the next batch that is handed out
+        self._number = first_batch  # of the next batch that is returned
         self._ordered: deque[_Place] = deque()  # of the batches from that one on
         self._rank, self._world_size = rank, world_size
         self._groups: dict[tuple[int, int], _Group] = {}  # by stage and group
@@ -198,7 +198,7 @@ class BatchLoader:
         """
         Return the next batch and its stage.
 
-        :raises Exception: whatever went wrong while it was made.
+        :raises Exception: any error of the worker that prepared it.
         """
         ahead = self._config.runtime.prefetch if self._pool else 1
         while len(self._ordered) < ahead:
@@ -219,7 +219,7 @@ class BatchLoader:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _order_batch(self, number: int) -> None:
-        """Have the clips of a batch made, unless an earlier one of its group did."""
+        """Order the clips of a batch, unless an earlier batch of its group did."""
         stage = self._stage_of(number)
         place = self._place(stage, number)
         self._ordered.append(place)
@@ -235,10 +235,10 @@ class BatchLoader:
 
     def _place(self, stage: StageConfig, number: int) -> _Place:
         """
-        Say which group a batch is cut from, and where.
+        Return the place of a batch.
 
-        Groups take turns. They are at different steps, so that one is finished and another begun
-        at even intervals.
+        Groups take turns at different sections, so a group ends and another begins at even
+        intervals.
         """
         abreast, steps = self._config.groups_abreast, steps_of(stage)
         turn, lane = divmod(number, abreast)
@@ -266,12 +266,12 @@ class BatchLoader:
         ]
 
     def _asked(self, batch: Batch, stage: StageConfig) -> Batch:
-        """Draw what the network is not told: the focal length, and the image of some frames."""
+        """Draw which inputs are withheld: the focal length, and the images of some frames."""
         number = self._number * self._world_size + self._rank
         generator = np.random.default_rng([self._config.seed, number, 1])
         is_focal_known = bool(generator.random() >= self._config.unknown_focal)
         by_rays = generator.random(batch.num_frames) < stage.ray_map_share
-        by_rays[0] = False  # there is nothing to remember yet
+        by_rays[0] = False  # the memory is still empty
         if not bool(batch.is_metric.all()):
-            by_rays[:] = False  # where a ray begins would be told in no unit
+            by_rays[:] = False  # the origins of the rays have no unit
         return replace(batch, is_focal_known=is_focal_known, is_by_rays=tuple(by_rays.tolist()))

@@ -18,10 +18,10 @@ from mem3r_ros.training.losses import chunk_target, loss_terms, total_loss
 
 class ChunkLoss(nn.Module):
     """
-    Runs frames one after the other and returns their loss.
+    Runs the frames of a chunk in order and returns their loss.
 
-    The gradient flows from frame to frame through the state: through the tokens, and through the
-    fast-weight update (meta-gradient). It is a module so that DistributedDataParallel can wrap it.
+    The gradient passes from frame to frame through the tokens and through the fast-weight update
+    (meta-gradient). This is a module so that DistributedDataParallel can wrap it.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class ChunkLoss(nn.Module):
         """
         Run frames ``start`` to ``stop`` (exclusive).
 
-        :param state: after the chunk before; None begins the clips, and the gradient reaches
-            what their memories begin with.
+        :param state: state after the previous chunk; None begins the clips, and the gradient
+            reaches the initial values of the memories.
         :return: the loss, its unweighted terms and the state after the last frame (detached).
         """
         predictions = []

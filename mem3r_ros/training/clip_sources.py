@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Where clips come from: rendered worlds, or posed RGB-D sequences; both seeded by an index."""
+"""Sources of training clips: rendered worlds and posed RGB-D sequences, addressed by index."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.training.batch import Clip
 from mem3r_ros.training.config import SourceConfig
 
-HELD_OUT_WORLDS = 10**9  # first index of the worlds that no training ever sees
+HELD_OUT_WORLDS = 10**9  # first index of the worlds that training never uses
 
 LOGGER = logging.getLogger(__name__)
 
 
 class ClipSource(Protocol):
-    """Gives clip number ``index``; the same index gives the same clip."""
+    """Returns clip ``index``; the same index gives the same clip."""
 
     def clip(self, index: int, num_frames: int, size: tuple[int, int]) -> Clip:
         """Return ``num_frames`` frames of (width, height) ``size``."""
 
 
 def build_source(config: SourceConfig) -> ClipSource:
-    """Return the source that the recipe names."""
+    """Return the source of a recipe's entry."""
     if config.kind == 'worlds':
         return WorldSource(config)
     return SequenceSource(config)
@@ -38,14 +38,14 @@ def build_source(config: SourceConfig) -> ClipSource:
 def network_clip(
     source: ClipSource, index: int, num_frames: int, size: tuple[int, int], flow_scale: int
 ) -> Clip:
-    """Return a clip for a network of that input size and ``ModelConfig.flow_scale``."""
+    """Return a clip for a network of this input size and ``ModelConfig.flow_scale``."""
     width, height = size
     clip = source.clip(index, num_frames, (width * flow_scale, height * flow_scale))
     return clip.reduced(flow_scale)
 
 
 class WorldSource:
-    """Rendered worlds: never the same clip twice."""
+    """Rendered worlds; each index is another world."""
 
     def __init__(self, config: SourceConfig) -> None:
         self._strides, self._worlds = config.strides, config.worlds
@@ -67,10 +67,10 @@ class WorldSource:
 
 class SequenceSource:
     """
-    Clips at random places of one posed sequence.
+    Clips at random positions of one posed sequence.
 
-    The sequence is gone through once to find the frames that have a pose. Only where they lie is
-    kept; a clip decodes its frames anew, so that memory does not grow with the sequence.
+    The sequence is read once to find the frames with a pose. Only their positions are kept; each
+    clip decodes its frames again, so memory does not grow with the sequence.
     """
 
     def __init__(self, config: SourceConfig) -> None:
@@ -102,7 +102,7 @@ class SequenceSource:
         stride = int(generator.choice(fitting or [1]))
         span = min((num_frames - 1) * stride, len(self._handles) - 1)
         start = int(generator.integers(len(self._handles) - span))
-        # A sequence that is shorter than the clip is walked to and fro.
+        # If the sequence is shorter than the clip, it is traversed forwards and backwards.
         steps = np.arange(num_frames) * stride
         chosen = start + np.where(steps // max(span, 1) % 2, span - steps % span, steps % span)
         if span and steps[-1] <= span:
@@ -125,10 +125,10 @@ class SequenceSource:
 
 def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Rectify a frame, cut the largest centred window of the wanted aspect and shrink it.
+    Rectify a frame, crop the largest centred window of the wanted aspect ratio and resize it.
 
     :param frame: a SequenceFrame (image, depth_m or None, camera); depth of another resolution is
-        brought to the image's.
+        resampled to that of the image.
     :param size: (width, height), px.
     :return: image [H, W, 3] uint8, depth [H, W] float32 with NaN or 0 where unknown,
         intrinsics [4] fx fy cx cy of the result, px.
@@ -157,8 +157,8 @@ def fit_frame(frame: object, size: tuple[int, int]) -> tuple[np.ndarray, np.ndar
     if frame.depth_m is None:
         depth = np.full((height, width), np.nan, np.float32)
     else:
-        # Where the lens saw nothing this gives 0, which no loss takes for depth.
+        # Pixels outside the image of the lens become 0, which every loss ignores.
         whole = lens.mask(at_size(frame.depth_m, columns, rows))
-        # INTER_NEAREST takes the upper left of the pixels that become one, 0.4 px off.
+        # INTER_NEAREST takes the upper left pixel of each block, an offset of 0.4 px.
         depth = cv2.resize(whole[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     return image, depth.astype(np.float32), intrinsics

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""One process, or several that torchrun started: the rest of training need not know."""
+"""Training in one process or in several processes started by torchrun."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mem3r_ros.training.config import TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Which of the processes this is, and its device."""
+    """Rank of this process, number of processes, and its device."""
 
     rank: int
     count: int
@@ -25,7 +25,7 @@ class Processes:
     @classmethod
     def from_environment(cls, config: TrainConfig) -> Processes:
         """
-        Join the others if torchrun started this process.
+        Join the other processes if torchrun started this one.
 
         :raises UserError: the plan is by time, which several processes cannot agree on.
         """
@@ -46,14 +46,14 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Let gradients be averaged over the processes."""
+        """Return the module wrapped so that gradients are averaged over the processes."""
         if self.count == 1:
             return module
         # A chunk of first frames leaves the fast weights and their learning rates unused.
         return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
 
     def all_agree(self, answer: bool) -> bool:
-        """Return whether every process says yes."""
+        """Return whether the value is true in every process."""
         if self.count == 1:
             return answer
         vote = torch.tensor(int(answer), device=self.device)

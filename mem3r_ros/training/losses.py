@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-The errors that training makes small (after DUSt3R, CUT3R and Mem3R).
+Training losses (after DUSt3R, CUT3R and Mem3R).
 
 Points and depth are weighted by the predicted confidence c as c * error - alpha * log c
 (DUSt3R, eq. 4); poses follow CUT3R's |t - t*| + |q - q*|, for the world pose and for the
@@ -26,15 +26,15 @@ from mem3r_ros.training.config import LossConfig
 from mem3r_ros.two_view.bundle_adjustment import Prior
 from mem3r_ros.two_view.pixels import static_flow, viewing_rays
 
-SKY_DEPTH_M = 80.0  # sky is asked to be at least this far
+SKY_DEPTH_M = 80.0  # sky should be at least this far
 ROTATION_FLOOR_RAD = 0.02  # added to a true rotation before an error is divided by it
-CERTAIN_ERROR = 0.01  # added to errors that are weighed: a sky without any would be paid endlessly
-GRADIENT_STEPS = (1, 2, 4)  # px between the two ends of a depth slope
+CERTAIN_ERROR = 0.01  # added to weighted errors: zero-error sky must not have endless confidence
+GRADIENT_STEPS = (1, 2, 4)  # px between the two ends of a depth gradient
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a chunk of frames should have given."""
+    """Ground truth of a chunk of frames."""
 
     depth_m: Tensor  # [K, B, H, W]; NaN unknown, +inf sky
     rays: Tensor  # [B, H, W, 3], z = 1
@@ -46,7 +46,7 @@ class Target:
     image: Tensor  # [K, B, 3, H, W] in [-1, 1]
     moving: Tensor  # [K, B, H, W] bool
     flow: Tensor | None  # [K, B, 2 or 3, H, W] px, measured
-    is_by_rays: Tensor  # [K] bool, frames of which the network saw the rays alone
+    is_by_rays: Tensor  # [K] bool, frames given by their rays alone
 
     @property
     def is_valid(self) -> Tensor:
@@ -84,7 +84,7 @@ def loss_terms(
     predictions: list[Prediction], target: Target, config: LossConfig
 ) -> dict[str, Tensor]:
     """
-    Compute every loss that has a weight and that the model has an output for.
+    Compute every loss that has a weight and for which the model has an output.
 
     :param predictions: one per frame of the chunk.
     :return: unweighted scalars by the names of LossConfig.
@@ -116,7 +116,7 @@ def loss_terms(
     rgb = _stack(predictions, 'rgb')
     asked = target.is_by_rays
     if rgb is not None and config.rgb and bool(asked.any()):
-        # Of a frame whose image was given there is nothing to render.
+        # Only frames given by their rays are rendered.
         terms['rgb'] = (rgb[asked] - target.image[asked].permute(0, 1, 3, 4, 2)).square().mean()
     return terms
 
@@ -127,7 +127,7 @@ def total_loss(terms: dict[str, Tensor], config: LossConfig) -> Tensor:
 
 
 def _priors(predictions: list[Prediction]) -> list[Prior | None]:
-    """Return motion and depth before the bundle adjustment, which no gradient passes."""
+    """Return motion and depth before the bundle adjustment, which passes no gradient."""
     return [getattr(prediction.two_view, 'prior', None) for prediction in predictions]
 
 
@@ -139,7 +139,7 @@ def _stack(predictions: Sequence[object], name: str) -> Tensor | None:
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the mask; where() keeps NaN outside it from reaching the gradient."""
+    """Mean over the mask; where() keeps NaN outside of it out of the gradient."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
@@ -157,10 +157,10 @@ def _depth_terms(
     config: LossConfig,
 ) -> dict[str, Tensor]:
     """
-    Errors of log depth: metric, with the scale of each frame removed, and of its slopes.
+    Errors of log depth: metric, with the scale of each frame removed, and of its gradients.
 
-    No gradient passes a solver: where there is one the guess before it is trained, and the
-    confidence learns how far the depth after it is off.
+    A solver passes no gradient. If there is one, the depth before it is trained, and the
+    confidence learns the error of the depth after it.
     """
     valid, sky = target.is_valid, torch.isposinf(target.depth_m)
     learned = depth if guess is None else guess
@@ -185,10 +185,10 @@ def _confidence_term(
     depth: Tensor, confidence: Tensor, target: Target, config: LossConfig
 ) -> Tensor:
     """
-    How well the confidence knows the error of depth that nothing can be learned from any more.
+    Loss of the confidence for a depth error that passes no gradient.
 
-    Divided by alpha, which sets how large confidences are, not how much they count. The scale of a
-    frame as a whole is left out: it would drown what differs between the frame's pixels.
+    Divided by alpha, which sets the size of confidences but not the weight of this loss. The scale
+    of a frame is removed: it would dominate the differences between the pixels of the frame.
     """
     valid, sky = target.is_valid, torch.isposinf(target.depth_m)
     error, centred, _ = _log_depth_errors(depth, target)
@@ -200,9 +200,9 @@ def _confidence_term(
 
 def _seen_depth_term(depth: Tensor, target: Target) -> Tensor:
     """
-    Error of the depth that the image alone tells: metric, and without the scale of the frame.
+    Error of the depth from the image alone: metric, and without the scale of the frame.
 
-    Once fused with parallax and memory it has little say, and would learn as little.
+    After fusion with parallax and memory this depth has little weight and would learn little.
     """
     error, centred, _ = _log_depth_errors(depth, target)
     valid, sky = target.is_valid, torch.isposinf(target.depth_m)
@@ -210,7 +210,7 @@ def _seen_depth_term(depth: Tensor, target: Target) -> Tensor:
 
 
 def _log_depth_errors(depth: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the error, the difference with the scale of each frame removed, the difference."""
+    """Return the error, the residual without the scale of each frame, and the residual."""
     valid, sky = target.is_valid, torch.isposinf(target.depth_m)
     log_depth = depth.clamp(min=1e-3).log()
     residual = log_depth - torch.where(valid, target.depth_m, 1.0).log()
@@ -218,7 +218,7 @@ def _log_depth_errors(depth: Tensor, target: Target) -> tuple[Tensor, Tensor, Te
     offset = torch.where(valid, residual, 0.0).sum(dim=(-2, -1), keepdim=True) / count
     centred = residual - offset
     metric = torch.where(target.is_metric[:, None, None], residual, centred)
-    # Too far cannot be measured: only a sky that comes out near is an error.
+    # Sky has no upper limit: only a predicted depth that is too small is an error.
     nearness = (math.log(SKY_DEPTH_M) - log_depth).clamp(min=0)
     return torch.where(sky, nearness, metric.abs()), centred, residual
 
@@ -239,7 +239,7 @@ def _slope_term(residual: Tensor, valid: Tensor) -> Tensor:
 def _point_terms(
     points: Tensor, confidence: Tensor | None, target: Target, config: LossConfig
 ) -> dict[str, Tensor]:
-    """L21 of camera-frame points, in metres and over the mean distance of each cloud."""
+    """L21 of camera-frame points, in metres and relative to the mean distance of each cloud."""
     valid = target.is_valid
     true = torch.where(valid, target.depth_m, 0.0)[..., None] * target.rays
     terms = {}
@@ -267,7 +267,7 @@ def _normalise(points: Tensor, valid: Tensor) -> Tensor:
 def _world_point_term(
     points: Tensor, confidence: Tensor | None, target: Target, config: LossConfig
 ) -> Tensor:
-    """L21 of world-frame points over the mean distance of the cloud."""
+    """L21 of world-frame points relative to the mean distance of the cloud."""
     valid = target.is_valid
     camera = torch.where(valid, target.depth_m, 0.0)[..., None] * target.rays
     R, t = target.T_world_camera[..., :3, :3], target.T_world_camera[..., :3, 3]
@@ -301,7 +301,7 @@ def _motion_terms(
     relative: Tensor, true: Tensor, target: Target, config: LossConfig
 ) -> dict[str, Tensor]:
     """
-    Errors of a relative pose in units of the motion itself, so that slow frames count too.
+    Errors of a relative pose in units of the motion itself, so slow frames count as much.
 
     :param relative: predicted T_previous_camera, [K', B, 4, 4].
     :param true: the same, true.
@@ -317,7 +317,7 @@ def _motion_terms(
         error = (t - t_true).norm(dim=-1) / (length + 0.005 * target.mean_distance)
         terms['translation'] = _masked_mean(error, target.is_metric.expand_as(error))
     if config.direction:
-        # A motion far below what a pixel can show has no direction to learn.
+        # A motion far below one pixel has no measurable direction.
         is_moving = length > 0.003 * target.mean_distance
         cosine = torch.nn.functional.cosine_similarity(t, t_true, dim=-1, eps=1e-6)
         terms['direction'] = _masked_mean(1 - cosine, is_moving)
@@ -326,10 +326,10 @@ def _motion_terms(
 
 def _spread_terms(predictions: list[Prediction], target: Target) -> dict[str, Tensor]:
     """
-    Negative log likelihood (Laplace) of the errors before the solver, which count as given.
+    Negative log likelihood (Laplace) of the errors before the solver; the errors are constants.
 
-    What is learned is the spread alone: an error that is known to be large is still an error.
-    The scale of a frame as a whole is not counted: it would drown what differs between pixels.
+    Only the predicted deviations are trained: a known large error is still an error.
+    The scale of a frame is removed: it would dominate the differences between pixels.
     """
     priors = _priors(predictions)
     guess = _stack(priors, 'depth').detach()
@@ -346,7 +346,7 @@ def _spread_terms(predictions: list[Prediction], target: Target) -> dict[str, Te
     shift = true[..., :3, 3] - (turn @ relative[..., :3, 3:])[..., 0]
     sigma = _stack(priors, 'motion_sigma')[used]
     likelihood = _laplace(torch.cat((shift, omega), dim=-1).abs(), sigma)
-    # The shift of a clip without metres tells nothing of the error in metres.
+    # The translation of a clip without metres has no error in metres.
     counts = torch.ones_like(likelihood, dtype=torch.bool)
     counts[..., :3] = target.is_metric[:, None]
     return {'spread': depth + _masked_mean(likelihood, counts)}
@@ -359,9 +359,9 @@ def _laplace(error: Tensor, sigma: Tensor) -> Tensor:
 
 def _flow_weight_term(weight: Tensor, target: Target) -> Tensor:
     """
-    Cross entropy of the flow weights with how well the flow fits the true static scene.
+    Cross entropy between the flow weights and the fit of the flow to the true static scene.
 
-    A pixel whose flow is off by r px deserves 1 / (1 + r^2); moving things deserve nothing.
+    The target of a pixel with a flow error of r px is 1 / (1 + r^2); of a moving object, 0.
 
     :param weight: [K, B, H, W], 0 to 1.
     """

@@ -16,9 +16,9 @@ from mem3r_ros.training.config import OptimiserConfig
 
 def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
     """
-    Build AdamW with four groups: new or base modules, with or without decay.
+    Build AdamW with four groups: new or base modules, with or without weight decay.
 
-    Vectors (biases, norms) and tokens are not decayed. Frozen parameters stop requiring gradients.
+    Vectors (biases, norms) and tokens have no decay. Frozen parameters require no gradient.
 
     :raises UserError: a prefix of the recipe matches no parameter.
     """
@@ -63,7 +63,7 @@ def check_prefixes(model: nn.Module, config: OptimiserConfig) -> None:
 
 def learning_rate(config: OptimiserConfig, progress: float) -> float:
     """
-    Rise linearly, then fall as a cosine.
+    Return the learning rate: a linear rise, then a cosine decay.
 
     :param progress: part of the run that is done, 0 to 1.
     """
@@ -75,16 +75,16 @@ def learning_rate(config: OptimiserConfig, progress: float) -> float:
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Apply a rate, times the factor of each group."""
+    """Set the learning rate of each group: the rate times the factor of the group."""
     for group in optimiser.param_groups:
         group['lr'] = rate * group['factor']
 
 
 def average_of(model: nn.Module, decay: float) -> AveragedModel:
     """
-    Return an exponential moving average of a model's parameters, which begins at those of now.
+    Return an exponential moving average of a model's parameters, starting at the current ones.
 
-    The first updates move it further: a long average would hold on to the initial weights.
+    The decay is smaller in the first updates, so that the initial weights are forgotten quickly.
     """
 
     @torch.no_grad()
@@ -93,14 +93,14 @@ def average_of(model: nn.Module, decay: float) -> AveragedModel:
         torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + count) / (10 + count)))
 
     average = AveragedModel(model, multi_avg_fn=move)
-    average.n_averaged.fill_(1)  # 0 would replace the initial weights by those of the first update
+    average.n_averaged.fill_(1)  # with 0 the first update would replace the initial weights
     return average
 
 
 def clip_gradients(parameters: list[nn.Parameter], largest: float) -> Tensor:
     """
-    Scale gradients to a largest norm.
+    Clip the gradients to a norm.
 
-    :return: the norm before, a scalar; not finite where any gradient is not.
+    :return: the norm before clipping, a scalar; not finite if any gradient is not.
     """
     return nn.utils.clip_grad_norm_(parameters, largest if largest > 0 else math.inf)

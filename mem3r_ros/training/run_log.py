@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Learning curves as JSON lines, TensorBoard events and an HTML page, and the progress line."""
+"""Log of a training run: JSON lines, TensorBoard events, an HTML page and the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE_FILE = 'index.html'
 
 
 class RunLog:
-    """What a run tells, on the terminal and in its output folder."""
+    """Writes the log of a run to the terminal and to the output folder."""
 
     def __init__(self, config: TrainConfig, output: Path, resume: bool) -> None:
         self._config = config
@@ -50,10 +50,11 @@ class RunLog:
         waited_s: float,
     ) -> None:
         """
-        Note one batch; every so often write the means of the last ones.
+        Add one batch; every ``runtime.log_every`` batches write their means.
 
         :param done: part of the run that is done, 0 to 1.
-        :param took_s: time of the batch, s, of which ``waited_s`` waited for the loader.
+        :param took_s: duration of the batch, s.
+        :param waited_s: part of it that was spent waiting for data, s.
         """
         for name, value in {**terms, 'took_s': took_s, 'waited_s': waited_s}.items():
             self._sums.setdefault(name, []).append(value)
@@ -68,21 +69,21 @@ class RunLog:
             for name, value in means.items()
             if name not in ('took_s', 'waited_s')
         )
-        self.say(
+        self.print(
             f'{done:5.1%} {stage} batch {counters.batches}: {shown} '
-            f'({means["took_s"]:.2f} s a batch, {means["waited_s"]:.2f} s waiting)'
+            f'({means["took_s"]:.2f} s per batch, {means["waited_s"]:.2f} s waiting for data)'
         )
 
     def validation(self, counters: Counters, result: Validation) -> None:
-        """Note a validation and rewrite the page."""
+        """Add a validation and rewrite the page."""
         self._write(counters, {'kind': 'validation', **result.figures})
-        self.say('held-out worlds: ' + figures_line(result.figures))
+        self.print('held-out worlds: ' + figures_line(result.figures))
         write_training_page(
             self._output / PAGE_FILE, self._history, result.pictures, to_dict(self._config)
         )
 
-    def say(self, text: str) -> None:
-        """Print a line, above the progress bar if there is one."""
+    def print(self, text: str) -> None:
+        """Print a line above the progress bar, if there is one."""
         self._bar.print(text)
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class RunLog:
 
 
 def _event_writer(output: Path) -> object | None:
-    """Return a TensorBoard writer, or None where TensorBoard is not installed."""
+    """Return a TensorBoard writer, or None if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

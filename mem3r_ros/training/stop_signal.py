@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C and SIGTERM end a run between two batches, where its state is whole."""
+"""Ctrl-C and SIGTERM stop a run between two batches, where its state is consistent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """True once somebody asked to stop; whoever asks twice interrupts at once."""
+    """True after the first signal; the second one raises KeyboardInterrupt."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
         self._is_set = False
         self._before: dict[int, object] = {}
 
@@ -24,7 +24,7 @@ class StopSignal:
         return self._is_set
 
     def __enter__(self) -> StopSignal:
-        if threading.current_thread() is threading.main_thread():  # nobody else may
+        if threading.current_thread() is threading.main_thread():  # Python allows it only there
             self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
         return self
 
@@ -36,4 +36,4 @@ class StopSignal:
         if self._is_set:
             signal.default_int_handler(number, frame)
         self._is_set = True
-        self._tell('stopping after this batch; once more stops at once')
+        self._report('stopping after this batch; a second signal stops at once')

@@ -49,7 +49,7 @@ WEIGHTS_FILE = 'weights.safetensors'
 
 def network_config(config: TrainConfig) -> ModelConfig:
     """
-    Return the network that a recipe trains: its preset, with the fields that it changes.
+    Return the configuration of the network of a recipe: its preset with the changed fields.
 
     :raises UserError: there is no such preset or field.
     """
@@ -62,9 +62,9 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, output: Path, resume: bool = False) -> None:
         """
-        Build model, optimiser and log; with ``resume`` put back what the output folder holds.
+        Build model, optimiser and log; with ``resume``, restore the state in the output folder.
 
-        :raises UserError: the recipe cannot be run, or there is nothing to resume.
+        :raises UserError: the recipe cannot be run, or there is no state to resume.
         """
         self.config, self.output = config, output
         self.processes = Processes.from_environment(config)
@@ -84,7 +84,7 @@ class Trainer:
         output.mkdir(parents=True, exist_ok=True)
         if not resume and (output / STATE_FILE).exists():
             raise UserError(
-                f'{output} holds a run; go on with --resume, or choose another --output'
+                f'{output} holds a run; continue it with --resume, or choose another --output'
             )
         if resume:
             self.counters = load_state(
@@ -98,10 +98,10 @@ class Trainer:
 
     def run(self) -> Counters:
         """
-        Train to the end of the plan; Ctrl-C or SIGTERM saves and stops after a batch.
+        Train to the end of the plan; Ctrl-C or SIGTERM stops after a batch and saves.
 
         :return: the final counters.
-        :raises KeyboardInterrupt: a second one came; what was not saved by then is lost.
+        :raises KeyboardInterrupt: a second signal came; progress since the last save is lost.
         """
         try:
             self._run_plan()
@@ -122,7 +122,7 @@ class Trainer:
         runtime = self.config.runtime
         last_save = last_validation = time.monotonic()
         try:
-            with StopSignal(self._say) as asked_to_stop:
+            with StopSignal(self._print) as asked_to_stop:
                 while self.progress() < 1.0 and not asked_to_stop:
                     started = time.monotonic()
                     stage, batch = loader.next()
@@ -142,13 +142,13 @@ class Trainer:
         self.save()
         self.validate()
         if asked_to_stop:
-            self._say('stopped; the state is saved, go on with --resume')
+            self._print('stopped; the state is saved, continue with --resume')
 
     def train_batch(self, stage: StageConfig, batch: Batch) -> dict[str, float]:
         """
-        Go through the clips chunk by chunk, one update of the weights after each.
+        Train on one batch, with one update of the weights after each chunk.
 
-        :return: mean of each loss term, the loss and the gradient's norm.
+        :return: means of the loss terms, the loss and the norm of the gradient.
         """
         losses = losses_of(self.config, stage)
         state = None
@@ -157,7 +157,7 @@ class Trainer:
             stop = min(start + stage.chunk, batch.num_frames)
             terms, state, is_good = self._train_chunk(batch, state, start, stop, losses)
             if not is_good:
-                # The state may hold what was not finite: the rest of the clips is left out.
+                # The state may hold values that are not finite: skip the rest of the clips.
                 break
             for name, value in terms.items():
                 sums.setdefault(name, []).append(float(value))
@@ -182,7 +182,7 @@ class Trainer:
             self.counters.updates += 1
         else:
             self.counters.skipped += 1
-            self._say(
+            self._print(
                 f'batch {self.counters.batches}: loss {float(loss.detach()):.3g}, '
                 f'gradient norm {float(norm):.3g}; '
                 f'update skipped ({self.counters.skipped} so far)'
@@ -190,13 +190,13 @@ class Trainer:
         return terms | {'loss': loss.detach(), 'gradient_norm': norm.detach()}, state, is_good
 
     def progress(self) -> float:
-        """Return the part of the plan that is done, 0 to 1."""
+        """Return the finished share of the plan, 0 to 1."""
         if self.config.steps:
             return min(self.counters.batches / self.config.steps, 1.0)
         return min(self.counters.elapsed_s / (60 * self.config.minutes), 1.0)
 
     def stage_of(self, batch: int) -> StageConfig:
-        """Return the stage of a batch; with a plan by time it is the stage of now."""
+        """Return the stage of a batch; with a plan by time, the current stage."""
         if self.config.steps:
             return stage_at(self.config, batch / self.config.steps)
         return stage_at(self.config, self.progress())
@@ -212,11 +212,11 @@ class Trainer:
         return result
 
     def averaged_model(self) -> torch.nn.Module:
-        """Return the model with the averaged weights; it is the trainer's own."""
+        """Return the model with the averaged weights (not a copy)."""
         return self.average.module.eval()
 
     def save(self) -> None:
-        """Write the state to resume from and the averaged weights as a float16 checkpoint."""
+        """Write the state for ``resume`` and the averaged weights as a float16 checkpoint."""
         if not self.processes.is_first:
             return
         save_state(
@@ -233,12 +233,12 @@ class Trainer:
                 self.counters, stage.name, self.progress(), terms, rate, took_s, waited_s
             )
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if self.log:
-            self.log.say(text)
+            self.log.print(text)
 
     def _check_stages(self) -> None:
-        """Refuse now what the network would refuse when a later stage begins."""
+        """Check all stages against the network before the first batch."""
         patch = self.model.config.patch_size
         for stage in self.config.stages:
             for size in stage.sizes:
@@ -265,9 +265,9 @@ class Trainer:
 
 def compiled_parts(model: Mem3R) -> list[torch.nn.Module]:
     """
-    Return what pays to compile: nearly all of the arithmetic, and hardly any of the code.
+    Return the modules that are worth compiling: they do nearly all of the arithmetic.
 
-    The geometry between them takes minutes to trace, and seconds of a run.
+    The geometry between them takes minutes to trace and little time to run.
     """
     heads = model.predictor
     parts = (

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Everything a stopped run needs to go on as if it had not stopped, in one safetensors file.
+State of a training run in one safetensors file, and the start from other weights.
 
-A checkpoint is data: tensors plus one JSON text, never pickled objects.
+A resumed run gives the same result as an uninterrupted one. The file holds tensors and one JSON
+text, no pickled objects.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ STATE_FILE = 'state.safetensors'
 
 @dataclass
 class Counters:
-    """Where the run is."""
+    """Progress of a run."""
 
     batches: int = 0  # per process
     updates: int = 0  # of the weights
-    skipped: int = 0  # updates left out because something was not finite
+    skipped: int = 0  # updates skipped because loss or gradient was not finite
     frames: int = 0  # seen by this process
     elapsed_s: float = 0.0  # of training, stops excluded
     stages: dict[str, int] = field(default_factory=dict)  # batches per stage
@@ -44,7 +45,7 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     counters: Counters,
 ) -> None:
-    """Write the run's state; the old file stays whole until the new one is."""
+    """Write the state of the run; the file is replaced at once."""
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         tensors[f'model/{name}'] = value
@@ -72,12 +73,12 @@ def load_state(
     optimiser: torch.optim.Optimizer,
 ) -> Counters:
     """
-    Put a saved state back.
+    Restore a saved state.
 
     :raises UserError: there is none, or it belongs to another model.
     """
     if not path.is_file():
-        raise UserError(f'{path} does not exist; there is no run to resume, leave out --resume')
+        raise UserError(f'{path} does not exist: no run to resume; leave out --resume')
     try:
         with safe_open(path, framework='pt') as file:
             metadata = file.metadata()
@@ -112,15 +113,15 @@ def load_state(
 
 def start_weights(model: nn.Module, source: str, is_partial: bool) -> list[str]:
     """
-    Copy the weights of a checkpoint whose names and shapes fit.
+    Copy the weights of a checkpoint whose names and shapes match.
 
-    From CUT3R to Mem3R everything but the pose memory is taken over; the query projection of
-    the fast weights is CUT3R's ``pose_retriever.proj_q`` and keeps its name.
+    A Mem3R takes all of CUT3R but its pose memory; the query projection of the fast weights is
+    CUT3R's ``pose_retriever.proj_q`` and keeps its name.
 
-    :param source: anything load_model takes.
-    :param is_partial: whether modules that the checkpoint lacks may start fresh.
-    :return: the names that start fresh.
-    :raises UserError: something is missing and ``is_partial`` is false, or nothing fits.
+    :param source: any argument of load_model.
+    :param is_partial: whether weights missing in the checkpoint keep their initial values.
+    :return: names of the weights that were not copied.
+    :raises UserError: weights are missing and ``is_partial`` is false, or none match.
     """
     given = load_model(source).state_dict()
     own = model.state_dict()

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-How good the averaged weights are on clips that training never sees, beside trivial answers.
+Validation: errors of the averaged weights on held-out clips, beside trivial answers.
 
-The figures are those of the project's first probes: rotation and translation error of the motion
-from frame to frame against no motion, the direction's cosine, and the relative depth error
-(median-scaled) against one constant depth.
+Rotation and translation error of the motion from frame to frame against no motion, the cosine of
+the direction, and the relative depth error (median-scaled) against one constant depth.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ MAX_BATCH = 16  # clips side by side
 
 @dataclass
 class Validation:
-    """Means over the held-out clips, and a few pictures."""
+    """Means over the held-out clips, and depth images of some of them."""
 
     figures: dict[str, float]
     pictures: list[StripFrame] = field(default_factory=list)
@@ -41,7 +40,7 @@ class Validation:
 
 def validation_batches(config: TrainConfig, flow_scale: int) -> list[Batch]:
     """
-    Render the held-out worlds; every fourth without intrinsics where training has such.
+    Render the held-out worlds; every fourth without intrinsics if training has such clips.
 
     :param flow_scale: see ModelConfig.
     """
@@ -82,7 +81,7 @@ def validate_model(model: nn.Module, batches: Iterable[Batch], rule_name: str) -
         for index in range(batch.num_frames):
             prediction, state = model.step(frame_input(batch, index), state, rule)
             motion = prediction.T_previous_camera
-            if motion is None and before is not None:  # of a network that tells poses alone
+            if motion is None and before is not None:  # the network predicts poses alone
                 motion = invert_rigid(before) @ prediction.T_world_camera
             before = prediction.T_world_camera
             for clip, found in enumerate(frames):
@@ -126,7 +125,7 @@ def _frame_figures(
 
 def depth_figures(depth: Tensor, depth_true: Tensor) -> dict[str, float]:
     """
-    Compare depth after scaling by the medians, and as predicted, with one constant depth.
+    Return depth errors: median-scaled, as predicted, and of one constant depth.
 
     :param depth: [B, H, W] m.
     :param depth_true: [B, H, W] m; NaN and +inf are left out.
@@ -153,7 +152,7 @@ def depth_figures(depth: Tensor, depth_true: Tensor) -> dict[str, float]:
 
 def motion_figures(relative: Tensor, true: Tensor) -> dict[str, float]:
     """
-    Compare motions from the previous frame with the truth and with no motion.
+    Return errors of the motion from the previous frame, and those of no motion.
 
     :param relative: predicted T_previous_camera, [B, 4, 4].
     :param true: the same, true.
@@ -174,7 +173,7 @@ def motion_figures(relative: Tensor, true: Tensor) -> dict[str, float]:
 
 
 def world_figures(T_world_camera: Tensor, batch: Batch, clip: int) -> dict[str, float]:
-    """Compare the last position of a clip with the truth and with standing still."""
+    """Return the error of the last position of a clip, and that of standing still."""
     true = batch.T_world_camera[-1, clip, :3, 3]
     return {
         'end_error_m': float((T_world_camera[clip, :3, 3] - true).norm()),
@@ -192,7 +191,7 @@ def _picture(batch: Batch, depth: Tensor, clip: int) -> StripFrame:
 
 
 def figures_line(figures: dict[str, float]) -> str:
-    """Return the figures on one line, each beside its trivial answer."""
+    """Return the figures in one line, each beside its trivial answer."""
     get = lambda name: figures.get(name, math.nan)  # noqa: E731
     focal = f'focal {get("focal_error"):.1%}, ' if 'focal_error' in figures else ''
     return (

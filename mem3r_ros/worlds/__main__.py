@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Look at rendered worlds: a contact sheet of all kinds, and how fast they are rendered."""
+"""Preview of rendered worlds: a contact sheet of all kinds, and the rendering speed."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def _strip(clip: Clip) -> np.ndarray:
 
 
 def main() -> int:
-    """Render some clips of each kind; print frames per second, the second time they are made."""
+    """Render some clips of each kind twice; print the frames per second of the second time."""
     parser = argparse.ArgumentParser(prog='python -m mem3r_ros.worlds', description=__doc__)
     parser.add_argument('--preview', type=Path, metavar='PNG', help='contact sheet to write')
-    parser.add_argument('--seed', type=int, default=0, help='of the worlds (%(default)s)')
-    parser.add_argument('--device', default='cpu', help='where to render (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the worlds (%(default)s)')
+    parser.add_argument('--device', default='cpu', help='device to render on (%(default)s)')
     parser.add_argument('--size', type=int, nargs=2, default=(128, 96), metavar=('W', 'H'),
-                        help='of the images in px (128 96)')  # fmt: skip
-    parser.add_argument('--threads', type=int, default=1, help='of torch (%(default)s)')
+                        help='size of the images in px (128 96)')  # fmt: skip
+    parser.add_argument('--threads', type=int, default=1, help='threads of torch (%(default)s)')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
     for kind in (*WORLD_KINDS, 'mixture'):
         config = WorldConfig(world=kind, seed=args.seed)
-        for _ in range(2):  # the first time, pictures of surfaces are painted
+        for _ in range(2):  # the first time includes painting the textures
             start_s = time.perf_counter()
             clips = [
                 render_clip(index, FRAMES, tuple(args.size), config, args.device)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a world: its kind, the camera's path through it, and everything that stands there."""
+"""Draw a world: its kind, the path of the camera, and the scene."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mem3r_ros.worlds.site import Course, Rng, Site
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of world is made."""
+    """Definition of one kind of world."""
 
     arena: Callable[[Rng, str], Arena]
     build: Callable[[Site], Scene]
-    paths: tuple[float, ...]  # how often each of PATH_KINDS is taken in it
+    paths: tuple[float, ...]  # relative frequency of each of PATH_KINDS
     focal_range: tuple[float, float] = (0.55, 1.3)  # of the longer side of the image
     view_m: float = 1e9  # bodies farther away are not drawn
-    bend: float = 0.0  # how far the course of an endless path swings, rad
+    bend: float = 0.0  # heading range of the course of an endless path, rad
 
 
 #                                                    handheld orbit rotate walk drive drone
@@ -50,7 +50,7 @@ class World:
 
     kind: str
     path: str
-    key: tuple[int, ...]  # seeds all that is drawn for it
+    key: tuple[int, ...]  # seed of all its random numbers
     scene: Scene
     poses: np.ndarray  # T_world_camera float64 [N, 4, 4], N > paths.HORIZON
     focal_range: tuple[float, float]  # of the longer side of the image
@@ -58,7 +58,7 @@ class World:
 
 
 def _draw(rng: Rng, names: tuple[str, ...], weights: tuple[float, ...], forced: str) -> str:
-    """Return one of the names; the generator advances alike whether it is forced or not."""
+    """Return one of the names; a forced name advances the generator in the same way."""
     shares = np.array(weights) / sum(weights)
     drawn = str(rng.choice(names, p=shares))
     return drawn if forced == 'mixture' else forced
@@ -68,9 +68,9 @@ def draw_world(index: int, num_frames: int, config: WorldConfig) -> World:
     """
     Draw one world.
 
-    :param index: which one.
-    :param num_frames: how many frames are to be rendered.
-    :param config: what kinds there are.
+    :param index: number of the world.
+    :param num_frames: number of frames to render.
+    :param config: mixture of the worlds.
     """
     key = (config.seed, index)
     rng = np.random.default_rng(key)

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-What a real camera does to a picture.
+Effects of a real camera.
 
-Exposure and white balance drift, lenses blur and darken the corners, long exposures smear, rolling
-shutters lean, sensors are noisy, some see no colour. Where pixels move, depth moves along, so that
-it stays exact.
+Drift of exposure and white balance, blur and vignetting of the lens, motion blur, rolling shutter,
+noise, grey sensors. Where pixels are shifted, depth is shifted with them and stays exact.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from mem3r_ros.worlds.paths import SmoothNoise
 # F frames
 
 NOISE_RANGE = (0.2, 1.2)  # grey levels
-MIDDLE_GREY = 105.0  # what the camera exposes its first frame for
-EXPOSURE_LIMITS = (0.6, 3.0)  # how far it can
-TAPS = 5  # pictures that are averaged to one long exposure
+MIDDLE_GREY = 105.0  # mean grey level of the first frame
+EXPOSURE_LIMITS = (0.6, 3.0)  # range of the exposure factor
+TAPS = 5  # images averaged for one long exposure
 
 
 class Lens:
@@ -32,7 +31,7 @@ class Lens:
     def __init__(
         self, rng: np.random.Generator, config: WorldConfig, num_frames: int, size: tuple[int, int]
     ) -> None:
-        """Draw its properties; those of a frame do not depend on how many there are."""
+        """Draw its properties; those of a frame do not depend on the number of frames."""
         frames = np.arange(num_frames, dtype=np.float64)
         self._exposure_share = rng.uniform(0.2, 0.8) * (rng.random() < config.motion_blur_share)
         self._readout = rng.uniform(0.2, 0.9) * (rng.random() < config.rolling_share)
@@ -45,7 +44,7 @@ class Lens:
         self._gamma = float(np.exp(rng.normal(0, 0.15)))
         self._soft = max(0.0, rng.normal(-0.1, 0.3))
         self._dark_corners = rng.uniform(0, 0.35) * (rng.random() < 0.6)
-        # What is left of a sensor's noise when its picture is averaged down to so few pixels.
+        # Noise that remains after the image is averaged down to this size.
         dimness = 3.0 if rng.random() < 0.1 else 1.0
         self._sigma = config.noise * dimness * np.exp(rng.uniform(*np.log(NOISE_RANGE)))
         self._brightness = None if config.auto_exposure else torch.ones(())
@@ -62,7 +61,7 @@ class Lens:
         intrinsics: np.ndarray,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """
-        Let the camera's rotation smear or lean pictures.
+        Apply motion blur and rolling shutter due to the rotation of the camera.
 
         :param colour: [F, H, W, 3].
         :param depth: m, [F, H, W].
@@ -77,7 +76,7 @@ class Lens:
         turn = T_world_camera[:, :3, :3].transpose(1, 2) @ T_world_next[:, :3, :3]
         turn = turn - turn.transpose(1, 2)
         rate = 0.5 * torch.stack([turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0]], dim=-1)
-        pace = self._flow(rate, intrinsics)  # px a frame interval, [F, H, W, 2]
+        pace = self._flow(rate, intrinsics)  # px per frame interval, [F, H, W, 2]
         height = self._size[1]
         rows = torch.arange(height, device=colour.device, dtype=colour.dtype)
         lag = (self._readout * (rows / height - 0.5))[None, :, None, None]
@@ -90,7 +89,7 @@ class Lens:
         return smeared.permute(0, 2, 3, 1), depth, moving
 
     def _flow(self, rate: Tensor, intrinsics: np.ndarray) -> Tensor:
-        """Return how pixels move as the camera turns at a rate, rad a frame [F, 3]."""
+        """Return the motion of pixels for a rotation rate of the camera, rad per frame [F, 3]."""
         fx, fy, cx, cy = (float(value) for value in intrinsics)
         width, height = self._size
         y, x = torch.meshgrid(
@@ -98,13 +97,13 @@ class Lens:
             (torch.arange(width, device=rate.device) - cx) / fx, indexing='ij',
         )  # fmt: skip
         a, b, c = (rate[:, k, None, None] for k in range(3))
-        # the ray (x, y, 1) turned by a small angle, back on the plane of unit depth
+        # the ray (x, y, 1) rotated by a small angle, projected to unit depth
         dx = b - c * y - x * (a * y - b * x)
         dy = c * x - a - y * (a * y - b * x)
         return torch.stack([dx * fx, dy * fy], dim=-1)
 
     def _look_up(self, planes: Tensor, shift: Tensor, mode: str = 'bilinear') -> Tensor:
-        """Return pictures [F, C, H, W] as seen a shift [F, H, W, 2] in px away."""
+        """Return images [F, C, H, W] sampled at a shift [F, H, W, 2] in px."""
         width, height = self._size
         y, x = torch.meshgrid(
             torch.arange(height, device=planes.device, dtype=planes.dtype),
@@ -118,7 +117,7 @@ class Lens:
 
     def develop(self, colour: Tensor, frames: Tensor) -> Tensor:
         """
-        Turn light into pixel values; the first frame that comes sets the exposure.
+        Convert radiance to pixel values; the first frame sets the exposure.
 
         :param colour: [F, H, W, 3] in 0 .. 255 and beyond.
         :param frames: numbers of the frames, [F].
@@ -143,13 +142,13 @@ class Lens:
         sheet = torch.from_numpy(self._sheet).to(device)
         count = colour[0].numel()
         for image, frame in zip(colour, frames.tolist(), strict=True):
-            start = (frame * 1009) % 7919  # each frame cuts another stretch out of one sheet
+            start = (frame * 1009) % 7919  # each frame uses another section of one noise sheet
             grain = sheet[start : start + count].view(image.shape)
             image.add_(grain[..., :1] if self._is_grey else grain, alpha=self._sigma)
         return colour.clamp_(0, 255).round_().to(torch.uint8)
 
     def _vignette(self, device: torch.device) -> Tensor:
-        """Return the share of light that reaches each pixel, [H, W, 1]."""
+        """Return the vignetting factor of each pixel, [H, W, 1]."""
         width, height = self._size
         y = torch.linspace(-1, 1, height, device=device)[:, None] * (height / width)
         x = torch.linspace(-1, 1, width, device=device)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Things made of several bodies: tables with what lies on them, shelves, chairs, plants, people.
+Objects of several bodies: tables with small objects, shelves, chairs, plants, people.
 
-Each is built in a frame of its own, z up from the floor, its front towards +x, and is then placed
-where the camera does not come.
+Each is built in its own frame, z up from the floor, its front towards +x, and is then placed clear
+of the camera's path.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ LEVEL = np.eye(3)
 
 
 class Clearance:
-    """Keep everything at some distance from a path."""
+    """Keeps objects at a minimum distance from a path."""
 
     def __init__(self, positions: np.ndarray, distance_m: float, cell_m: float = 0.1) -> None:
         """
-        Thin the path out.
+        Subsample the path.
 
-        :param positions: where the camera is, m, [N, 3].
-        :param distance_m: how far the surfaces of bodies have to be away.
-        :param cell_m: size of the cells that the path is thinned to.
+        :param positions: positions of the camera, m, [N, 3].
+        :param distance_m: minimum distance of surfaces.
+        :param cell_m: cell size of the subsampled path.
         """
         cells = np.unique(np.floor(positions / cell_m).astype(np.int64), axis=0)
         self._points = (cells + 0.5) * cell_m
@@ -80,12 +80,12 @@ class Group:
         swing_m: float = 0.0,
     ) -> bool:
         """
-        Put the group into a scene if it is clear of the path.
+        Place the group in a scene if it is clear of the path.
 
-        :param at: where its origin goes, m, [3].
-        :param yaw: how far it is turned about the vertical, rad.
-        :param mover: the motion it follows.
-        :param swing_m: how far that motion takes it from where it is placed.
+        :param at: position of its origin, m, [3].
+        :param yaw: rotation about the vertical, rad.
+        :param mover: index of its motion.
+        :param swing_m: largest distance of that motion from the place.
         :return: whether it was placed.
         """
         turn = turn_z(yaw)
@@ -108,11 +108,11 @@ def clutter(
     rng: Rng, paint: Painter, group: Group, box: tuple, height: float, count: int, size: float
 ) -> None:
     """
-    Lay small things on a level surface.
+    Place small objects on a level surface.
 
     :param box: the surface in the group's frame: low x, high x, low y, high y, m.
     :param height: its height, m.
-    :param size: typical size of a thing, m.
+    :param size: typical size of an object, m.
     """
     for _ in range(count):
         x, y = rng.uniform(box[0], box[1]), rng.uniform(box[2], box[3])
@@ -160,7 +160,7 @@ def clutter(
 
 
 def table(rng: Rng, paint: Painter, half: np.ndarray, height: float, things: int) -> Group:
-    """Build a table of half extents [2] (m) with things on it."""
+    """Build a table of half extents [2] (m) with objects on it."""
     group = Group()
     top = paint.skin(
         str(rng.choice(['wood', 'wood', 'plastic', 'wall', 'fabric'])), 1.2, gloss=0.5
@@ -188,7 +188,7 @@ def table(rng: Rng, paint: Painter, half: np.ndarray, height: float, things: int
 
 
 def shelf(rng: Rng, paint: Painter) -> Group:
-    """Build a shelf with books and things on its boards; its back is at x = 0."""
+    """Build a shelf with books and objects on its boards; its back is at x = 0."""
     group = Group()
     depth, width, tall = rng.uniform(0.1, 0.25), rng.uniform(0.3, 1.2), rng.uniform(0.5, 2.3)
     board = paint.skin(str(rng.choice(['wood', 'plastic', 'wall'])), 1.0)
@@ -220,7 +220,7 @@ def shelf(rng: Rng, paint: Painter) -> Group:
 
 
 def cupboard(rng: Rng, paint: Painter) -> Group:
-    """Build a cupboard or counter with things on it; its back is at x = 0."""
+    """Build a cupboard or counter with objects on it; its back is at x = 0."""
     group = Group()
     depth, width, tall = rng.uniform(0.2, 0.4), rng.uniform(0.3, 1.5), rng.uniform(0.2, 1.0)
     kind = str(rng.choice(['wood', 'plastic', 'wall', 'fabric']))
@@ -263,7 +263,7 @@ def chair(rng: Rng, paint: Painter) -> Group:
 
 
 def picture(rng: Rng, paint: Painter, size: float) -> Group:
-    """Build what hangs on a wall: picture, board, display, window; its back is at x = 0."""
+    """Build a picture, board, display or window for a wall; its back is at x = 0."""
     group = Group()
     half = size * rng.uniform(0.3, 1.0, 2)
     thick = rng.uniform(0.003, 0.03)
@@ -334,7 +334,7 @@ def crates(rng: Rng, paint: Painter, size: float) -> Group:
 
 
 def person(rng: Rng, paint: Painter) -> Group:
-    """Build somebody who stands."""
+    """Build a standing person."""
     group = Group()
     tall = rng.uniform(0.85, 1.1)
     cloth, trousers = paint.skin('fabric', 0.5), paint.skin('fabric', 0.5)

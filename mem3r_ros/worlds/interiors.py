@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Rooms, desks, halls, corridors, and bodies that float in space."""
+"""Rooms, desks, halls, corridors, and floating bodies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mem3r_ros.worlds.site import Rng, Site, along_wall, set_in_motion
 
 
 def room_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return where the camera goes in a room."""
+    """Return the arena of the camera in a room."""
     wide = 1.6 if path_kind in ('walk', 'drive') else 1.0
     half = np.array([*rng.uniform(0.25, 1.5, 2) * wide, rng.uniform(0.05, 0.4)])
     height = rng.uniform(0.25, 1.0) if path_kind == 'drive' else rng.uniform(1.0, 1.8)
@@ -23,7 +23,7 @@ def room_arena(rng: Rng, path_kind: str) -> Arena:
 
 
 def desk_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return where the camera goes before a desk."""
+    """Return the arena of the camera in front of a desk."""
     half = np.array([*rng.uniform(0.15, 0.9, 2), rng.uniform(0.08, 0.35)])
     high = rng.uniform(0.6, 0.85)
     away = half[0] + rng.uniform(0.4, 1.2)
@@ -32,20 +32,20 @@ def desk_arena(rng: Rng, path_kind: str) -> Arena:
 
 
 def hall_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return where the camera goes in a hall."""
+    """Return the arena of the camera in a hall."""
     half = np.array([*rng.uniform(0.8, 5.0, 2), rng.uniform(0.1, 0.6)])
     height = rng.uniform(2.0, 4.0) if path_kind == 'drone' else rng.uniform(1.0, 1.9)
     return Arena(half, height, 1.5, pitch=-0.1)
 
 
 def abstract_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return where the camera goes among floating bodies."""
+    """Return the arena of the camera among floating bodies."""
     scale = log_uniform(rng, 0.3, 3.0)
     return Arena(scale * rng.uniform(0.4, 1.0, 3), 100.0, scale, pitch=0.0)
 
 
 def corridor_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return where the camera goes in a corridor."""
+    """Return the arena of the camera in a corridor."""
     half = np.array([rng.uniform(0.5, 2.0), rng.uniform(0.2, 0.8), rng.uniform(0.05, 0.3)])
     height = rng.uniform(0.3, 1.0) if path_kind == 'drive' else rng.uniform(1.2, 1.8)
     return Arena(half, height, endless=True, pitch=-0.05)
@@ -170,7 +170,7 @@ def build_room(site: Site) -> Scene:
 
 
 def build_desk(site: Site) -> Scene:
-    """Build a desk full of small things in a room or hall."""
+    """Build a desk with many small objects in a room or hall."""
     rng, paint, target = site.rng, site.paint, site.arena.target
     large = rng.random() < 0.4
     half, middle = _room_of(site, (1.8, 7.0) if large else (1.5, 3.0), (2.3, 5.0))
@@ -222,7 +222,7 @@ def build_hall(site: Site) -> Scene:
 
 
 def build_abstract(site: Site) -> Scene:
-    """Build bodies of all shapes, attitudes and pictures around the path."""
+    """Build bodies of all shapes, orientations and textures around the path."""
     rng, paint, arena = site.rng, site.paint, site.arena
     size = float(np.linalg.norm(arena.half))
     half = arena.half + rng.uniform(0.8, 4.0, 3) * size

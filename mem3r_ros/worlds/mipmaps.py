@@ -39,10 +39,10 @@ def pack(image: np.ndarray) -> Tensor:
 
 def sample(atlas: Tensor, slot: Tensor, s: Tensor, t: Tensor, lod: Tensor) -> Tensor:
     """
-    Look textures up, bilinear on the nearest mip level; they repeat without end.
+    Sample textures, bilinear on the nearest mip level, periodically.
 
     :param atlas: textures one after the other, int32 [num * TEXELS].
-    :param slot: which texture of the atlas, int32 [P].
+    :param slot: index of the texture in the atlas, int32 [P].
     :param s: first texture coordinate in texels of the finest level, [P].
     :param t: second texture coordinate in texels of the finest level, [P].
     :param lod: log2 of the texels of the finest level that one pixel covers, [P].

@@ -18,7 +18,7 @@ VIEW_M = 120.0  # bodies farther away are not drawn
 
 
 def street_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return where the camera goes in a street."""
+    """Return the arena of the camera in a street."""
     half = np.array([2.0, rng.uniform(0.3, 1.0), 0.2])
     height = rng.uniform(2.5, 9.0) if path_kind == 'drone' else rng.uniform(1.2, 2.0)
     if path_kind == 'drone':
@@ -27,7 +27,7 @@ def street_arena(rng: Rng, path_kind: str) -> Arena:
 
 
 def yard_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return where the camera goes in a yard."""
+    """Return the arena of the camera in a yard."""
     half = np.array([*rng.uniform(1.0, 7.0, 2), rng.uniform(0.1, 0.5)])
     height = rng.uniform(1.2, 1.9)
     if path_kind == 'drone':
@@ -37,7 +37,7 @@ def yard_arena(rng: Rng, path_kind: str) -> Arena:
 
 
 def car(rng: Rng, paint: Painter) -> Group:
-    """Build a car or van that heads along +x."""
+    """Build a car or van, its front towards +x."""
     group = Group()
     length, wide = rng.uniform(1.8, 2.5), rng.uniform(0.75, 0.95)
     van = rng.random() < 0.2
@@ -155,10 +155,10 @@ def fence(rng: Rng, paint: Painter) -> Group:
 
 
 class Street:
-    """Lay out a street along a course."""
+    """A street along a course."""
 
     def __init__(self, site: Site) -> None:
-        """Draw how wide it is and what stands at its sides."""
+        """Draw its width and the kinds of objects at its sides."""
         rng = site.rng
         self._site, self._course = site, site.course
         self._scene = Scene(outdoor_light(rng, site.paint))
@@ -180,7 +180,7 @@ class Street:
         self._clearance = Clearance(site.positions, 0.5, 0.3)
 
     def build(self) -> Scene:
-        """Return the street as far as it is seen."""
+        """Return the visible part of the street."""
         site, rng = self._site, self._site.rng
         along = site.along
         first = int((along[: site.num_frames].min() - 30) // BLOCK_M)
@@ -211,7 +211,7 @@ class Street:
         skin: object,
         length: float = BLOCK_M,
     ) -> None:
-        """Lay a flat strip between two lateral positions."""
+        """Add a flat strip between two lateral positions."""
         pieces = max(1, round(length / 10))
         for piece in range(pieces):
             middle = along + length * (piece + 0.5) / pieces
@@ -264,7 +264,7 @@ class Street:
                 )
 
     def _traffic(self, rng: Rng, along: np.ndarray) -> None:
-        """Let cars come towards the camera, and one drive before it."""
+        """Add oncoming cars, and one car ahead in the same lane."""
         site = self._site
         frames = np.arange(site.num_frames)
         pace = float(np.diff(along[:1024]).mean()) + 0.05
@@ -275,7 +275,7 @@ class Street:
         if rng.random() < 0.5 and self._left > 3.0:
             lanes.append((float(rng.uniform(9, 40)), None, 0.0))
         for distance, speed, lateral in lanes:
-            if speed is None:  # ahead in the same lane, at a distance that breathes a little
+            if speed is None:  # ahead in the same lane, at a slightly varying distance
                 where = along[: site.num_frames] + distance
             elif lateral < 2.4:
                 continue
@@ -291,12 +291,12 @@ class Street:
 
 
 def build_street(site: Site) -> Scene:
-    """Build a street as far as it is seen."""
+    """Build the visible part of a street."""
     return Street(site).build()
 
 
 def build_yard(site: Site) -> Scene:
-    """Build open ground with houses, trees, cars, fences and things lying about."""
+    """Build open ground with houses, trees, cars, fences and small objects."""
     rng, paint, arena = site.rng, site.paint, site.arena
     scene = Scene(outdoor_light(rng, paint))
     clearance = site.clearance(rng.uniform(0.3, 0.8))

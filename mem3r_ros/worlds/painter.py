@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the pictures and colours of surfaces, and the light that falls on them."""
+"""Draws the textures and colours of surfaces, and the light of a scene."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mem3r_ros.worlds.paths import log_uniform
 from mem3r_ros.worlds.scene import Light, Skin
 from mem3r_ros.worlds.textures import PAINTERS, texture_number
 
-ODDITY = 0.06  # share of surfaces that are of anything at all
+ODDITY = 0.06  # share of surfaces with a texture of any kind
 _ANYTHING = tuple(kind for kind in PAINTERS if kind != 'clouds')
 
 
 class Painter:
-    """Make the skins of one scene; things of a kind share a few pictures."""
+    """Makes the skins of one scene; objects of a kind share a few textures."""
 
     def __init__(self, rng: np.random.Generator, textures_per_kind: int) -> None:
-        """Draw how colourful and how varied the scene is."""
+        """Draw the colourfulness and variety of the scene."""
         self._rng = rng
         shared = int(rng.integers(2, 6))
         self._chosen = {kind: rng.integers(0, textures_per_kind, shared) for kind in PAINTERS}
@@ -33,7 +33,7 @@ class Painter:
         return other
 
     def number(self, kind: str) -> int:
-        """Return the number of a picture of a kind of surface."""
+        """Return the number of a texture of a kind of surface."""
         if self._rng.random() < ODDITY:
             kind = str(self._rng.choice(_ANYTHING))
         return texture_number(kind, int(self._rng.choice(self._chosen[kind])))
@@ -49,13 +49,13 @@ class Painter:
         tint: np.ndarray | None = None,
     ) -> Skin:
         """
-        Cover a body with one material.
+        Return a skin of one material.
 
-        :param kind: which of textures.PAINTERS.
-        :param period_m: length after which the picture repeats.
-        :param fit: stretch the picture once over each face instead.
-        :param gloss: how strongly the lamp is mirrored; a random share of it is used.
-        :param glow: how much it shines by itself.
+        :param kind: a key of textures.PAINTERS.
+        :param period_m: period of the texture.
+        :param fit: stretch the texture once over each face instead.
+        :param gloss: largest strength of the lamp's reflection; a random share of it is used.
+        :param glow: light of its own.
         :param tint: factor on the colours; drawn if None.
         """
         rng = self._rng
@@ -67,7 +67,7 @@ class Painter:
         return Skin(textures, np.clip(tint, 0.1, 1.4), period, rng.random((7, 2)), shine, glow)
 
     def faced(self, front: Skin, body: Skin, faces: tuple[int, ...]) -> Skin:
-        """Return the skin of a body some of whose faces look different."""
+        """Return the skin of a body with a second material on some faces."""
         chosen = np.isin(np.arange(7), faces)
         return Skin(
             np.where(chosen, front.textures, body.textures), front.gain,
@@ -75,7 +75,7 @@ class Painter:
         )  # fmt: skip
 
     def anything(self, size_m: float) -> Skin:
-        """Cover a small thing with some material."""
+        """Return a skin of a random material for a small object."""
         rng = self._rng
         kind = str(rng.choice(
             ['poster', 'photograph', 'fabric', 'pattern', 'plastic', 'wood', 'screen', 'tiles'],
@@ -90,8 +90,8 @@ def indoor_light(rng: np.random.Generator, lamp_at: np.ndarray, distance_m: floa
     """
     Draw the light of a room.
 
-    :param lamp_at: where its lamp hangs, m, [3].
-    :param distance_m: from the lamp to the things it shines on.
+    :param lamp_at: position of the lamp, m, [3].
+    :param distance_m: typical distance from the lamp to the surfaces.
     """
     ambient = rng.uniform(0.35, 0.95)
     return Light(
@@ -105,7 +105,7 @@ def indoor_light(rng: np.random.Generator, lamp_at: np.ndarray, distance_m: floa
 
 
 def outdoor_light(rng: np.random.Generator, painter: Painter) -> Light:
-    """Draw the light of a day outside."""
+    """Draw daylight."""
     sunny = rng.random() < 0.6
     blue = np.array([rng.uniform(60, 150), rng.uniform(110, 190), rng.uniform(170, 250)])
     grey = np.full(3, rng.uniform(130, 250)) + rng.normal(0, 6, 3)

@@ -3,9 +3,9 @@
 """
 Smooth camera paths.
 
-Position and attitude are functions of two clocks, metres travelled and radians turned, that run at
-smoothly varying rates and sometimes stop. A path has a horizon that does not depend on how many of
-its frames are rendered, so a longer clip begins with the shorter one.
+Position and orientation are functions of two clocks, metres travelled and radians turned. The
+clocks run at smoothly varying rates and sometimes stop. The horizon of a path does not depend on
+the number of rendered frames, so a longer clip begins with the shorter one.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 
 # N frames of a path
 
-SHARPEST_TURN = 0.1  # rad a frame, on a lap
-HORIZON = 1024  # frames; a scene keeps free of obstacles for at least so long
+SHARPEST_TURN = 0.1  # rad per frame, on a lap
+HORIZON = 1024  # frames; a scene is free of obstacles for at least this long
 
 
 @dataclass(frozen=True)
 class Arena:
-    """Where a camera may go."""
+    """The space in which a camera moves."""
 
-    half: np.ndarray  # half extents of the space that it roams, centred on (0, 0, height), m, [3]
+    half: np.ndarray  # half extents of the space, centred on (0, 0, height), m, [3]
     height: float  # mean height of the camera above the ground, m
-    speed: float = 1.0  # factor on how far it moves between two frames
-    endless: bool = False  # whether it travels along +x for ever instead of roaming
-    fast: bool = False  # whether one drives at the speed of traffic
+    speed: float = 1.0  # factor on the motion between two frames
+    endless: bool = False  # whether it travels along +x without end
+    fast: bool = False  # whether it moves at the speed of traffic
     pitch: float = -0.25  # mean elevation of the optical axis, rad
-    target: np.ndarray | None = None  # [3] what there is to look at, m
+    target: np.ndarray | None = None  # [3] object in view, m
 
 
 class SmoothNoise:
@@ -42,10 +42,10 @@ class SmoothNoise:
         """
         Draw the function.
 
-        :param rng: where its randomness comes from.
-        :param shortest: shortest period in it, in units of the clock.
-        :param longest: longest period in it, in units of the clock.
-        :param count: how many sine waves it is the sum of.
+        :param rng: generator of its parameters.
+        :param shortest: shortest period, in units of the clock.
+        :param longest: longest period, in units of the clock.
+        :param count: number of sine waves.
         """
         self._periods = np.exp(rng.uniform(np.log(shortest), np.log(longest), count))
         self._phases = rng.uniform(0, 2 * np.pi, count)
@@ -58,13 +58,13 @@ class SmoothNoise:
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Return a number whose logarithm is evenly distributed."""
+    """Return a number whose logarithm is uniformly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def rotation_from_angles(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """
-    Return the attitude of a camera (x right, y down, z forward) in a world with z up.
+    Return the orientation of a camera (x right, y down, z forward) in a world with z up.
 
     :param yaw: heading of the optical axis about the world's z, rad, [N].
     :param pitch: elevation of the optical axis, rad, [N].
@@ -89,7 +89,7 @@ class PathMaker:
         """
         Start the clocks.
 
-        :param num_frames: how many frames are needed; the path is at least HORIZON + 1 long.
+        :param num_frames: number of frames; the path is at least HORIZON + 1 long.
         :param speed_factor: factor on both clocks.
         """
         self._rng = rng
@@ -205,7 +205,7 @@ class PathMaker:
         return rotation, start + rotation @ lever
 
     def _orbit(self) -> tuple[np.ndarray, np.ndarray]:
-        """Keep something in view while moving about it."""
+        """Keep an object in view while moving around it."""
         rng, arena = self._rng, self._arena
         speed = log_uniform(rng, 0.004, 0.2) * arena.speed
         metres = self._clock(speed)

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Which surface each pixel sees, and how far away it is.
+Visible surface and depth of each pixel.
 
-The inverse depth of a plane is a linear function of the pixel, so a convex body is hit where the
-smallest inverse depth of the planes by which a ray enters it exceeds the largest of those by which
-it leaves; a round side adds the two roots of a quadratic equation. Bodies are binned to square
-tiles of the image, and all tiles of all frames take their next candidate in one round, which is
-one matrix product.
+The inverse depth of a plane is a linear function of the pixel. A convex body is hit where the
+smallest inverse depth of the planes by which a ray enters exceeds the largest of those by which it
+leaves. A round side adds the two roots of a quadratic equation. Bodies are binned to square tiles
+of the image. In each round, all tiles of all frames process their next candidate in one matrix
+product.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from mem3r_ros.worlds.scene import FACES, ROUND
 
 TILE = 8
 NEAR_M = 0.02
-SPECK_PX = 0.8  # what is smaller than that is not drawn
-BATCH = 4  # candidates of a tile that are met at once
-BEYOND = 1e9  # an inverse depth that nothing reaches
+SPECK_PX = 0.8  # smaller bodies are not drawn
+BATCH = 4  # candidates of a tile that are processed at once
+BEYOND = 1e9  # an inverse depth larger than any other
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,18 @@ class Bodies:
 
     rays: Tensor  # [F, O, 3, 3] direction of unit depth of pixel (x, y, 1), body frames
     eyes: Tensor  # [F, O, 3] the camera's centre, body frames, m
-    entry: Tensor  # [F, O, 3, 3] the planes that look at the camera, at most three
+    entry: Tensor  # [F, O, 3, 3] the planes facing the camera, at most three
     entry_face: Tensor  # [F, O, 3] which of the six planes they are
-    forms: Tensor  # [F * O, 9, 3] the former, and the planes that look away
-    planes: Tensor  # [F, O, 6, 3] every plane, whichever way it looks
+    forms: Tensor  # [F * O, 9, 3] the former, and the planes facing away
+    planes: Tensor  # [F, O, 6, 3] all planes
     side: Tensor  # [F, O, 4, 3] the round side: its scaled ray, and their product with the eye
-    excess: Tensor  # [F, O] what of the quadratic equation does not depend on the pixel
+    excess: Tensor  # [F, O] constant term of the quadratic equation
     is_round: Tensor  # [O]
 
 
 def relate(arrays: dict[str, Tensor], rays: Tensor, eyes: Tensor) -> Bodies:
     """
-    Turn the surfaces of all bodies into inverse depths.
+    Convert the surfaces of all bodies to inverse depths.
 
     :param arrays: of Scene.arrays.
     :param rays: direction of unit depth of pixel (x, y, 1) in body frames, [F, O, 3, 3].
@@ -132,10 +132,10 @@ def cast(
     bodies: Bodies, candidates: Tensor, reach: Tensor, tiles: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """
-    Find what every pixel sees.
+    Find the visible surface of every pixel.
 
-    :param bodies: related to the camera.
-    :param candidates: bool [F, T, O]; the shell's column is not looked at.
+    :param bodies: bodies in the frame of the camera.
+    :param candidates: bool [F, T, O]; the column of the shell is ignored.
     :param reach: largest inverse depth of each body, 1/m, [F, O].
     :param tiles: columns and rows of tiles.
     :return: inverse depth in 1/m, [F * T, L], and the surface as body * FACES + face, int64
@@ -149,7 +149,7 @@ def cast(
     surface += (num_bodies - 1) * FACES
     body = torch.full_like(surface, -1)
 
-    # Near bodies first, so that what they hide need not be met.
+    # Near bodies first, so that hidden bodies can be skipped.
     order = reach[:, :-1].argsort(dim=1, descending=True)
     candidates = candidates.gather(2, order[:, None].expand(-1, num_tiles, -1)).flatten(0, 1)
     counts = candidates.sum(dim=1)
@@ -186,9 +186,9 @@ def _meet(
     bodies: Bodies, frame: Tensor, which: Tensor, corner: Tensor, local: Tensor
 ) -> tuple[Tensor, Tensor]:
     """
-    Let the rays of tiles meet some bodies.
+    Intersect the rays of tiles with some bodies.
 
-    :param frame: the frame of each tile, [N].
+    :param frame: frame of each tile, [N].
     :param which: bodies, [N, K].
     :param corner: first pixel of each tile, [N, 2].
     :param local: pixels within a tile, [3, L].
@@ -233,7 +233,7 @@ def _meet_side(
 def _with_faces(
     bodies: Bodies, body: Tensor, surface: Tensor, corners: Tensor, local: Tensor
 ) -> Tensor:
-    """Tell by which face the rays entered the bodies that they hit."""
+    """Return the face through which each ray enters the body that it hits."""
     num_bodies, num_tiles = bodies.is_round.numel(), len(corners)
     tile, pixel = (body >= 0).nonzero(as_tuple=True)
     code = body[tile, pixel]

@@ -19,9 +19,9 @@ from mem3r_ros.worlds.shading import Shader
 
 # F frames, O bodies, T tiles, L pixels of a tile, P pixels in all
 
-CHUNK = 1 << 17  # pixels that are rendered at once; more would not stay in a CPU's cache
+CHUNK = 1 << 17  # pixels rendered at once; more would not fit the cache of a CPU
 CHUNK_ON_GPU = 1 << 22
-SKY_M = 2000.0  # what is farther away is told as infinitely far
+SKY_M = 2000.0  # depth beyond is +inf
 FRAME_RATES = (10.0, 15.0, 25.0, 30.0)
 
 
@@ -33,7 +33,7 @@ class Clip:
     depth_m: Tensor  # float32 [F, H, W] along the optical axis; +inf is sky
     T_world_camera: Tensor  # float32 [F, 4, 4], camera optical; any world frame
     intrinsics: Tensor  # float32 [4]: fx, fy, cx, cy in px, pixel centres at whole numbers
-    moving: Tensor  # bool [F, H, W]: belongs to something that moves
+    moving: Tensor  # bool [F, H, W]: pixels of moving objects
     stamps_s: Tensor  # float64 [F]
 
 
@@ -48,13 +48,13 @@ def render_clip(
     """
     Render the first frames of one world.
 
-    :param index: which world; the same index, size and config give the same clip anywhere.
-    :param num_frames: how many frames; a longer clip of up to paths.HORIZON frames begins with
+    :param index: number of the world; equal index, size and config give equal clips.
+    :param num_frames: number of frames; a longer clip of up to paths.HORIZON frames begins with
         the shorter one.
     :param size: width and height, px.
-    :param config: what kinds of world; the default mixture if None.
-    :param device: where to compute.
-    :param stride: render only every so many frames of the world.
+    :param config: mixture of the worlds; the default mixture if None.
+    :param device: device to render on.
+    :param stride: render every n-th frame of the world.
     """
     config = config or WorldConfig()
     world = draw_world(index, (num_frames - 1) * stride + 1, config)
@@ -110,12 +110,12 @@ def _draw_intrinsics(
 
 
 class _Stage:
-    """One world before one camera, on one device."""
+    """One world and one camera, on one device."""
 
     def __init__(
         self, world: World, intrinsics: np.ndarray, size: tuple[int, int], device: torch.device
     ) -> None:
-        """Bring the scene to the device."""
+        """Copy the scene to the device."""
         arrays = world.scene.arrays()
         light = world.scene.light
         wanted = arrays.pop('textures').ravel()
@@ -151,8 +151,8 @@ class _Stage:
 
         :param T_world_camera: their poses, [F, 4, 4].
         :param frames: their numbers, [F].
-        :return: colour in 0 .. 255 and beyond [F, H, W, 3], depth in m [F, H, W], and what
-            belongs to things that move [F, H, W].
+        :return: colour in 0 .. 255 and beyond [F, H, W, 3], depth in m [F, H, W], and the mask of
+            moving objects [F, H, W].
         """
         R_world_body, centres = self._placed(frames)
         R_camera, centre = T_world_camera[:, None, :3, :3], T_world_camera[:, None, :3, 3]
@@ -165,7 +165,7 @@ class _Stage:
         )  # fmt: skip
         seen = candidates.flatten(0, 1).any(dim=0)
         seen[-1] = True
-        chosen = seen.nonzero().squeeze(-1)  # what is out of sight costs nothing from here on
+        chosen = seen.nonzero().squeeze(-1)  # from here on, invisible bodies cost nothing
         arrays = {name: values[chosen] for name, values in self._arrays.items()}
         R_world_body, R_body_camera = R_world_body[:, chosen], R_body_camera[:, chosen]
         eyes = -(R_body_camera @ t_camera_body[:, chosen, :, None]).squeeze(-1)
@@ -196,7 +196,7 @@ class _Stage:
         return rotations, centres
 
     def _untile(self, flat: Tensor) -> Tensor:
-        """Put tiles [F * T, L] together to images and flatten them, [P]."""
+        """Assemble tiles [F * T, L] to images and flatten them, [P]."""
         columns, rows = self._tiles
         grid = flat.view(-1, rows, columns, TILE, TILE).transpose(2, 3)
         grid = grid.reshape(-1, rows * TILE, columns * TILE)

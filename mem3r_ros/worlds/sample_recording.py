@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Make the recording that is shipped: a room rendered along a hand-held loop, as a rosbag2.
+The shipped recording: a room rendered along a hand-held loop, as a rosbag2.
 
-It holds what a camera driver would publish, ``/camera/image_raw/compressed`` and
-``/camera/camera_info``, and the truth as TF from ``map`` to ``ground_truth_camera``.
+It holds the topics of a camera driver, ``/camera/image_raw/compressed`` and
+``/camera/camera_info``, and the ground truth as TF from ``map`` to ``ground_truth_camera``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SAMPLE = 'rendered_room'
 NUM_FRAMES = 150
 SIZE = (480, 360)
 FOCAL_PX = 390.0
-OVERSAMPLING = 2  # pixels are averages of so many by so many
+OVERSAMPLING = 2  # each pixel averages N x N rendered ones
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 66_666_667  # 15 Hz
 MAX_BYTES = 4 * 1024 * 1024
@@ -40,7 +40,7 @@ FRAME_ID = 'camera_color_optical_frame'
 
 def loop_path(num_frames: int) -> np.ndarray:
     """
-    Return a loop as walked with a camera in the hand; the frame after the last is the first.
+    Return a closed hand-held loop; the frame after the last equals the first.
 
     :return: T_world_camera, [num_frames + 1, 4, 4].
     """
@@ -120,7 +120,7 @@ def render_sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def encode(images: np.ndarray, max_bytes: int) -> list[bytes]:
-    """Return the images [F, H, W, 3] as JPEG of the best quality that fits in a size."""
+    """Return the images [F, H, W, 3] as JPEG, with the best quality that fits a size."""
     for quality in range(95, 30, -3):
         settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
         files = [cv2.imencode('.jpg', image[..., ::-1], settings)[1].tobytes() for image in images]
@@ -195,10 +195,10 @@ def _transform(types: dict, stamp_ns: int, T_map_camera: np.ndarray) -> object:
 
 def write_sample(output: Path) -> int:
     """
-    Render the sample and write it to a folder; a recording that is there is replaced.
+    Render the sample and write it to a folder; a recording in it is replaced.
 
     :return: number of images.
-    :raises UserError: the folder holds something else.
+    :raises UserError: the folder holds files of another kind.
     """
     if output.exists():
         if any(output.iterdir()) and not (output / 'metadata.yaml').exists():

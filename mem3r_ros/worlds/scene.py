@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-A scene: convex bodies inside one hollow shell, each face with its texture, and the light.
+A scene: convex bodies inside one hollow shell, a texture for each face, and the light.
 
-A body is the intersection of six half spaces, and of an ellipsoid or a cylinder about its z axis
-where it is round. The shell is a body seen from within: the walls, floor and ceiling of a room, or
-the ground.
+A body is the intersection of six half spaces. A round body is also intersected with an ellipsoid
+or a cylinder about its z axis. The shell is a body seen from inside: the walls, floor and ceiling
+of a room, or the ground.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mem3r_ros.worlds.mipmaps import SIDE
 
 FACES = 7
 ROUND = 6  # index of the round side among the faces of a body
-FAR_M = 1e9  # a plane that far away bounds nothing
+FAR_M = 1e9  # distance of a plane that bounds nothing
 
-# outward normals of a box, and the two directions in which its faces' textures run
+# outward normals of a box, and the two texture axes of each face
 BOX_NORMALS = np.array(
     [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float64
 )
@@ -32,34 +32,34 @@ FACE_T = np.array([[0, 0, -1]] * 4 + [[0, -1, 0], [0, 1, 0]], np.float64)
 
 @dataclass(frozen=True)
 class Skin:
-    """How the surface of one body looks."""
+    """Textures and material of one body."""
 
     textures: np.ndarray  # [7] numbers of textures
     gain: np.ndarray  # [3] factor on the colours
     period_m: np.ndarray  # [7] length after which a texture repeats; 0 fits it once to its face
-    shift: np.ndarray  # [7, 2] where the textures begin, as a share of the period
-    gloss: float = 0.0  # strength of the lamp's mirror image
-    glow: float = 0.0  # least light on it: screens and lamps shine by themselves
+    shift: np.ndarray  # [7, 2] offset of the textures, as a share of the period
+    gloss: float = 0.0  # strength of the lamp's reflection
+    glow: float = 0.0  # minimum light: screens and lamps emit light
 
 
 @dataclass
 class Light:
-    """What makes faces bright: the sky, the sun and one lamp."""
+    """The light of a scene: sky, sun and one lamp."""
 
-    ambient: float  # light from everywhere
-    upward: float  # how much more of it comes from above
+    ambient: float  # light from all directions
+    upward: float  # additional light from above
     sun: float  # strength
     towards_sun: np.ndarray  # [3] in world, unit length
     lamp: float  # light at one metre
     lamp_at: np.ndarray  # [3] in world, m
     fog_m: float = FAR_M  # distance at which a third of the contrast is left
     sky: np.ndarray | None = None  # [2, 3] colours at the horizon and above, 0 .. 255
-    clouds: int = 0  # number of the texture that says where the clouds are
+    clouds: int = 0  # number of the texture of the clouds
 
 
 @dataclass
 class Scene:
-    """Bodies as they are collected; ``arrays`` hands them to the renderer."""
+    """The bodies of a scene; ``arrays`` returns them for the renderer."""
 
     light: Light
     normals: list[np.ndarray] = field(default_factory=list)  # [6, 3] outward, body frame
@@ -69,7 +69,7 @@ class Scene:
     rotations: list[np.ndarray] = field(default_factory=list)  # [3, 3] R_world_body
     centres: list[np.ndarray] = field(default_factory=list)  # [3] m, in world
     skins: list[Skin] = field(default_factory=list)
-    movers: list[int] = field(default_factory=list)  # which motion a body follows; -1 stands still
+    movers: list[int] = field(default_factory=list)  # index of the body's motion; -1 stands still
     motions: list[np.ndarray] = field(
         default_factory=list
     )  # T_world_world at each frame [N, 4, 4]
@@ -91,7 +91,7 @@ class Scene:
         :param half: its half extents, m, [3].
         :param rotation: R_world_body, [3, 3].
         :param slope: share of its height by which the top falls towards its +x end, 0 to 2.
-        :param mover: the motion it follows.
+        :param mover: index of its motion.
         """
         normals, offsets = BOX_NORMALS, np.repeat(half, 2)
         if slope:
@@ -225,7 +225,7 @@ def turn_x(angle: float) -> np.ndarray:
 
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """Return a rotation drawn evenly from all of them, [3, 3]."""
+    """Return a uniformly distributed rotation, [3, 3]."""
     q = rng.normal(size=4)
     w, x, y, z = q / np.linalg.norm(q)
     return np.array(

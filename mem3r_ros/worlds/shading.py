@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-The colour of what each pixel sees: picture, light, mirror image of the lamp, fog and sky.
+Colour of each pixel: texture, light, reflection of the lamp, fog and sky.
 
-Texture coordinates on a plane, divided by the depth, are linear functions of the pixel. All of a
-plane that shading needs is one row of a table, so that a pixel costs one look-up of it.
+Texture coordinates on a plane, divided by the depth, are linear functions of the pixel. All data
+of a plane are one row of a table, so each pixel costs one table access.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mem3r_ros.worlds.scene import FACES, ROUND, Light
 # F frames, O bodies, P pixels
 
 SHARPNESS = 0.35  # levels by which textures are sampled finer than one texel a pixel
-BRIGHTEST = 1.2  # most light of the lamp on anything, so that nothing near it burns out
+BRIGHTEST = 1.2  # maximum light of the lamp, so that near surfaces are not overexposed
 
 
 def _vector(values: object, like: Tensor) -> Tensor:
@@ -43,10 +43,10 @@ class Shader:
         Tabulate the planes of all bodies.
 
         :param arrays: of Scene.arrays, 'textures' replaced by their slots in the atlas.
-        :param bodies: related to the camera.
+        :param bodies: bodies in the frame of the camera.
         :param R_world_body: [F, O, 3, 3].
         :param T_world_camera: [F, 4, 4].
-        :param light: what shines.
+        :param light: the light of the scene.
         :param atlas: packed textures.
         """
         self._arrays, self._bodies, self._light, self._atlas = arrays, bodies, light, atlas
@@ -56,14 +56,14 @@ class Shader:
         self._table = self._tabulate()
 
     def _ambient(self, normals: Tensor, glow: Tensor) -> Tensor:
-        """Return what shines on surfaces with normals [..., 3] in world apart from the lamp."""
+        """Return the light without the lamp on surfaces with normals [..., 3] in world."""
         light = self._light
         sun = normals @ _vector(light.towards_sun, normals)
         share = light.ambient * (1 + light.upward * normals[..., 2]) + light.sun * sun.clamp(min=0)
         return torch.maximum(share, glow)
 
     def _tabulate(self) -> Tensor:
-        """Return what shading needs of each plane of each frame, [20, F * O * 6]."""
+        """Return the shading data of each plane of each frame, [20, F * O * 6]."""
         arrays, bodies = self._arrays, self._bodies
         columns = [bodies.planes[..., :2]]
         for name in ('s_axes', 't_axes'):
@@ -104,7 +104,7 @@ class Shader:
         """
         body = torch.div(surface, FACES, rounding_mode='floor')
         num_planes = self._bodies.is_round.numel() * ROUND
-        # a sky pixel is no plane; it is painted over later
+        # a sky pixel has no plane; it is coloured later
         index = frame * num_planes + surface - body
         index = index.clamp_(max=self._table.shape[1] - 1)
         rows = self._table.index_select(1, index)
@@ -134,11 +134,11 @@ class Shader:
     def _lamplight(
         self, height: Tensor, lamp: Tensor, towards: Tensor, depth: Tensor, squared: Tensor
     ) -> Tensor:
-        """Return the lamp's light [P] on surfaces over which it stands so high, m, [P]."""
+        """Return the lamp's light [P] on surfaces at a height below it, m, [P]."""
         if not self._has_lamp():
             return torch.zeros_like(depth)
         distance = lamp.square().sum(0) - 2 * depth * towards + depth.square() * squared
-        # as if it were 0.3 m large
+        # as if the lamp were 0.3 m large
         light = height / distance.add_(0.1).pow_(1.5) * self._light.lamp
         return light.clamp_(max=BRIGHTEST)
 
@@ -202,7 +202,7 @@ class Shader:
         return torch.lerp(colour, white.expand_as(colour), cover[:, None] * 0.9).t()
 
     def fogged(self, colour: Tensor, depth: Tensor, ray: Tensor) -> Tensor:
-        """Let the colours [3, P] of far things fade to that of the horizon."""
+        """Fade the colours [3, P] of far surfaces to that of the horizon."""
         if self._light.sky is None:
             return colour
         horizon = _vector(self._light.sky, ray)[0]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What the builders of all kinds of world share."""
+"""Common parts of the builders of worlds: site, course, motions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rng = np.random.Generator
 
 
 class Course:
-    """The line that an endless path follows: gently curved, never crossing itself."""
+    """The line of an endless path: slightly curved, without self-intersection."""
 
     STEP_M = 0.5
 
@@ -25,8 +25,8 @@ class Course:
         """
         Draw a course.
 
-        :param length_m: how far it goes on.
-        :param bend: how far its heading swings, rad.
+        :param length_m: length.
+        :param bend: range of its heading, rad.
         """
         self._start = -200.0
         along = np.arange(self._start, length_m + 400.0, self.STEP_M)
@@ -41,14 +41,14 @@ class Course:
     def at(
         self, along: np.ndarray | float, lateral: np.ndarray | float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return x, y and heading of the point so far along and so far to the left."""
+        """Return x, y and heading of a point given by its distance along and to the left."""
         heading = np.interp(along, self._along, self._heading)
         x = np.interp(along, self._along, self._x) - lateral * np.sin(heading)
         y = np.interp(along, self._along, self._y) + lateral * np.cos(heading)
         return x, y, heading
 
     def bend(self, poses: np.ndarray) -> np.ndarray:
-        """Return poses [N, 4, 4] along a straight course moved onto this one."""
+        """Return poses [N, 4, 4] of a straight course, moved to this one."""
         x, y, heading = self.at(poses[:, 0, 3], poses[:, 1, 3])
         cos, sin, zero, one = np.cos(heading), np.sin(heading), 0 * heading, 0 * heading + 1
         turn = np.stack(
@@ -67,35 +67,35 @@ class Course:
 
 @dataclass(frozen=True)
 class Site:
-    """Where a scene is built."""
+    """Everything that a builder needs to build a scene."""
 
     rng: Rng
     paint: Painter
     arena: Arena
     poses: np.ndarray  # T_world_camera until the horizon, [N, 4, 4]
-    along: np.ndarray  # [N] how far it is along its course
-    course: Course | None  # the line that an endless path follows
-    num_frames: int  # how many of them are rendered
+    along: np.ndarray  # [N] distance along the course, m
+    course: Course | None  # the line of an endless path
+    num_frames: int  # number of rendered frames
     has_movers: bool
-    key: tuple[int, ...]  # seeds what lies along an endless course
+    key: tuple[int, ...]  # seed of the objects along an endless course
 
     @property
     def positions(self) -> np.ndarray:
-        """Return where the camera is, m, [N, 3]."""
+        """Return the positions of the camera, m, [N, 3]."""
         return self.poses[:, :3, 3]
 
     def clearance(self, distance_m: float) -> Clearance:
-        """Return what keeps bodies away from the whole path."""
+        """Return a Clearance of the whole path."""
         return Clearance(self.positions, distance_m)
 
 
 def motion_about(at: np.ndarray, shift: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     """
-    Return a motion that turns about a point and shifts.
+    Return a motion that rotates about a point and translates.
 
     :param at: the point, m, [3].
-    :param shift: m, [N, 3].
-    :param yaw: rad, [N].
+    :param shift: translation, m, [N, 3].
+    :param yaw: rotation about the vertical, rad, [N].
     :return: T_world_world, [N, 4, 4].
     """
     motion = np.tile(np.eye(4), (len(yaw), 1, 1))
@@ -116,10 +116,10 @@ def set_in_motion(
     floats: bool = False,
 ) -> bool:
     """
-    Place a group that wanders about a point, somewhere before the camera.
+    Place a group that moves around a point in front of the camera.
 
-    :param reach_m: how far it goes at most.
-    :param floats: whether it may be above the ground, and rises and sinks.
+    :param reach_m: largest distance from the point.
+    :param floats: whether it may leave the ground.
     :return: whether it was placed.
     """
     rng = site.rng
@@ -143,7 +143,7 @@ def set_in_motion(
 
 
 def _in_view(site: Site, rng: Rng, floats: bool) -> np.ndarray:
-    """Return a point that the camera looks at now and then, on the ground or anywhere, [3]."""
+    """Return a point that is sometimes in view, on the ground or anywhere, [3]."""
     pose = site.poses[int(rng.integers(0, 40))]
     scale = float(np.linalg.norm(site.arena.half)) + (0.0 if floats else 1.0)
     at = pose[:3, 3] + pose[:3, 2] * scale * log_uniform(rng, 0.8, 3.0)
@@ -153,7 +153,7 @@ def _in_view(site: Site, rng: Rng, floats: bool) -> np.ndarray:
 
 def along_wall(rng: Rng, half: np.ndarray, inset_m: float = 0.0) -> tuple[np.ndarray, float]:
     """
-    Return a place at one of the four walls of a room and the heading into the room.
+    Return a position at one of the four walls of a room and the heading into the room.
 
     :param half: half extents of the room, m, [3].
     """

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Pictures of surfaces, painted from a number.
+Procedural textures, each defined by a number.
 
-Noise with a power-law spectrum and occluding shapes of power-law sizes ("dead leaves") are the two
-classic models of natural image statistics; wood, bricks, print, books, screens and facades stand
-for what people make.
+Noise with a power-law spectrum and occluding shapes with power-law sizes ("dead leaves") are the
+two classic models of natural image statistics. Wood, bricks, print, books, screens and facades
+represent man-made surfaces.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def noise(rng: Rng, exponent: float, channels: int = 1, stretch: float = 1.0) ->
     """
     Return periodic noise whose amplitude falls as 1 / frequency**exponent.
 
-    :param stretch: how much longer its grains are along the rows than across them.
+    :param stretch: ratio of the grain size along rows to that across rows.
     :return: zero mean, unit variance, [SIDE, SIDE, channels].
     """
     fy = np.fft.fftfreq(SIDE)[:, None]
@@ -51,12 +51,12 @@ def colour(rng: Rng, low: float = 5, high: float = 250, saturation: float = 0.35
 
 
 def flat(shade: Colour) -> Picture:
-    """Return a picture of one colour that may be drawn on."""
+    """Return an image of one colour to draw on."""
     return np.ascontiguousarray(np.broadcast_to(shade, (SIDE, SIDE, 3)), dtype=np.float32)
 
 
 def grain(rng: Rng, picture: Picture, low: float, high: float) -> Picture:
-    """Add some natural unevenness, of a standard deviation between two levels."""
+    """Add noise with a standard deviation between two levels."""
     uneven = noise(rng, rng.uniform(0.4, 1.3))
     return picture + rng.uniform(low, high) * uneven
 
@@ -75,7 +75,7 @@ def fill(picture: Picture, corners: np.ndarray, shade: Colour) -> None:
 
 
 def leaves(rng: Rng, picture: Picture, count: int, smallest: float, largest: float) -> None:
-    """Drop shapes whose sizes follow a power law onto a picture; later ones hide earlier ones."""
+    """Draw shapes with power-law sizes onto an image; later ones occlude earlier ones."""
     palette = [colour(rng, 5, 250, 0.6) for _ in range(int(rng.integers(3, 12)))]
     round_share, own_shade = rng.random(), rng.uniform(0, 25)
     radii = np.minimum(
@@ -93,7 +93,7 @@ def leaves(rng: Rng, picture: Picture, count: int, smallest: float, largest: flo
         angle = rng.uniform(0, np.pi)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         outline = centre + radius * outline @ turn
-        for shift_x in (-SIDE, 0, SIDE):  # so that the picture repeats without a seam
+        for shift_x in (-SIDE, 0, SIDE):  # so that the texture is periodic
             for shift_y in (-SIDE, 0, SIDE):
                 x, y = centre[0] + shift_x, centre[1] + shift_y
                 if -radius < x < SIDE + radius and -radius < y < SIDE + radius:
@@ -116,7 +116,7 @@ def print_rows(rng: Rng, picture: Picture, box: tuple[int, int, int, int], ink: 
 
 
 def wall(rng: Rng) -> Picture:
-    """Paint plaster: nearly plain and mostly bright."""
+    """Paint plaster: nearly uniform, mostly bright."""
     base = colour(rng, 90, 245, 0.25 if rng.random() < 0.7 else 0.9)
     return flat(base) + rng.uniform(0.8, 5.0) * noise(rng, rng.uniform(0.3, 1.5))
 
@@ -161,7 +161,7 @@ def floor(rng: Rng) -> Picture:
 
 
 def photograph(rng: Rng) -> Picture:
-    """Paint something like a photograph: layers of shapes, light and grain."""
+    """Paint an image like a photograph: layers of shapes, light and grain."""
     picture = np.ascontiguousarray(mixed(rng, rng.uniform(1.0, 1.6), 0.25), dtype=np.float32)
     leaves(rng, picture, int(rng.integers(20, 160)), rng.uniform(2, 7), rng.uniform(30, 100))
     light = 1 + rng.uniform(0.05, 0.3) * noise(rng, 1.6)
@@ -254,7 +254,7 @@ def pattern(rng: Rng) -> Picture:
 
 
 def plastic(rng: Rng) -> Picture:
-    """Paint enamel, metal or plastic: one colour with hardly any grain."""
+    """Paint enamel, metal or plastic: one colour with little grain."""
     return flat(colour(rng, 8, 245, 1.0)) + rng.uniform(0.3, 2.5) * noise(rng, 1.2)
 
 
@@ -311,7 +311,7 @@ def foliage(rng: Rng) -> Picture:
 
 
 def clouds(rng: Rng) -> Picture:
-    """Paint the weight of clouds in the sky: black is blue sky, white is cloud."""
+    """Paint the clouds of the sky: black is blue sky, white is cloud."""
     cover = rng.uniform(-1.5, 1.2)
     weight = np.clip(0.5 + 0.45 * (noise(rng, rng.uniform(1.3, 1.7), 1, 2.0) + cover), 0, 1)
     return flat(np.full(3, 250.0)) * weight
@@ -325,11 +325,11 @@ PAINTERS: dict[str, Callable[[Rng], Picture]] = {
     )
 }  # fmt: skip
 _KINDS = tuple(PAINTERS)
-_STRIDE = 1 << 20  # numbers of one kind follow each other; no kind reaches into the next
+_STRIDE = 1 << 20  # the numbers of a kind are consecutive; kinds do not overlap
 
 
 def texture_number(kind: str, variant: int) -> int:
-    """Return the number under which a variant of a kind of surface is painted."""
+    """Return the number of a variant of a kind of surface."""
     return _KINDS.index(kind) * _STRIDE + variant
 
 
@@ -338,7 +338,7 @@ def texture(number: int) -> Tensor:
     """
     Return one texture with all its mip levels.
 
-    :param number: from ``texture_number``; the same number gives the same picture.
+    :param number: from ``texture_number``; equal numbers give equal textures.
     :return: packed RGB0 texels of all levels, int32 [TEXELS].
     """
     kind = _KINDS[number // _STRIDE]
