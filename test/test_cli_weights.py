@@ -315,7 +315,7 @@ def test_convert_writes_half_precision_under_cut3r_names(tmp_path, capsys):
     [
         (['convert', 'missing.pth', 'out.safetensors'], 'neither a file nor one of'),
         (['convert', 'missing.pth', 'out.pth'], 'must end in .safetensors'),
-        (['convert', 'missing.pth', 'no/folder/out.safetensors'], 'no folder'),
+        (['convert', 'missing.pth', 'no/folder/out.safetensors'], 'does not exist; create it'),
         (['inspect', 'missing.pth'], 'neither a file nor one of'),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_run_leaves_all_its_files(tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         'trajectory.txt', 'depth', 'depth.txt', 'map.ply', 'index.html', 'config.yaml',
-        'summary.json', '.mem3r_run',
+        'summary.json', 'truth.txt', '.mem3r_run',
     }  # fmt: skip
     np.testing.assert_allclose(
         read_tum(tmp_path / 'trajectory.txt').positions, truth().positions, atol=1e-6
@@ -231,7 +231,7 @@ def test_what_no_run_has_left_is_never_removed(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('[]')
 
-    with pytest.raises(UserError, match=r'something else .* choose another folder for --output'):
+    with pytest.raises(UserError, match=r'another kind .* choose another folder for --output'):
         RunRecorder(tmp_path, title='x')
 
     assert (tmp_path / name).read_text() == '[]'
