@@ -12,6 +12,7 @@ import pytest
 from tiny_networks import (
     CONFIGS,
     CUT3R,
+    MEM3R,
     RULES,
     SIZE,
     frame,
@@ -22,6 +23,7 @@ from tiny_networks import (
     worst_difference,
 )
 import torch
+from torch import nn
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import (
@@ -462,3 +464,12 @@ def test_unknown_outputs_are_refused_by_name():
         model.step(frame(0), model.initial_state(), outputs={'depth'})
     with pytest.raises(UserError, match='no head for rgb'):
         model.step(frame(0), model.initial_state(), outputs={'rgb'})
+
+
+def test_a_new_network_starts_without_biases_in_encoder_and_decoder():
+    model = build_model(MEM3R)
+
+    for part in (model.image_encoder, model.decoder):
+        layers = [m for m in part.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+        assert layers
+        assert all(bool((layer.bias == 0).all()) for layer in layers)

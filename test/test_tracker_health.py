@@ -4,6 +4,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+import time
 
 import cv2
 import numpy as np
@@ -359,9 +360,12 @@ def test_each_stage_reports_its_time():
     scene = moving_scene()
     oracle = OracleNetwork(scene)
 
+    start = time.perf_counter()
     tracked = run(Tracker(oracle), oracle, range(3))[-1]
+    elapsed_ms = 1e3 * (time.perf_counter() - start)
 
     assert {'prepare', 'stillness', 'network', 'health', 'odometry', 'outputs'} == set(
         tracked.health.stage_ms
     )
-    assert all(0 <= spent < 1000 for spent in tracked.health.stage_ms.values())
+    assert min(tracked.health.stage_ms.values()) > 0
+    assert sum(tracked.health.stage_ms.values()) < elapsed_ms

@@ -15,6 +15,7 @@ from oracle import (
     run,
 )
 import pytest
+import torch
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import UserError
@@ -206,12 +207,16 @@ def test_a_reset_starts_a_new_stream():
 
 @pytest.mark.parametrize('rule', ['cut3r', 'ttt3r', 'ttsa3r', 'memix', 'filt3r'])
 def test_every_update_rule_can_be_chosen(rule):
-    tracker = Tracker(tiny(), TrackerConfig(update_rule=rule))
+    model = tiny()
+    tracker, plain = Tracker(model, TrackerConfig(update_rule=rule)), Tracker(model)
 
     for index in range(3):
         tracked = tracker.track(SCENE.frame(index))
+        plain.track(SCENE.frame(index))
 
     assert np.isfinite(tracked.T_odom_camera).all()
+    is_default = rule == TrackerConfig().update_rule
+    assert torch.equal(tracker.state.tokens, plain.state.tokens) == is_default
 
 
 @pytest.mark.parametrize('is_calibrated', [True, False])

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_shipped_weights_beat_no_motion_and_constant_depth():
+def test_the_errors_of_the_shipped_weights_are_below_those_of_no_motion_and_constant_depth():
     torch.set_num_threads(1)
     source, model = build_source(SourceConfig()), load_model('mem3r-tiny')
     size, scale = model.config.img_size, model.config.flow_scale
@@ -31,6 +31,7 @@ def test_the_shipped_weights_beat_no_motion_and_constant_depth():
     results = [validate_model(model, [batch], 'cut3r').figures for batch in batches]
 
     # Medians of ratios: some of sixteen worlds are dark, or spin faster than flow can follow.
+    # Measured: 0.10, 0.50 and 0.62; 1 is the error without a network.
     rotation, translation, depth = (
         float(np.median([r[name] / max(r[trivial], 1e-6) for r in results]))
         for name, trivial in (
@@ -39,6 +40,6 @@ def test_the_shipped_weights_beat_no_motion_and_constant_depth():
             ('absrel', 'absrel_constant'),
         )
     )
-    assert rotation < 0.7
-    assert translation < 1.0
-    assert depth < 1.0
+    assert rotation < 0.2
+    assert translation < 0.7
+    assert depth < 0.75
