@@ -46,6 +46,14 @@ def test_every_file_of_the_page_exists():
         assert (PACKAGE / name).is_file() or (ROOT / name).is_file(), name
 
 
+def test_the_page_of_the_tracker_names_existing_modules():
+    page = (ROOT / 'docs' / 'tracker.md').read_text(encoding='utf-8')
+    named = set(re.findall(r'`(\w+\.py)`', page))
+
+    assert len(named) > 15
+    assert named <= {path.name for path in (PACKAGE / 'tracker').glob('*.py')}
+
+
 @pytest.mark.parametrize(
     ('function', 'lines'),
     [(Tracker.begin, BEGIN), (Mem3R.step, STEP), (Tracker.finish, FINISH)],
