@@ -242,7 +242,7 @@ def test_successive_votes_are_correlated():
         scale, path = Scale(), 0.0
         for error in errors:
             path += 0.4
-            scale.observe_wheel(path, 0.4 * np.exp(error), wheel)
+            scale.observe_wheel(path, 0.4 * np.exp(error), 100.0, wheel)
         claimed.append(scale.spread(wheel, 0.58))
         wrong.append(np.log(scale.factor(wheel)))
 

@@ -57,6 +57,10 @@ def apply_break(
     if decision.starts_segment:
         # Extrapolate a live stream; hold a restored one.
         stream.pause(stamp_ns, 0.0 if stream.is_restored else config.health.coast_s)
+        if stream.is_implausible and stream.scale.give_up():
+            # Frame after frame too fast: the scale may be what is wrong, and would stay so.
+            stream.validation.count('scale', 'measured scale given up', stamp_ns)
+        stream.is_implausible = False
         stream.begin_segment(model.initial_state(1))
     elif decision.break_reason:
         stream.segments.postpone_break(decision.break_reason)

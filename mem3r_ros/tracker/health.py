@@ -22,6 +22,7 @@ class Problem:
 
     reason: str = ''
     is_unusable: bool = False  # the pose must not be used
+    is_implausible: bool = False  # it is too far from the last one, by the present scale
 
 
 @dataclass(slots=True)
@@ -58,12 +59,12 @@ class HealthMonitor:
                 return Problem('predicted pose is not finite', True)
             speed = float(np.linalg.norm(increment[:3, 3])) / duration_s
             if speed > config.max_speed:
-                return Problem(f'implausible motion ({speed:.1f} m/s)', True)
+                return Problem(f'implausible motion ({speed:.1f} m/s)', True, True)
             if 0 < config.max_acceleration < acceleration:
-                return Problem(f'implausible motion ({acceleration:.0f} m/s^2)', True)
+                return Problem(f'implausible motion ({acceleration:.0f} m/s^2)', True, True)
             turn_rate = float(rotation_angle(increment[:3, :3])) / duration_s
             if turn_rate > config.max_turn_rate:
-                return Problem(f'implausible motion ({turn_rate:.1f} rad/s)', True)
+                return Problem(f'implausible motion ({turn_rate:.1f} rad/s)', True, True)
         usual = self.usual_confidence
         if confidence < config.min_confidence * usual:
             return Problem(f'low confidence ({100 * confidence / usual:.0f} % of the median)')

@@ -19,6 +19,7 @@ from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.health import Problem
 from mem3r_ros.tracker.image_preparation import Prepared
 from mem3r_ros.tracker.stage_clock import StageClock
+from mem3r_ros.tracker.state_guard import flaw_of_pose, flaw_of_state
 from mem3r_ros.tracker.stream_state import StreamState
 
 ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
@@ -90,8 +91,13 @@ def measure(
     usual = stream.health.usual_confidence
     telemetry = {name: float(value[0]) for name, value in (prediction.telemetry or {}).items()}
     T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
+    flaw = '' if context.decision.is_still else flaw_of_pose(T_world_camera)
+    if not flaw and context.decision.is_remembered:
+        flaw = flaw_of_state(state)
     if context.decision.is_still:
         increment, problem = np.eye(4), Problem()
+    elif flaw:
+        increment, problem = None, Problem(flaw, is_unusable=True)
     else:
         factor = stream.metres_per_unit(config)
         increment = stream.segments.increment(T_world_camera)

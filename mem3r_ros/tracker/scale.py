@@ -15,9 +15,12 @@ import math
 
 import numpy as np
 
+from mem3r_ros.errors import BadFrame
+from mem3r_ros.plausible import SCALE_RANGE
 from mem3r_ros.tracker.config import ScaleConfig
 
 _WINDOW = 50  # votes
+MAX_WHEEL_PATH_M = 1e9  # no robot drives farther
 _WHEEL_CHORD_M = 0.3  # wheel path between two votes
 _MIN_VOTES = 3  # fewer give no spread
 _FEW_VOTES_SPREAD = 0.1
@@ -75,9 +78,10 @@ class Scale:
     def observe_distance(self, distance_m: float, depth: float, config: ScaleConfig) -> bool:
         """Compare one measured distance with the depth there; the newest replaces the others."""
         self._follow(config)
-        is_measured = depth > 0 and math.isfinite(depth)
+        factor = distance_m / depth if depth > 0 else math.nan
+        is_measured = _is_plausible(factor)
         if is_measured:
-            self.log_votes = [math.log(distance_m / depth)]
+            self.log_votes = [math.log(factor)]
         return is_measured
 
     def observe_height(self, height: float, config: ScaleConfig) -> bool:
@@ -87,17 +91,30 @@ class Scale:
         :param height: distance of the plane, units of the first segment.
         """
         self._follow(config)
-        self._vote(config.camera_height_m / height)
-        return True
+        return self._vote(config.camera_height_m / height)
 
-    def observe_wheel(self, wheel_path_m: float, visual_step: float, config: ScaleConfig) -> bool:
+    def observe_wheel(
+        self, wheel_path_m: float, visual_step: float, max_step_m: float, config: ScaleConfig
+    ) -> bool:
         """
         Compare the path of the wheels with the path of the camera.
 
         :param wheel_path_m: length driven since the start.
         :param visual_step: length of the newest increment, units of the first segment.
+        :param max_step_m: a longer step of the wheels is an error of theirs and ends the path.
+        :raises BadFrame: it is one, or not a path.
         """
         self._follow(config)
+        if not abs(wheel_path_m) <= MAX_WHEEL_PATH_M:
+            self.break_path()
+            raise BadFrame(f'wheel odometry is {wheel_path_m:g} m along; it is not used')
+        if self.wheel_last_m is not None and wheel_path_m - self.wheel_last_m > max_step_m:
+            step_m = wheel_path_m - self.wheel_last_m
+            self.break_path()
+            raise BadFrame(
+                f'wheel odometry moved {step_m:.3g} m since the last image, '
+                f'{max_step_m:.3g} m are possible; it is not used'
+            )
         if self.wheel_last_m is None or wheel_path_m < self.wheel_last_m:
             self.wheel_start_m, self.visual_path = wheel_path_m, 0.0
         else:
@@ -106,9 +123,9 @@ class Scale:
         driven = wheel_path_m - self.wheel_start_m
         if driven < _WHEEL_CHORD_M or self.visual_path <= 0:
             return False
-        self._vote(driven / self.visual_path)
+        is_measured = self._vote(driven / self.visual_path)
         self.wheel_start_m, self.visual_path = wheel_path_m, 0.0
-        return True
+        return is_measured
 
     def break_path(self) -> None:
         """Drop the wheel path in progress: the camera did not measure all of it."""
@@ -121,14 +138,37 @@ class Scale:
             self.log_factor_before = float(np.median(self.log_votes))
         self.log_votes, self.is_unit_new = [], True
 
-    def _vote(self, factor: float) -> None:
+    def give_up(self) -> bool:
+        """
+        Forget everything measured; the factor is 1 until there are new votes.
+
+        A factor that is wrong makes every motion implausible, so that no frame could correct it.
+
+        :return: whether there was anything to forget.
+        """
+        had_votes = bool(self.log_votes) or self.log_factor_before is not None
+        self.break_path()
+        # Zero rather than None: what was a measured distance once is somewhere else now.
+        self.log_factor_before = 0.0 if had_votes else None
+        self.log_votes, self.is_unit_new = [], True
+        return had_votes
+
+    def _vote(self, factor: float) -> bool:
+        if not _is_plausible(factor):
+            return False
         self.log_votes.append(math.log(factor))
         del self.log_votes[:-_WINDOW]
+        return True
 
     def _follow(self, config: ScaleConfig) -> None:
         """Restart when the user has chosen another source."""
         if self.source != config.source:
             self.__init__(source=config.source)
+
+
+def _is_plausible(factor: float) -> bool:
+    low, high = SCALE_RANGE
+    return low <= factor <= high
 
 
 def _num_independent(votes: np.ndarray) -> float:

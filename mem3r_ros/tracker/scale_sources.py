@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from mem3r_ros.errors import BadFrame
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.measurement import FrameContext, Measurement
 from mem3r_ros.tracker.stream_state import StreamState
@@ -15,18 +16,27 @@ from mem3r_ros.tracker.stream_state import StreamState
 _MAX_TILT_COSINE = math.cos(math.radians(35.0))  # between ground normal and the camera's down
 _RANSAC_ROUNDS = 64
 _MIN_POINTS = 50
+_MIN_GAP_S = 0.1  # messages of the wheels come in steps of this size
 
 
 def observe_scale(
     context: FrameContext, measured: Measurement, stream: StreamState, config: TrackerConfig
-) -> None:
-    """Measure the scale with one frame, by the source of the settings."""
+) -> str:
+    """
+    Measure the scale with one frame, by the source of the settings.
+
+    :return: a message for the user where a measurement was refused.
+    """
     source, scale, view = config.scale.source, stream.scale, measured.view
     wheel_path_m = context.valid.frame.wheel_path_m
-    is_measured = False
+    is_measured, notice = False, ''
     if source == 'wheel' and wheel_path_m is not None:
         step = measured.step_m / stream.metres_per_unit(config)
-        is_measured = scale.observe_wheel(wheel_path_m, step, config.scale)
+        max_step_m = config.health.max_speed * max(context.valid.gap_s, _MIN_GAP_S)
+        try:
+            is_measured = scale.observe_wheel(wheel_path_m, step, max_step_m, config.scale)
+        except BadFrame as error:
+            notice = stream.validation.count('wheel odometry', str(error), context.stamp_ns)
     if source == 'distance' and view is not None and scale.is_distance_wanted:
         depth = view.depth_at_centre() * measured.unit
         is_measured = scale.observe_distance(config.scale.distance_m, depth, config.scale)
@@ -39,6 +49,7 @@ def observe_scale(
             is_measured = scale.observe_height(height, config.scale)
     if is_measured:
         stream.segments.trust_scale()
+    return notice
 
 
 def ground_height(points: np.ndarray) -> float | None:

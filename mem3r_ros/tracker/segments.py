@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mem3r_ros.geometry import invert, orthonormalise
+from mem3r_ros.plausible import SCALE_RANGE
 
 _MIN_PIXELS = 24
 
@@ -70,6 +71,15 @@ class Segments:
     def is_reset_due(self, interval: int) -> bool:
         """Return whether this frame is the boundary to a new segment."""
         return self.is_reset_requested or 0 < interval <= self.age
+
+    def is_plausible(self, ratio: float) -> bool:
+        """
+        Return whether the scale stays within reason in a new segment.
+
+        :param ratio: units of this segment per unit of the new one.
+        """
+        low, high = SCALE_RANGE
+        return low <= ratio <= high and low <= self.scale * ratio <= high
 
     def begin(
         self, T_world_camera: np.ndarray | None, scale_ratio: tuple[float, float] | None = None

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import write_bytes
+from mem3r_ros.text_files import parse_json
 
 VERSION = 3
 NOT_PACKED = {'is_packed': False}  # metadata of a field that is not saved by ``pack``
@@ -64,11 +65,16 @@ def unpack(
         elif name not in values:
             raise UserError(f'the snapshot lacks {name}; it was made by another version')
         elif isinstance(values[name], dict) and set(values[name]) == {'tuple'}:
-            value = tuple(values[name]['tuple'])
+            value = _tuple(values[name]['tuple'])
         else:
             # A copy, so that one snapshot can be restored more than once.
             value = json.loads(json.dumps(values[name]))
         setattr(stage, field, value)
+
+
+def _tuple(entries: Any) -> Any:
+    """Return a list as a tuple; what is none is left for the check of types."""
+    return tuple(entries) if isinstance(entries, list) else entries
 
 
 def _packed_fields(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
@@ -119,4 +125,7 @@ def read_snapshot(path: str | Path) -> Snapshot:
             f'{path} is a snapshot of version {metadata.get("version")}; this program reads '
             f'version {VERSION}: start a new stream'
         )
-    return Snapshot(json.loads(metadata['values']), tensors)
+    values = parse_json(metadata.get('values', ''), f'the values of {path}')
+    if not isinstance(values, dict):
+        raise UserError(f'{path} holds no values; it is damaged: start a new stream')
+    return Snapshot(values, tensors)

@@ -22,6 +22,7 @@ from mem3r_ros.tracker.odometry import Odometry
 from mem3r_ros.tracker.scale import Scale
 from mem3r_ros.tracker.segments import Segments
 from mem3r_ros.tracker.snapshot import Snapshot, pack, unpack
+from mem3r_ros.tracker.snapshot_check import check_state, check_values
 from mem3r_ros.tracker.state_rollback import StateRollback
 from mem3r_ros.tracker.stillness import Stillness
 
@@ -43,6 +44,7 @@ class StreamState:
         self.dense_outputs = DenseOutputs()
         self.rollback = StateRollback()
         self.last_view: tuple[DenseView, float] | None = None  # and its unit
+        self.is_implausible = False  # the newest measurement, by the present scale
         self.is_restored = False  # from a snapshot, and no frame has followed yet
         with torch.inference_mode():
             self.state = model.initial_state(1)
@@ -115,14 +117,17 @@ class StreamState:
         """
         Build the stream of a snapshot.
 
-        :raises UserError: it was taken with another network or another version.
+        :raises UserError: it was taken with another network or another version, or is damaged.
         """
         if snapshot.values.get('model') != _fingerprint(model):
             raise UserError('the snapshot was taken with another network; load that one first')
         stream = cls(model)
         unpack(stream._stages(), snapshot.values, snapshot.tensors)
-        state_type = type(stream.state)
+        check_values(stream._stages())
+        state_type, expected = type(stream.state), stream.state.to_dict()
         states = [_named(snapshot, prefix, device) for prefix in ('state', 'kept0', 'kept1')]
+        for named in (states[0], *filter(None, states[1:])):
+            check_state(named, expected)
         stream.state = state_type.from_dict(states[0])
         stream.is_restored = True
         stream.rollback.kept = [state_type.from_dict(named) for named in states[1:] if named]

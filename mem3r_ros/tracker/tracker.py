@@ -32,6 +32,7 @@ from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.segments import depth_ratio
 from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
 from mem3r_ros.tracker.stage_clock import StageClock
+from mem3r_ros.tracker.state_guard import flaw_of_pose, flaw_of_state
 from mem3r_ros.tracker.state_rollback import with_motion_of
 from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.tracked_frame import tracked_frame
@@ -134,6 +135,7 @@ class Tracker:
             measured = measure(answer, context, self._stream, self.config)
         if measured.problem.reason:
             measured = self._rolled_back(context, measured)
+        self._stream.is_implausible = measured.problem.is_implausible
         if measured.problem.is_unusable:
             return self._without_measurement(context, measured.problem.reason)
         self._add_motion(context, measured)
@@ -142,13 +144,14 @@ class Tracker:
         with context.clock('odometry'):
             self._move(context, measured)
         status, reason = self._status(context, measured)
+        notice = ''
         if not context.decision.is_still:
-            observe_scale(context, measured, self._stream, self.config)
+            notice = observe_scale(context, measured, self._stream, self.config)
             self._learn(context, measured)
         if self._is_boundary(context, measured):
             with context.clock('boundary'):
-                self._cross_boundary(context, measured)
-        return tracked_frame(context, measured, self._stream, self.config, status, reason)
+                notice = self._cross_boundary(context, measured) or notice
+        return tracked_frame(context, measured, self._stream, self.config, status, reason, notice)
 
     # Before the network.
 
@@ -272,8 +275,14 @@ class Tracker:
         is_uncertain = bool(measured.problem.reason)
         return is_uncertain and stream.health.report_uncertain(context.stamp_ns, config.health)
 
-    def _cross_boundary(self, context: FrameContext, measured: Measurement) -> None:
-        """Run the frame again as the first of a new segment, and match the scales."""
+    def _cross_boundary(self, context: FrameContext, measured: Measurement) -> str:
+        """
+        Run the frame again as the first of a new segment, and match the scales.
+
+        Where the answer cannot be used, the old segment continues and the next frame tries again.
+
+        :return: a message for the user; empty if the segment has begun, or one came just before.
+        """
         prediction, state = self.model.step(
             replace(context.input, update=None),
             self.model.initial_state(1),
@@ -284,7 +293,15 @@ class Tracker:
         weights = np.minimum(measured.view.confidence, view.confidence)
         ratio = depth_ratio(measured.view.depth, view.depth, weights)
         T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
+        flaw = flaw_of_pose(T_world_camera) or flaw_of_state(state)
+        if not flaw and ratio is not None and not self._stream.segments.is_plausible(ratio[0]):
+            flaw = f'network gave depth {1 / ratio[0]:.3g} times as large'
+        if flaw:
+            return self._stream.validation.count(
+                'new segment put off', f'new segment put off: {flaw}', context.stamp_ns
+            )
         self._stream.begin_segment(state, T_world_camera, ratio)
+        return ''
 
     def _without_measurement(self, context: FrameContext, reason: str) -> TrackedFrame:
         """Extrapolate the pose."""

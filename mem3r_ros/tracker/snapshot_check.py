@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+The gate of saved states: types, shapes and ranges of every field, before one of them is used.
+
+A damaged file may hold any number. One that got in would move the odometry by light years or stop
+tracking for good, so that a state is refused as a whole for a single field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import math
+from types import NoneType, UnionType
+import typing
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mem3r_ros import plausible
+from mem3r_ros.errors import UserError
+from mem3r_ros.tracker.state_guard import MAX_STATE_VALUE
+
+_MAX_LIST = 10_000
+_MAX_TEXT = 1_000
+_LOG_SCALE = math.log(plausible.SCALE_RANGE[1])
+_STAMP = (-plausible.MAX_STAMP_NS, plausible.MAX_STAMP_NS)
+# Ranges of numbers, also of those in lists; others are +-_ANY.
+_ANY = 1e9
+_RANGES: dict[str, tuple[float, float]] = {
+    'intake.last_stamp_ns': _STAMP,
+    'intake.last_notice_ns': _STAMP,
+    'intake.size': (1, 65_535),
+    'intake.shift': (0, 8),
+    'intake.gaps_s': (0.0, _ANY),
+    'quality.sharpness': (0.0, _ANY),
+    'segments.index': (0, _ANY),
+    'segments.age': (0, _ANY),
+    'segments.scale': plausible.SCALE_RANGE,
+    'segments.log_scale_variance': (0.0, 100.0),
+    'scale.log_votes': (-_LOG_SCALE, _LOG_SCALE),
+    'scale.log_factor_before': (-_LOG_SCALE, _LOG_SCALE),
+    'refinement.factor': plausible.SCALE_RANGE,
+    'health.confidences': (0.0, _ANY),
+    'health.state_changes': (0.0, _ANY),
+    'health.unusable_since_ns': _STAMP,
+    'health.doubtful_since_ns': _STAMP,
+    'health.last_good_ns': _STAMP,
+    'health.num_good': (0, _ANY),
+    'pace.velocities': (-1e4, 1e4),
+    'pace.durations_s': (1e-9, _ANY),
+    'odometry.window_stamps': _STAMP,
+    'odometry.stamp_ns': _STAMP,
+    'odometry.coasted_s': (0.0, _ANY),
+    'focal.log_votes': (math.log(0.02), math.log(24.0)),
+}
+# Shapes of arrays; a letter is a size that is the same in all arrays of the stage.
+_SHAPES: dict[str, tuple[int | str, ...]] = {
+    'stillness.grey': ('H', 'W'),
+    'stillness.corners': ('N', 1, 2),
+    'segments.T_world_camera': (4, 4),
+    'refinement.grey': ('H', 'W'),
+    'refinement.poses': ('M', 4, 4),
+    'refinement.motions': ('M', 4, 4),
+    'refinement.variances': ('M', 6),
+    'refinement.anchor': ('N',),
+    'refinement.rays': ('N', 3),
+    'refinement.log_depth': ('N',),
+    'refinement.prior_depth': ('N',),
+    'refinement.prior_sigma': ('N',),
+    'refinement.pixels': ('N', 'M', 2),
+    'odometry.T_odom_camera': (4, 4),
+    'odometry.T_odom_measured': (4, 4),
+    'odometry.covariance': (6, 6),
+    'odometry.blind_covariance': (6, 6),
+    'odometry.scale_drift': (3,),
+    'odometry.correction': (6,),
+    'odometry.twist': (6,),
+    'odometry.published_twist': (6,),
+    'odometry.twist_covariance': (6, 6),
+    'odometry.window_poses': ('S', 4, 4),
+}
+_POSES = frozenset(name for name, shape in _SHAPES.items() if shape[-2:] == (4, 4))
+_COVARIANCES = frozenset(name for name, shape in _SHAPES.items() if shape == (6, 6))
+_MAY_BE_NAN = frozenset({'refinement.pixels'})  # where a frame does not see a point
+_BYTES = frozenset({'stillness.grey', 'refinement.grey'})
+
+
+def check_values(stages: Mapping[str, Any]) -> None:
+    """
+    Check the fields of all stages.
+
+    :param stages: by their names in snapshots.
+    :raises UserError: a field has the wrong type, shape or range.
+    """
+    for prefix, stage in stages.items():
+        sizes: dict[str, int] = {}
+        for field, hint in typing.get_type_hints(type(stage)).items():
+            name, value = f'{prefix}.{field}', getattr(stage, field)
+            if isinstance(value, np.ndarray):
+                _check_array(name, value, sizes)
+            elif field != 'kept':
+                _check_value(name, value, hint)
+    _check_lengths(stages)
+
+
+def check_state(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """
+    Check the tensors of a network state against those of a new one.
+
+    :raises UserError: a name, shape or type differs, or a number is not finite or absurd.
+    """
+    missing = sorted(set(expected) - set(tensors))
+    if missing:
+        raise UserError(
+            f'the snapshot is damaged: it lacks {", ".join(missing)}; start a new stream'
+        )
+    for name, tensor in tensors.items():
+        like = expected.get(name, tensor)  # update rules add tensors of their own
+        if tensor.shape != like.shape or tensor.dtype != like.dtype:
+            raise _damaged(
+                name, f'{tuple(tensor.shape)} {tensor.dtype}, not {tuple(like.shape)} {like.dtype}'
+            )
+        if tensor.is_floating_point() and tensor.numel():
+            largest = float(tensor.abs().amax())
+            if not largest <= MAX_STATE_VALUE:  # NaN is refused too
+                raise _damaged(name, f'values up to {largest:g}')
+
+
+def _check_lengths(stages: Mapping[str, Any]) -> None:
+    """Check that lists that belong together have the same length."""
+    pace, odometry, refinement = (stages[name] for name in ('pace', 'odometry', 'refinement'))
+    if len(pace.velocities) != len(pace.durations_s) or any(len(v) != 3 for v in pace.velocities):
+        raise _damaged('pace.velocities', 'not three numbers for each of pace.durations_s')
+    if len(odometry.window_stamps) != len(odometry.window_poses):
+        raise _damaged('odometry.window_stamps', 'not one stamp for each of odometry.window_poses')
+    if odometry.stamp_ns is None and stages['segments'].T_world_camera is not None:
+        raise _damaged('odometry.stamp_ns', 'None, although a frame was tracked')
+    anchor, num_poses = refinement.anchor, len(refinement.poses)
+    is_index = anchor.dtype.kind == 'i' and ((anchor >= 0) & (anchor < num_poses)).all()
+    if anchor.size and not is_index:
+        raise _damaged('refinement.anchor', f'something other than places among {num_poses} poses')
+
+
+def _check_value(name: str, value: Any, hint: Any) -> None:
+    if not _conforms(value, hint):
+        raise _damaged(name, f'{plausible.shown(value)}')
+    low, high = _RANGES.get(name, (-_ANY, _ANY))
+    for number in _numbers(value):
+        if not low <= number <= high:
+            raise _damaged(name, f'{plausible.shown(number)}, not {low:g} to {high:g}')
+
+
+def _conforms(value: Any, hint: Any) -> bool:
+    """Return whether a value is of an annotated type, its content included."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, UnionType):
+        return any(_conforms(value, one) for one in inner)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str) and len(value) <= _MAX_TEXT
+    if hint in (bool, NoneType):
+        return isinstance(value, hint)
+    if origin is list:
+        is_list = isinstance(value, list) and len(value) <= _MAX_LIST
+        return is_list and all(_conforms(entry, inner[0]) for entry in value)
+    if origin is tuple:
+        is_tuple = isinstance(value, tuple) and len(value) == len(inner)
+        return is_tuple and all(map(_conforms, value, inner))
+    if origin is dict:
+        is_dict = isinstance(value, dict) and len(value) <= _MAX_LIST
+        return is_dict and all(
+            _conforms(key, inner[0]) and _conforms(entry, inner[1]) for key, entry in value.items()
+        )
+    return False
+
+
+def _numbers(value: Any) -> list[float]:
+    """Return the numbers of a value and of what it holds."""
+    if isinstance(value, dict):
+        return [number for entry in value.values() for number in _numbers(entry)]
+    if isinstance(value, (list, tuple)):
+        return [number for entry in value for number in _numbers(entry)]
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return [value] if is_number else []
+
+
+def _check_array(name: str, value: np.ndarray, sizes: dict[str, int]) -> None:
+    shape = _SHAPES.get(name)
+    if shape is None or value.ndim != len(shape):
+        raise _damaged(name, f'an array of shape {value.shape}')
+    for size, expected in zip(value.shape, shape, strict=True):
+        fixed = expected if isinstance(expected, int) else sizes.setdefault(expected, size)
+        if size != fixed:
+            raise _damaged(name, f'an array of shape {value.shape}, not {shape}')
+    if value.dtype.kind == 'u' or name in _BYTES:
+        if value.dtype != np.uint8 or name not in _BYTES:
+            raise _damaged(name, f'an array of {value.dtype}')
+        return
+    if value.dtype.kind not in 'fi':
+        raise _damaged(name, f'an array of {value.dtype}')
+    known = value[~np.isnan(value)] if name in _MAY_BE_NAN else value
+    if known.size and not np.abs(known).max() <= _ANY:  # NaN is refused too
+        raise _damaged(name, f'values up to {np.abs(known).max():g}')
+    if name in _POSES:
+        for T in value.reshape(-1, 4, 4):
+            plausible.pose_matrix(T, f'{name} of the snapshot')
+    if name in _COVARIANCES and (value.diagonal() < 0).any():
+        raise _damaged(name, f'a variance of {value.diagonal().min():g}')
+
+
+def _damaged(name: str, found: str) -> UserError:
+    return UserError(f'the snapshot is damaged: {name} holds {found}; start a new stream')
