@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Readers and writers of recordings: ``open_sequence`` finds out what a path holds."""
+"""Readers and writers of recordings; ``open_sequence`` detects the format of a path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mem3r_ros.files import visible
 __all__ = ['Selection', 'Sequence', 'SequenceFrame', 'kind_of', 'open_sequence']
 
 DEFAULT_FPS = 30.0
-# Layouts of data sets and their readers: those that have stamps, and those that need a rate.
+# Layouts of data sets and their readers: those with stamps, and those that need a frame rate.
 STAMPED = {
     'tum': ('tum', 'TumSequence'),
     'bonn': ('bonn', 'BonnSequence'),
@@ -45,11 +45,11 @@ def open_sequence(
     Open a bag, a video, a sequence of a known data set or a folder of images.
 
     :param path: file or folder.
-    :param image_topic: which images of a bag to read; by default the only or likeliest ones.
+    :param image_topic: image topic of a bag; default: the only or most likely one.
     :param stride: read every n-th frame.
-    :param max_frames: stop after so many frames.
-    :param with_depth: whether true depth is read where there is some.
-    :param fps: frame rate of videos and folders that do not tell theirs.
+    :param max_frames: maximum number of frames.
+    :param with_depth: whether true depth is read, if there is any.
+    :param fps: frame rate of recordings without stamps.
     :return: the sequence; iterate it for frames.
     :raises UserError: there is nothing at the path, or nothing that can be read.
     """
@@ -69,7 +69,7 @@ def open_sequence(
 
 def kind_of(path: Path) -> str:
     """
-    Tell what a path holds from its name and its entries.
+    Return the format of a path, detected from its name and its entries.
 
     :param path: existing file or folder.
     :return: 'bag', 'video', 'folder', 'images' or the name of a data set's layout.
@@ -107,7 +107,7 @@ def kind_of(path: Path) -> str:
 
 
 def _layout_of(path: Path) -> str | None:
-    """Tell which data set's layout a folder has; None if that of none."""
+    """Return the name of the data set whose layout a folder has; None if there is none."""
     from mem3r_ros.data.bonn import NAME
     from mem3r_ros.data.euroc import is_euroc
     from mem3r_ros.data.hypersim import is_hypersim
@@ -141,7 +141,7 @@ def _layout_of(path: Path) -> str | None:
 def _open(
     kind: str, path: Path, selection: Selection, image_topic: str | None, fps: float | None
 ) -> Sequence:
-    # Imported here so that a reader's libraries are needed only by those who use it.
+    # Imported here so that the libraries of a reader are optional.
     if kind == 'bag':
         from mem3r_ros.data.bag_sequence import BagSequence
 

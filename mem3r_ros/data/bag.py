@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Recordings of ROS read without ROS: rosbag2 as mcap or sqlite3, and ROS 1 bags, through rosbags.
+Reads recordings of ROS without ROS: rosbag2 as mcap or sqlite3, and ROS 1 bags, with rosbags.
 
 A bag is a folder with ``metadata.yaml``, a folder of storage files without it, or one such file.
 """
@@ -25,7 +25,7 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BagMessage:
-    """One message as it lies in the bag."""
+    """One serialised message of the bag."""
 
     topic: str
     stamp_ns: int  # when it was recorded
@@ -80,7 +80,7 @@ class Bag:
         Yield the messages of the topics in the order of their recording.
 
         :param topics: names; none for all.
-        :param recorded_ns: only those recorded in this very nanosecond, found by the bag's index.
+        :param recorded_ns: only messages recorded at this nanosecond, found with the bag's index.
         :raises UserError: a file is damaged from its first message on.
         """
         wanted = set(topics) or set(self.types)
@@ -111,7 +111,7 @@ class Bag:
 
     def decode(self, message: BagMessage) -> Any:
         """
-        Turn a message into an object with the fields of its type.
+        Deserialise a message into an object with the fields of its type.
 
         :raises BadFrame: the bytes are not such a message.
         """
@@ -120,7 +120,7 @@ class Bag:
             if self._is_ros1:
                 return self._typestore.deserialize_ros1(message.data, typename)
             return self._typestore.deserialize_cdr(message.data, typename)
-        # rosbags generates its decoders: cut bytes fail in whatever way numpy or struct does.
+        # rosbags generates its decoders: truncated bytes raise errors of numpy or struct.
         except Exception as error:
             raise BadFrame(f'damaged {typename} on {message.topic}: {error}') from error
 
@@ -134,12 +134,12 @@ class Bag:
 
 @contextmanager
 def _explained(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a damaged file provokes in rosbags into one sentence."""
+    """Convert the errors that a damaged file causes in rosbags to a UserError."""
     try:
         yield
     except UserError:
         raise
-    # A cut or foreign file ends in errors of rosbags, struct, sqlite or zstd, or in an assertion.
+    # A truncated or foreign file raises errors of rosbags, struct, sqlite, zstd or an assertion.
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise UserError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""True depth in bags: which image has which depth message, and whether both show the same view."""
+"""True depth in bags: pairs of images and depth messages, and the check of their registration."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mem3r_ros.data.sequence import MATCH_TOLERANCE_NS
 from mem3r_ros.errors import UserError
 from mem3r_ros.trajectory import NANOSECONDS
 
-# An image waits so long, in time of the recording, for depth that was recorded after it; both
-# bounds keep memory constant where depth stops or lags.
+# Longest time (of the recording) and largest number of images that wait for later depth. Both
+# bounds keep memory constant if depth stops or lags.
 PATIENCE_NS = NANOSECONDS // 2
 MAX_WAITING = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Stamped:
-    """Something of the bag, when it was recorded, and the stamp in its header."""
+    """Content of a message, its recording time, and the stamp of its header."""
 
     content: Any
     recorded_ns: int
@@ -31,24 +31,24 @@ class Stamped:
 
 
 class DepthPairing:
-    """Gives each image of a stream the depth that is nearest in time, if any is near enough."""
+    """Pairs each image of a stream with the depth nearest in time, if it is near enough."""
 
     def __init__(self) -> None:
         self._images: deque[Stamped] = deque()
         self._depths: deque[Stamped] = deque(maxlen=MAX_WAITING)
 
     def add_image(self, image: Stamped) -> Iterator[tuple[Any, Any]]:
-        """Take an image; yield the contents of the pairs that are complete by now, in order."""
+        """Add an image; yield the contents of the complete pairs, in order."""
         self._images.append(image)
         yield from self._settled(image.recorded_ns)
 
     def add_depth(self, depth: Stamped) -> Iterator[tuple[Any, Any]]:
-        """Take depth; yield the contents of the pairs that are complete by now, in order."""
+        """Add depth; yield the contents of the complete pairs, in order."""
         self._depths.append(depth)
         yield from self._settled(depth.recorded_ns)
 
     def rest(self) -> Iterator[tuple[Any, Any]]:
-        """Yield what still waits: nothing more will come."""
+        """Yield the waiting images at the end of the stream."""
         while self._images:
             yield self._pair(self._images.popleft())
 
@@ -73,7 +73,7 @@ class DepthPairing:
 
 def check_registered(depth_m: np.ndarray, depth_frame: str, image: np.ndarray, frame: str) -> None:
     """
-    Refuse depth that another camera saw than the image's.
+    Refuse depth that is not registered to the image.
 
     :param depth_frame: frame_id of the depth message; ``frame`` is that of the image.
     :raises UserError: sizes or frames differ.

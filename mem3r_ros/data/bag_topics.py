@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics of a recording are the images, their calibration and the truth."""
+"""Selects the topics of a recording: images, calibration, depth and ground truth."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ POSE_TYPES = (
     'geometry_msgs/msg/TransformStamped',
     'nav_msgs/msg/Odometry',
 )
-# Words of topics that hold images of another kind than a colour or grey picture of the scene.
+# Words in the names of topics that hold neither colour nor grey images of the scene.
 _NOT_PICTURES = ('depth', 'disparity', 'mask', 'segmentation', 'label', 'heatmap', 'costmap')
-# Words of depth topics whose pixels are those of the colour image.
+# Words in the names of depth topics that are registered to the colour image.
 _REGISTERED = ('aligned_depth', 'depth_registered', 'depth_to_rgb', 'depth_to_color')
 _PREFERRED = ('color', 'colour', 'rgb', 'left', 'front', 'cam0', 'image_2')
 
@@ -32,7 +32,7 @@ def choose_image_topic(
     path: Path, types: Mapping[str, str], counts: Mapping[str, int], wanted: str | None = None
 ) -> str:
     """
-    Find the image topic to read; where several would do, say in the log which one is taken.
+    Find the image topic to read; if there are several candidates, log the chosen one.
 
     :param path: the bag, for messages.
     :param types: message type of each topic.
@@ -80,7 +80,7 @@ def _list(counts: Mapping[str, int]) -> str:
 
 def camera_info_topic(image_topic: str, types: Mapping[str, str]) -> str | None:
     """
-    Find the calibration of an image topic: beside it, or the only one, if no other camera's.
+    Find the calibration of an image topic: beside it, or the only one of the same camera.
 
     :param image_topic: raw, rectified or compressed image.
     :param types: message type of each topic.
@@ -109,7 +109,7 @@ def depth_topic(
     :param types: message type of each topic.
     :param counts: number of messages of each topic.
     :return: topic of the same camera, one that is registered by its name before others and raw
-        before compressed; None if there is none. Only its messages tell for sure.
+        before compressed; None if there is none. Its messages must still be checked.
     """
     images = [topic for topic, kind in types.items() if kind in IMAGE_TYPES and counts[topic]]
     pictures = [topic for topic in images if not any(word in topic for word in _NOT_PICTURES)]
@@ -130,7 +130,7 @@ def depth_topic(
 
 
 def _shared_folders(first: str, second: str) -> int:
-    """Return how many leading folders two topics have in common."""
+    """Return the number of leading name parts that two topics have in common."""
     pairs = zip(first.split('/')[1:-1], second.split('/')[1:-1], strict=False)
     return next(
         (i for i, (a, b) in enumerate(pairs) if a != b),
@@ -140,7 +140,7 @@ def _shared_folders(first: str, second: str) -> int:
 
 def truth_topic(types: Mapping[str, str]) -> str | None:
     """
-    Find where the true pose of the camera was recorded.
+    Find the topic of the true pose of the camera.
 
     :param types: message type of each topic.
     :return: a pose topic with "ground truth" in its name, else /tf, else None.

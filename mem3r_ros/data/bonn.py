@@ -5,9 +5,9 @@ The Bonn RGB-D Dynamic dataset as it is downloaded (Palazzolo et al., IROS 2019)
 
 The files are those of the TUM benchmark, but ``groundtruth.txt`` holds the pose of the marker
 body in the axes of the motion capture. The dataset's published script takes points of the camera
-to its laser-scanned world by ``T_ros T_body T_ros T_m``. T_m is no rigid motion: it also makes
-everything 1.0593 times larger, which is what the sensor measured too short. Here its rigid part
-goes into the poses and its factor into the depth, so that both are in metres of the laser scan.
+to its laser-scanned world by ``T_ros T_body T_ros T_m``. T_m is not rigid: it contains the scale
+1.0593, by which the sensor measures too short. Here its rigid part is applied to the poses and its
+scale to the depth, so both are in metres of the laser scan.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DEPTH_SCALE = float(np.cbrt(np.linalg.det(T_MARKER[:3, :3])))
 
 
 class BonnSequence(TumSequence):
-    """One downloaded sequence, its truth brought from the markers to the colour camera."""
+    """One sequence; its ground truth is transformed from the markers to the colour camera."""
 
     depth_factor = DEPTH_FACTOR / DEPTH_SCALE
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Bring depth pictures to the pixels of the colour image that they belong to."""
+"""Registers depth images to the pixels of their colour image."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SHAPE_TOLERANCE = 0.02  # of the aspect: 1296x968 and 640x480 show the same vie
 
 def seen_by(depth_m: np.ndarray, depth_camera: Intrinsics, camera: Intrinsics) -> np.ndarray:
     """
-    Look depth up along the rays of another camera at the same place, turned alike.
+    Resample depth along the rays of another camera with the same pose.
 
     :param depth_m: depth along z [H, W] float32 m, of ``depth_camera``'s view in any resolution.
     :param depth_camera: pinhole camera of the depth picture.
-    :param camera: camera of the colour image; its distortion is not looked at.
-    :return: depth [camera.height, camera.width], NaN where the depth camera saw nothing. Values
-        are taken, not mixed: between two surfaces there is none.
+    :param camera: camera of the colour image; its distortion is ignored.
+    :return: depth [camera.height, camera.width], NaN outside the view of the depth camera. Values
+        are not interpolated: between two surfaces there is none.
     """
     height, width = depth_m.shape
     columns, rows = _look_up(depth_camera.resized(width, height), camera)
@@ -48,11 +48,11 @@ def _look_up(depth_camera: Intrinsics, camera: Intrinsics) -> tuple[np.ndarray, 
 
 def at_size(depth_m: np.ndarray, width: int, height: int) -> np.ndarray:
     """
-    Bring depth of another resolution to the size of its image.
+    Resample depth of another resolution to the size of its image.
 
     :param depth_m: [h, w] float32 m, of the same view as the image.
     :return: [height, width].
-    :raises UserError: the two have different shapes, so they cannot show the same.
+    :raises UserError: the aspect ratios differ, so they cannot show the same view.
     """
     rows, columns = depth_m.shape
     if (rows, columns) == (height, width):

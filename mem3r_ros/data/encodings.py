@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Turn the pixels of cameras, bags and files into RGB images: the one place that knows encodings.
+Converts the pixels of cameras, bags and files to RGB; all encodings are defined here.
 
 The names are those of ``sensor_msgs/image_encodings`` and REP 118; nothing here needs ROS.
 """
@@ -21,7 +21,7 @@ from mem3r_ros.errors import BadFrame, UserError
 
 
 class UnknownEncoding(UserError):
-    """The pixels are laid out in a way that no part of this package reads."""
+    """The encoding of the pixels is not supported."""
 
 
 # encoding -> (sample type, samples a pixel, how to get RGB or grey from [H, W, samples])
@@ -73,12 +73,12 @@ _NARROW, _MIN_SPAN = 1 / 8, 64.0
 @dataclass(slots=True)
 class BitDepth:
     """
-    How many of 16 bits a camera uses, and which values.
+    Range of the 16-bit values that a camera uses.
 
     Cameras with 10, 12 or 14 bits store them in the low bits of 16, so a fixed division by 256
-    would give black pictures. The brightest sample that was ever seen tells, so that brightness
-    does not flicker from image to image. Thermal cameras use a narrow range far above zero:
-    theirs is stretched over 8 bits, and only ever widened.
+    would give black images. The bit depth follows from the brightest sample so far, so brightness
+    does not flicker from image to image. Thermal cameras use a narrow range far above zero: it is
+    stretched over 8 bits, and never narrowed.
     """
 
     bits: int = 8
@@ -152,7 +152,7 @@ def decode_image(
         image = cv2.cvtColor(image, code)
     if image.dtype == np.uint16:
         return (depth or BitDepth()).reduced(image)
-    return np.array(image) if code is None else image  # what was converted is a copy already
+    return np.array(image) if code is None else image  # a converted image is a copy already
 
 
 def decode_compressed(
@@ -162,8 +162,8 @@ def decode_compressed(
     Decode a JPEG, PNG or other picture file held in memory to RGB, 16 bit files included.
 
     :param data: the file's bytes.
-    :param format: the ``format`` field of a CompressedImage message, if it came from one; it
-        tells whether a grey picture is a Bayer mosaic.
+    :param format: the ``format`` field of a CompressedImage message, if any; it shows whether a
+        grey image is a Bayer mosaic.
     :param depth: see :func:`decode_image`.
     :param max_pixels: larger pictures are refused by their header.
     :return: image [H, W, 3] uint8 RGB.
@@ -193,7 +193,7 @@ def read_image(path: str | Path, depth: BitDepth | None = None) -> np.ndarray:
     """
     Read a picture file.
 
-    :param path: JPEG, PNG or whatever else OpenCV reads.
+    :param path: JPEG, PNG or another format of OpenCV.
     :param depth: see :func:`decode_image`.
     :return: image [H, W, 3] uint8 RGB.
     :raises BadFrame: the file is missing, empty, cut off or no picture.
@@ -214,7 +214,7 @@ def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
     if stored.ndim != 2:
         raise BadFrame(f'{path} has {stored.shape[2]} channels; a depth picture has one')
     depth_m = stored.astype(np.float32) / np.float32(depth_factor)
-    # 0 is "no measurement" everywhere; 65535 is what 7-Scenes writes for it.
+    # 0 means "no measurement" everywhere; 7-Scenes writes 65535 for it.
     depth_m[(stored == 0) | (stored == 65535)] = np.nan
     return depth_m
 
@@ -289,7 +289,7 @@ def _metres(depth_m: np.ndarray, keep_far: bool = False) -> np.ndarray:
 
 
 def _rows(pixels: np.ndarray, height: int, row_bytes: int, step: int) -> np.ndarray:
-    """Cut the padding off; the last row may come without it."""
+    """Remove the padding; the last row may have none."""
     step = step or row_bytes
     if step < row_bytes:
         raise BadFrame(f'image step is {step} bytes; a row of this size needs {row_bytes}')

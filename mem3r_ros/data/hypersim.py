@@ -125,7 +125,7 @@ class HypersimSequence(ListedSequence):
 
 
 def is_hypersim(path: Path) -> bool:
-    """Tell whether a folder is a scene or the preview pictures of one of its cameras."""
+    """Return whether a folder is a scene or the preview images of one of its cameras."""
     if PREVIEW.fullmatch(path.resolve().name):
         return True
     return next(path.glob('images/scene_cam_*_final_preview'), None) is not None

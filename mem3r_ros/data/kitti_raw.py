@@ -76,7 +76,7 @@ class KittiRawSequence(ListedSequence):
         return Trajectory(np.array([self._stamps_ns[i] for i in known]), poses)
 
     def _T_camera_imu(self, folder: Path) -> np.ndarray | None:
-        """Chain imu, laser, first camera, its rectified frame and the camera that is read."""
+        """Chain the transforms: imu, laser, first camera, its rectified frame, this camera."""
         names = ('calib_imu_to_velo.txt', 'calib_velo_to_cam.txt', 'calib_cam_to_cam.txt')
         missing = [name for name in names if not (folder / name).exists()]
         if missing or self._calibration is None or self._projection is None:
@@ -118,7 +118,7 @@ class KittiRawSequence(ListedSequence):
 
 
 def is_kitti_raw(path: Path) -> bool:
-    """Tell whether a folder is a drive: of the raw data, of the depth benchmark, or of both."""
+    """Return whether a folder is a drive of the raw data, the depth benchmark, or both."""
     return (path / 'proj_depth').is_dir() or any((path / c / 'data').is_dir() for c in CAMERAS)
 
 
@@ -140,7 +140,7 @@ def _depth_of(drive: Path, camera: str) -> Path | None:
 
 
 def _namesakes(drive: Path) -> Iterator[Path]:
-    """Yield where the other half of a download may lie: beside, by date, or by train and val."""
+    """Yield the folders that may hold the other half of a download."""
     yield drive
     date = drive.name.split('_drive_')[0]
     for above in list(drive.parents)[:3]:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Messages of sensor_msgs as arrays and Intrinsics, whether rclpy or rosbags made them.
+Converts messages of sensor_msgs, of rclpy or of rosbags, to arrays and Intrinsics.
 
-Images, depth images, calibrations and the stamp of their headers; nothing here needs ROS.
+Images, depth images, calibrations and stamps of headers; nothing here needs ROS.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RECTIFIED = re.compile(r'(^|[/_])rect')
 
 
 def header_stamp_ns(message: Any) -> int:
-    """Return the stamp of a message's header in nanoseconds; 0 where nobody set it."""
+    """Return the stamp of a message's header in nanoseconds; 0 if it is not set."""
     stamp = message.header.stamp
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
@@ -62,7 +62,7 @@ def depth_from_message(message: Any, keep_far: bool = False) -> np.ndarray:
 
     :param keep_far: whether +inf, "beyond the range" of REP 117, stays; otherwise it becomes NaN.
     :return: depth [H, W] float32 m along z, NaN where there is no measurement.
-    :raises UnknownEncoding: the message holds no depth, or packs it in an unknown way.
+    :raises UnknownEncoding: the message holds no depth, or its encoding is not supported.
     :raises BadFrame: the data are damaged.
     """
     if hasattr(message, 'format'):
@@ -107,7 +107,7 @@ def camera_from_info(message: Any, image_topic: str = '') -> Intrinsics | None:
 
 
 def _as_sent(camera: Intrinsics, message: Any) -> Intrinsics:
-    """Apply what the driver cut out and binned: K and P are those of the whole sensor."""
+    """Apply region of interest and binning: K and P are those of the whole sensor."""
     region = getattr(message, 'roi', None)
     if region is not None and region.width and region.height:
         camera = camera.cropped(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Coloured point clouds as binary PLY files, which every viewer of clouds opens."""
+"""Coloured point clouds as binary PLY files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_ply(path: str | Path, points: np.ndarray, colours: np.ndarray) -> None
     """
     Write a coloured cloud.
 
-    :param path: file to write; an old one is replaced.
+    :param path: file to write; an existing one is replaced.
     :param points: [P, 3] m; rows that are not finite are left out.
     :param colours: [P, 3] uint8 RGB.
     :raises UserError: the file cannot be written; the old one is unchanged.

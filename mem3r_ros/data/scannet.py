@@ -5,7 +5,7 @@ A scan of ScanNet as its SensReader exports it (Dai et al., CVPR 2017).
 
 ``color/N.jpg``, ``depth/N.png`` (mm, 0 invalid), ``pose/N.txt`` (T_world_camera, -inf where the
 camera was lost) and ``intrinsic/``; no stamps: 30 frames a second. Depth is smaller than colour
-and has a camera matrix of its own; it is looked up at the pixels of the colour image.
+and has its own camera matrix; it is resampled to the pixels of the colour image.
 """
 
 from __future__ import annotations

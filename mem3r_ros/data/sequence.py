@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What every reader of recorded images offers, so that the rest never asks where they are from."""
+"""The common interface of all readers of recorded images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MATCH_TOLERANCE_NS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class SequenceFrame:
-    """One image of a recording and what the recording knows about it."""
+    """One image of a recording, with camera, true pose and true depth where recorded."""
 
     stamp_ns: int
     image: np.ndarray  # [H, W, 3] uint8 RGB
@@ -79,12 +79,12 @@ class Sequence(ABC):
 
     @property
     def name(self) -> str:
-        """Return what to call the recording in tables and titles."""
+        """Return the name of the recording in tables and titles."""
         return self.path.resolve().stem if self.path.is_file() else self.path.resolve().name
 
     @property
     def num_frames(self) -> int | None:
-        """Return how many frames an iteration tries to read, None where nobody knows."""
+        """Return the number of frames that an iteration tries to read, None if unknown."""
         total = self._num_items()
         return self.selection.max_frames if total is None else self._chosen(total)
 
@@ -95,7 +95,7 @@ class Sequence(ABC):
 
     @property
     def truth(self) -> Trajectory | None:
-        """Return the true path of the camera, None where the recording has none."""
+        """Return the true path of the camera, None if it was not recorded."""
         return None
 
     def __len__(self) -> int:
@@ -114,7 +114,7 @@ class Sequence(ABC):
 
     def indexed(self) -> Iterator[tuple[Any, SequenceFrame]]:
         """
-        Yield each chosen frame with a handle of a few bytes by which ``load`` finds it again.
+        Yield each chosen frame with a small handle, with which ``load`` reads it again.
 
         :raises UserError: not one of the frames could be read.
         """
@@ -148,7 +148,7 @@ class Sequence(ABC):
         """
         Decode one frame again, in any order.
 
-        :param handle: what ``indexed`` gave with the frame.
+        :param handle: handle of the frame, from ``indexed``.
         :raises BadFrame: it can no longer be decoded.
         :raises UserError: the recording can only be read in its order.
         """
@@ -172,7 +172,7 @@ class Sequence(ABC):
 
 
 class ListedSequence(Sequence):
-    """A recording whose pictures are files; a frame's handle is its place in the list."""
+    """A recording whose images are files; the handle of a frame is its index in the list."""
 
     _images: list[Path]
 

@@ -4,9 +4,9 @@
 A sequence of Microsoft 7-Scenes as it is downloaded (Shotton et al., CVPR 2013).
 
 ``frame-000000.color.png``, ``.depth.png`` (mm, 65535 invalid) and ``.pose.txt`` (T_world_camera)
-lie in one folder, without stamps: 30 frames a second. Depth is seen by the depth camera, which
-sits about 25 mm beside the colour camera and has another focal length; here depth is moved to
-the colour camera's pixels by the focal lengths alone, good to a few pixels.
+are in one folder, without stamps: 30 frames per second. The depth camera is about 25 mm beside the
+colour camera and has another focal length. Here depth is resampled to the pixels of the colour
+camera by the focal lengths alone, accurate to a few pixels.
 """
 
 from __future__ import annotations

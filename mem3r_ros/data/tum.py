@@ -36,7 +36,7 @@ from mem3r_ros.trajectory import (
 )
 
 DEPTH_FACTOR = 5000.0
-# The benchmark's published colour calibrations; a folder's name tells the camera.
+# Colour calibrations published by the benchmark; the folder name identifies the camera.
 CAMERAS = {
     '1': (517.3, 516.5, 318.6, 255.3, (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
     '2': (520.9, 521.0, 325.1, 249.7, (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),

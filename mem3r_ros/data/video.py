@@ -30,7 +30,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 class VideoFile(Sequence):
-    """The frames of one video, in order; frames that the selection leaves out stay undecoded."""
+    """The frames of one video, in order; frames that are not selected are not decoded."""
 
     def __init__(self, path: Path, selection: Selection, fps: float | None = None) -> None:
         super().__init__(path, selection)
@@ -41,7 +41,7 @@ class VideoFile(Sequence):
         self._count = int(count) if math.isfinite(count) else 0
         self._given_fps = fps
         if fps is None and not FPS_RANGE[0] < file_fps < FPS_RANGE[1]:
-            LOGGER.warning('%s does not tell its frame rate; taking %g', path, DEFAULT_FPS)
+            LOGGER.warning('%s has no frame rate; using %g', path, DEFAULT_FPS)
             file_fps = DEFAULT_FPS
         self._fps = fps or file_fps
         self._capture: cv2.VideoCapture | None = None
