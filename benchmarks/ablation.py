@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Do the memories help? The same network without them, trained alike from nothing.
+Ablation: the same network without its memories, trained from scratch in the same way.
 
     python benchmarks/ablation.py --steps 120 --output benchmarks/results
 
-Each variant goes through the whole recipe in the same number of batches, on the same worlds in the
-same order, and is measured on the same held-out worlds. With --start each begins with the same
-weights, less the modules that it lacks. Writes ablation.md.
+Each variant is trained with the whole recipe in the same number of batches, on the same worlds in
+the same order, and is measured on the same held-out worlds. With --start each begins with the same
+weights, except for modules that it does not have. Writes ablation.md.
 """
 
 from __future__ import annotations
@@ -54,14 +54,16 @@ def trained(name: str, args: argparse.Namespace) -> Path:
 def main() -> int:
     """Print one row per length and variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument('--start', default='', help='weights that all start from')
+    parser.add_argument('--start', default='', help='initial weights of all variants')
     parser.add_argument('--recipe', default='recipes/tiny.yaml')
     parser.add_argument('--steps', type=int, default=120, help='batches of training')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--frames', type=int, nargs='+', default=[16])
     parser.add_argument('--worlds', type=int, default=64)
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument('--work', type=Path, default=Path('ablation_output'), help='for training')
+    parser.add_argument(
+        '--work', type=Path, default=Path('ablation_output'), help='for the training runs'
+    )
     parser.add_argument('--output', type=Path, help='folder for ablation.md')
     args = parser.parse_args()
     names = ('frames', 'trained without', *(name.replace('_', ' ') for name in FIGURES))

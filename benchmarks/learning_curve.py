@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-How a training run got better on its held-out worlds, and how much more would be needed.
+Learning curve of a training run, and the training needed to reach a target.
 
     python benchmarks/learning_curve.py training_output --output benchmarks/results
 
-Reads the run's log.jsonl. A straight line through error over the logarithm of the frames seen is
-carried on to a target: an extrapolation, with all the doubts of one. Writes learning_curve.md and
+Reads log.jsonl of the run. A straight line is fitted to the error over the logarithm of the frames
+and extrapolated to a target; the result is uncertain. Writes learning_curve.md and
 learning_curve.png.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Figure: its trivial answer, and what it is called.
+# figure: its trivial answer, its label
 FIGURES = {
     'absrel': ('absrel_constant', 'depth AbsRel'),
     'rotation_deg': ('rotation_none_deg', 'rotation, deg'),
@@ -29,9 +29,9 @@ FIGURES = {
 
 def validations(run: Path) -> list[dict]:
     """
-    Return the validations of a run, one for each number of updates.
+    Return the validations of a run, one per number of updates.
 
-    :raises SystemExit: there are too few to draw a line through.
+    :raises SystemExit: there are too few for a line.
     """
     lines = (run / 'log.jsonl').read_text(encoding='utf-8').splitlines()
     found = [json.loads(line) for line in lines]
@@ -42,7 +42,7 @@ def validations(run: Path) -> list[dict]:
 
 
 def frames_needed(rows: list[dict], name: str, target: float) -> float:
-    """Return at how many frames a line over log(frames) meets the target; inf if it never does."""
+    """Return the frames at which a line over log(frames) reaches the target; inf if never."""
     slope, start = np.polyfit(
         np.log([row['frames'] for row in rows]), [row[name] for row in rows], 1
     )

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Does the tracker's memory stay flat? 100,000 frames with an oracle, 2,000 with the small model.
+Memory of the tracker over 100,000 frames with an oracle, and 2,000 with the small model.
 
     python benchmarks/memory.py --output benchmarks/results
 
-writes memory.png and memory.md there. Every kind of event is in the stream: resets by interval,
-dark frames, wild poses, standing still, a bounded map, snapshots.
+writes memory.png and memory.md. The stream contains all kinds of events: resets by interval, dark
+frames, wrong poses, standing still, a bounded map, snapshots.
 """
 
 from __future__ import annotations

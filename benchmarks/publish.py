@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-What publishing costs the thread that owns the network.
+Cost of publishing for the thread that runs the network.
 
-A worker that computes for a fixed number of matrix products hands over a 640x480 depth image and
-the full cloud of 307,200 points with each frame; a listener in another process takes both. Printed
-is how much longer the worker needs for the same work than without a listener, and what the
-publishing thread itself spends.
+A worker computes a fixed number of matrix products per frame and publishes a 640x480 depth image
+and the full cloud of 307,200 points; a subscriber in another process receives both. Prints the
+additional time of the worker compared with no subscriber, and the time of the publishing thread.
 
     python benchmarks/publish.py
 """
@@ -122,7 +121,7 @@ def main() -> int:
     """Measure with and without a listener and print the difference."""
     parser = argparse.ArgumentParser(description='Measure what publishing costs the worker.')
     parser.add_argument('--frames', type=int, default=60)
-    parser.add_argument('--products', type=int, default=40, help='work of one frame')
+    parser.add_argument('--products', type=int, default=40, help='matrix products per frame')
     parser.add_argument('--rest', type=float, default=0.03, help='s between two frames')
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Motion and depth on pairs of real images, each beside its trivial answer.
+Motion and depth errors on pairs of real images, each with its trivial answer.
 
-Rotation error against no motion, cosine of the translation's direction, and depth AbsRel after
-median scaling against one constant depth; for every pair from a fresh state (two frames is all
-the network sees), and in a stream whose state is carried on. Run it as
+Rotation error against no motion, cosine of the direction of the translation, and depth AbsRel
+after median scaling against one constant depth: for each pair from an initial state (the network
+sees two frames), and in a stream whose state is kept.
 
     python benchmarks/real_pairs.py --model mem3r-tiny --data ../shared/data
 """
@@ -112,9 +112,9 @@ def row(name: str, stride: int, mode: str, figures: dict[str, float]) -> str:
 def main() -> int:
     """Print the table and, where asked, write the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument('--model', default='mem3r-tiny', help='anything that load_model takes')
+    parser.add_argument('--model', default='mem3r-tiny', help='preset or weights file')
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
-    parser.add_argument('--rule', default='cut3r', help='update rule of the mapping memory')
+    parser.add_argument('--rule', default='cut3r', help='update rule of the state tokens')
     parser.add_argument('--modes', nargs='+', default=['pair', 'stream'])
     parser.add_argument('--json', type=Path, help='file for the figures')
     args = parser.parse_args()

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Half an hour of everything at once: whether the node survives, stays small and never jumps.
+Endurance test of the node under random disturbances.
 
-The shipped recording loops in real time under /clock. Meanwhile services are called and
-parameters changed at random, camera_info comes and goes, and the node's process is stopped and
-continued. Checked: no exception in its log, no growth of its memory, no step in odometry within
-a session (a loop of the recording begins a new one).
+The shipped recording loops in real time with /clock. Services are called and parameters changed
+at random, camera_info is switched on and off, and the process of the node is stopped and
+continued. Checks: no exception in the log, no growth of memory, no jump of the odometry within a
+session (each loop of the recording begins a new session).
 
     python benchmarks/soak.py --minutes 30 --output benchmarks/results
 """
@@ -233,7 +233,7 @@ def write_results(lines: list[str], command: str, folder: Path) -> None:
     """Keep the summary as ``soak.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     text = [
-        '# Half an hour of everything at once',
+        '# Endurance test of the node',
         '',
         f'Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, '
         f'{os.cpu_count()} cores. Made by `{command}`.',

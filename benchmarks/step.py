@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Time one step of the network: what rules, outputs and kinds of number add to it.
+Time of one step of the network by update rule, output and dtype.
 
     python benchmarks/step.py --preset mem3r-tiny --size 128x96
     python benchmarks/step.py --preset cut3r-512-dpt --size 224x224 --frames 3
 
-All variants run in turn within each round, so that what else the machine does hits them alike;
-ratios are medians over the rounds, against the first line. Weights are random: the time does not
-depend on them. The processor's time is told beside the clock's: with one thread it is what a step
-costs even where others use the machine.
+All variants take turns within each round, so other programs affect them equally. Ratios are
+medians over the rounds, relative to the first line. Weights are random: the time does not depend
+on them. The processor time is printed beside the wall time: with one thread it does not depend on
+other programs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DEPTH = ('T_world_camera', 'points_camera', 'confidence_camera')
 
 @dataclass
 class Variant:
-    """One way to step, and what it took."""
+    """One variant of the step, and its times."""
 
     name: str
     model: Mem3R
@@ -53,7 +53,7 @@ class Variant:
     cpu_s: list[float] = field(default_factory=list)
 
     def step(self, frame: FrameInput) -> None:
-        """Advance by one frame and note the time."""
+        """Advance by one frame and record the time."""
         if self.state is None:
             width, height = frame.image.shape[-1], frame.image.shape[-2]
             self.state = self.model.initial_state(image_size=(width, height))
@@ -118,11 +118,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('--preset', default='mem3r-tiny')
-    parser.add_argument('--size', default='128x96', metavar='WxH', help='of the network, px')
-    parser.add_argument('--frames', type=int, default=20, help='rounds that count (20)')
-    parser.add_argument('--threads', type=int, default=1, help='of the processor (1)')
+    parser.add_argument('--size', default='128x96', metavar='WxH', help='input size, px')
+    parser.add_argument('--frames', type=int, default=20, help='measured rounds (20)')
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads (1)')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--no-bfloat16', action='store_true', help='leave that line out')
+    parser.add_argument('--no-bfloat16', action='store_true', help='omit the line of bfloat16')
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found = measure(options)

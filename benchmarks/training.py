@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-What training costs on this machine: time and memory of an update, images per second.
+Cost of training on this machine: time and memory of an update, images per second.
 
     python benchmarks/training.py --output benchmarks/results
     python benchmarks/training.py --recipe recipes/cut3r-to-mem3r.yaml --batches 1
 
-Each line is a process of its own, so that its peak memory is its own: on a GPU what torch took
-there, else the RAM of the process. An update is forward, backward and optimiser over one chunk of
-a rendered batch, whose clips are repeated for larger batches. Ratios are of images per second
-(of processor time without a GPU, which other work on the machine hardly changes), against the
-first line. What does not fit into memory is said. Last comes how many images one process prepares
-meanwhile: rendered, and their flow measured. Writes training.md.
+Each line is measured in a separate process, so its peak memory is its own: memory of torch on a
+GPU, otherwise the RAM of the process. An update is forward pass, backward pass and optimiser step
+for one chunk of a rendered batch; larger batches repeat its clips. Ratios compare images per
+second with the first line (without a GPU: per second of processor time, which other programs
+hardly change). Lines that do not fit into memory are reported. The last line is the number of
+images that one worker prepares per second: rendering and optical flow. Writes training.md.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from mem3r_ros.training.config import parse_size
 from mem3r_ros.training.trainer import network_config
 
 GIB = 2**30
-PREPARED_CLIPS = 12  # worlds differ much in what they cost
-RENDERED_CLIPS = 4  # larger batches repeat them: what they show does not change the time
+PREPARED_CLIPS = 12  # the cost of worlds varies much
+RENDERED_CLIPS = 4  # larger batches repeat them: the content does not change the time
 DIFFERENCES = {
     'float32': {'use_bf16': False},
     'checkpointing': {'use_checkpointing': True},
@@ -54,7 +54,7 @@ COLUMNS = ('what', 'clips', 'size', 'update, s', 'images/s', 'over first line', 
 
 @dataclass(frozen=True)
 class Cost:
-    """What updates of one variant took."""
+    """Measured cost of one variant."""
 
     machine: str
     on_gpu: bool
@@ -184,13 +184,13 @@ def main() -> int:
     """Print each line as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('--recipe', default='recipes/tiny.yaml')
-    parser.add_argument('--stage', default='', help='of the recipe (its first)')
+    parser.add_argument('--stage', default='', help='stage of the recipe (the first one)')
     parser.add_argument('--batches', type=int, nargs='+', default=[10, 40], metavar='CLIPS',
-                        help='the first is the baseline (10 40)')  # fmt: skip
+                        help='batch sizes; the first is the baseline (10 40)')  # fmt: skip
     parser.add_argument('--variants', nargs='*', default=['float32', 'checkpointing'],
-                        choices=DIFFERENCES, help='at the first size')  # fmt: skip
-    parser.add_argument('--updates', type=int, default=5, help='that count (5)')
-    parser.add_argument('--threads', type=int, default=1, help='of the processor (1)')
+                        choices=DIFFERENCES, help='settings to compare')  # fmt: skip
+    parser.add_argument('--updates', type=int, default=5, help='measured updates (5)')
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads (1)')
     parser.add_argument('--device', default='auto')
     parser.add_argument('--output', type=Path, help='folder for training.md')
     args = parser.parse_args()
@@ -208,7 +208,7 @@ def main() -> int:
     print(lines[-1])
     if args.output and first:
         args.output.mkdir(parents=True, exist_ok=True)
-        lines[:0] = [f'# What training costs: {args.recipe}', '']
+        lines[:0] = [f'# Cost of training: {args.recipe}', '']
         lines[2:2] = [f'torch {torch.__version__}, {first.machine}', '']
         (args.output / 'training.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     return 0

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Figures of a model on held-out rendered worlds, beside trivial answers and without its memories.
+Errors of a model on held-out rendered worlds, with trivial answers and without its memories.
 
     python benchmarks/worlds.py --model mem3r-tiny --output benchmarks/results
 
-Paths: ATE after Sim(3) alignment, over that of standing still, beside constant velocity's; motion
-from frame to frame beside no motion. Depth: AbsRel after median scaling beside one constant
-depth, delta < 1.25. Calibration: rank correlation of the confidence with the depth error in each
-frame. Variants: each memory of the same weights put back to its start after every frame, other
-update rules, the focal length kept secret, the flow exact. Writes worlds.md and worlds.png.
+Paths: ATE after Sim(3) alignment relative to standing still, and that of constant velocity;
+motion from frame to frame against no motion. Depth: AbsRel after median scaling against one
+constant depth, delta < 1.25. Confidence: rank correlation with the depth error in each frame.
+Variants: each memory reset to its initial value after every frame, other update rules, unknown
+focal length, exact flow. Writes worlds.md and worlds.png.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from mem3r_ros.two_view.stream_memory import DepthMemory
 
 FIRST_WORLD = HELD_OUT_WORLDS + 1000  # validation during training uses the ones before
 FRAME_NS = 66_666_667
-DEPTH_FRAMES = 32  # frames of a clip whose depth is looked at, evenly spread
-BATCH_FRAMES = 4096  # frames of all clips that are kept at a time
-BATCH_WORLDS = 16  # the most that run side by side in one process
+DEPTH_FRAMES = 32  # frames of a clip whose depth is measured, evenly spaced
+BATCH_FRAMES = 4096  # frames of all clips that are kept in memory
+BATCH_WORLDS = 16  # maximum number of worlds in one batch
 _model: torch.nn.Module | None = None  # of this process, see start_worker
 COLUMNS = {
     'ATE / still': ('ate_over_still', None),
@@ -106,7 +106,7 @@ VARIANTS = (
     Variant('ttt3r', rule='ttt3r'),
     Variant('ttsa3r', rule='ttsa3r'),
     Variant('filt3r', rule='filt3r'),
-    Variant('focal length not told', is_focal_known=False),
+    Variant('unknown focal length', is_focal_known=False),
     Variant('exact flow', is_flow_exact=True),
 )
 NAMES = tuple(variant.name for variant in VARIANTS)
@@ -296,11 +296,11 @@ def measure(
 def main() -> int:
     """Print one row per length and variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument('--model', default='mem3r-tiny', help='anything that load_model takes')
+    parser.add_argument('--model', default='mem3r-tiny', help='preset or weights file')
     parser.add_argument('--frames', type=int, nargs='+', default=list(PLAN), choices=PLAN)
-    parser.add_argument('--worlds', type=int, help='of each length, where not as planned')
-    parser.add_argument('--variants', nargs='+', choices=NAMES, help='where not as planned')
-    parser.add_argument('--processes', type=int, help='side by side (default: one per core)')
+    parser.add_argument('--worlds', type=int, help='worlds of each length')
+    parser.add_argument('--variants', nargs='+', choices=NAMES, help='variants of each length')
+    parser.add_argument('--processes', type=int, help='processes (default: one per core)')
     parser.add_argument('--output', type=Path, help='folder for worlds.md and worlds.png')
     args = parser.parse_args()
     lines, results = [header()], {}
