@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The commands: outputs where they belong, and one sentence and exit code 2 for bad input."""
+"""The commands: their outputs, and one sentence and exit code 2 for bad input."""
 
 import argparse
 import importlib
@@ -60,7 +60,7 @@ def run_tool(capsys, *words):
     return code, captured.out, captured.err
 
 
-def test_run_leaves_results_and_says_where(capsys, tmp_path, images, model):
+def test_run_writes_results_and_prints_their_folder(capsys, tmp_path, images, model):
     output = tmp_path / 'out'
 
     code, out, _ = run_tool(capsys, 'run', images, '--model', model, '--output', output)
@@ -79,7 +79,7 @@ def test_run_leaves_results_and_says_where(capsys, tmp_path, images, model):
     assert (output / 'index.html').stat().st_size > 10_000
 
 
-def test_without_calibration_true_depth_is_compared_where_the_network_looked(
+def test_without_calibration_true_depth_is_compared_at_the_pixels_of_the_network(
     capsys, tmp_path, images, model, monkeypatch
 ):
     cameras = []
@@ -128,7 +128,7 @@ def test_a_ros_parameter_file_serves_as_settings(capsys, tmp_path, images, model
 
 
 @pytest.mark.parametrize('command', ['benchmark', 'train'])
-def test_a_file_in_the_place_of_the_output_folder_is_told(capsys, tmp_path, model, command):
+def test_a_file_in_place_of_the_output_folder_is_a_user_error(capsys, tmp_path, model, command):
     (tmp_path / 'file').write_text('')
     recipe = Path(cli.__file__).resolve().parents[2] / 'recipes' / 'tiny.yaml'
     words = ['--model', model] if command == 'benchmark' else [recipe]
@@ -199,7 +199,7 @@ def test_a_folder_of_sequences_is_evaluated_one_by_one(tmp_path):
     assert sequences_in(tmp_path / 'notes') == [tmp_path / 'notes']
 
 
-def test_benchmark_tells_time_and_memory(capsys, tmp_path, model):
+def test_benchmark_prints_time_and_memory(capsys, tmp_path, model):
     code, out, err = run_tool(
         capsys, 'benchmark', '--model', model, '--frames', 6, '--size', '64x48',
         '--output', tmp_path,
@@ -318,7 +318,7 @@ def test_nothing_is_cleared_before_the_arguments_are_checked(
     assert (output / 'summary.json').exists()
 
 
-def test_an_unwritable_output_is_told(capsys, tmp_path, images, model):
+def test_an_unwritable_output_is_a_user_error(capsys, tmp_path, images, model):
     (tmp_path / 'file').write_text('')
 
     code, _, err = run_tool(
@@ -328,7 +328,7 @@ def test_an_unwritable_output_is_told(capsys, tmp_path, images, model):
     assert code == 2 and 'error: cannot write to' in err
 
 
-def test_an_interrupted_run_says_so_and_ends_with_130(capsys, monkeypatch, images, model):
+def test_an_interrupted_run_prints_so_and_exits_with_130(capsys, monkeypatch, images, model):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -361,7 +361,7 @@ def test_the_help_lists_every_command(capsys):
         ('benchmark', '--config --device --frames --help --model --output --outputs --set --size'),
     ],
 )  # fmt: skip
-def test_the_flags_are_those_that_people_rely_on(command, flags):
+def test_the_flags_of_the_commands_are_frozen(command, flags):
     parser = argparse.ArgumentParser()
     importlib.import_module(cli.COMMANDS[command][0]).add_arguments(parser)
 
@@ -369,7 +369,7 @@ def test_the_flags_are_those_that_people_rely_on(command, flags):
     assert {word for word in found if word.startswith('--')} == set(flags.split())
 
 
-def test_no_words_at_all_show_the_help(capsys):
+def test_no_arguments_show_the_help(capsys):
     code, out, _ = run_tool(capsys)
 
     assert code == 2 and 'commands:' in out
@@ -384,7 +384,7 @@ def test_an_unknown_command_is_refused(capsys):
 
 
 @pytest.mark.parametrize('command', ['run', 'evaluate', 'benchmark'])
-def test_each_command_explains_itself(capsys, command):
+def test_each_command_has_a_help_text(capsys, command):
     with pytest.raises(SystemExit) as ended:
         cli.main([command, '--help'])
 
@@ -411,7 +411,7 @@ def test_help_imports_neither_torch_nor_ros():
 @pytest.mark.parametrize(
     'name', ['bag_redkitchen_sqlite3', 'bag_kitti_a_mono8_mcap', 'indoor_tum_fr2desk_mini']
 )
-def test_run_goes_through_recorded_data(capsys, tmp_path, shared_dir, model, name):
+def test_run_tracks_recorded_data(capsys, tmp_path, shared_dir, model, name):
     path = shared_dir / 'data' / name
 
     code, out, err = run_tool(

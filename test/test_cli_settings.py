@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Settings for runs without ROS: which part of a robot's parameter file is ours."""
+"""Settings of runs without ROS: our part of a robot's parameter file."""
 
 import argparse
 
@@ -25,7 +25,7 @@ OUR_NODE = '  ros__parameters: {tracking.scale.factor: 2.5, tracking.scale.sourc
 @pytest.mark.parametrize(
     'ours', ['mem3r:\n', '/front/mem3r:\n', '/front:\n mem3r:\n', 'my_tracker:\n']
 )
-def test_our_node_is_found_in_the_parameter_file_of_a_robot(tmp_path, ours):
+def test_the_settings_of_our_node_are_found_in_a_robots_parameter_file(tmp_path, ours):
     for_all = '/**:\n  ros__parameters: {tracking: {scale: {factor: 9.0}, update_rule: memix}}\n'
 
     tracking = settings_of(tmp_path, CAMERA_NODE + ours + OUR_NODE + for_all)
@@ -34,7 +34,7 @@ def test_our_node_is_found_in_the_parameter_file_of_a_robot(tmp_path, ours):
     assert tracking.update_rule == 'memix'
 
 
-def test_a_node_of_ours_without_settings_has_the_defaults(tmp_path):
+def test_our_node_without_settings_has_the_defaults(tmp_path):
     assert settings_of(tmp_path, 'mem3r:\n  ros__parameters:\n') == RunConfig().tracking
 
 
@@ -45,6 +45,6 @@ def test_a_node_of_ours_without_settings_has_the_defaults(tmp_path):
         ('a:\n' + OUR_NODE + 'b:\n' + OUR_NODE, 'settings of several nodes, /a, /b'),
     ],
 )
-def test_a_parameter_file_that_leaves_our_node_open_is_refused(tmp_path, text, sentence):
+def test_a_parameter_file_with_several_candidate_nodes_is_refused(tmp_path, text, sentence):
     with pytest.raises(UserError, match=sentence):
         settings_of(tmp_path, text)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""``mem3r weights`` from the user's side; downloads come from a server on this machine."""
+"""The command ``mem3r weights``; downloads come from a local server."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_download_gets_its_name_when_it_is_complete(server, tmp_path, capsys):
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_nothing_is_fetched_before_the_licence_is_accepted(server, tmp_path, capsys):
+def test_nothing_is_downloaded_before_the_licence_is_accepted(server, tmp_path, capsys):
     target = tmp_path / 'cut3r.safetensors'
 
     code = main(['weights', 'download', '--url', server.url, '--output', str(target)])
@@ -133,7 +133,7 @@ def test_an_interrupted_download_is_continued_by_the_next_command(server, tmp_pa
     assert server.starts == [2000]
 
 
-def test_another_version_on_the_server_is_fetched_from_the_start(server, tmp_path):
+def test_a_changed_file_on_the_server_is_downloaded_from_the_start(server, tmp_path):
     server.breaks_after = 1000
     target = tmp_path / 'cut3r.safetensors'
     partial = tmp_path / 'cut3r.safetensors.partial'
@@ -147,7 +147,7 @@ def test_another_version_on_the_server_is_fetched_from_the_start(server, tmp_pat
     assert server.starts == [0, 1000]
 
 
-def test_a_server_that_cannot_resume_is_asked_for_everything(server, tmp_path):
+def test_a_server_without_ranges_sends_the_whole_file(server, tmp_path):
     server.resumes, server.breaks_after = False, 1000
     target = tmp_path / 'cut3r.safetensors'
 
@@ -156,7 +156,7 @@ def test_a_server_that_cannot_resume_is_asked_for_everything(server, tmp_path):
     assert target.read_bytes() == server.content
 
 
-def test_a_complete_partial_file_needs_no_byte_more(server, tmp_path):
+def test_a_complete_partial_file_needs_no_download(server, tmp_path):
     partial = tmp_path / 'cut3r.safetensors.partial'
     partial.write_bytes(server.content)
     note = f'{{"url": "{server.url}", "version": "\\"first\\""}}'
@@ -176,7 +176,7 @@ def test_a_wrong_hash_removes_the_file(server, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ['served.safetensors']
 
 
-def test_a_web_page_instead_of_weights_is_told(server, tmp_path, capsys):
+def test_a_web_page_instead_of_weights_is_a_user_error(server, tmp_path, capsys):
     server.content = b'<!DOCTYPE html><html>too many users have viewed this file</html>'
 
     assert fetch(server, tmp_path / 'cut3r.pth') == 2
@@ -185,7 +185,7 @@ def test_a_web_page_instead_of_weights_is_told(server, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('status', 'message'), [(404, 'HTTP 404'), (503, 'broke off')])
-def test_a_server_that_refuses_is_told(server, tmp_path, capsys, status, message):
+def test_an_error_of_the_server_is_a_user_error(server, tmp_path, capsys, status, message):
     server.status = status
 
     assert fetch(server, tmp_path / 'cut3r.pth') == 2
@@ -194,7 +194,7 @@ def test_a_server_that_refuses_is_told(server, tmp_path, capsys, status, message
     assert len(server.starts) == (1 if status == 404 else download.MAX_TRIES)
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(server, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_reported_before_the_download(server, tmp_path, monkeypatch, capsys):
     usage = types.SimpleNamespace(free=1000)
     monkeypatch.setattr(download.shutil, 'disk_usage', lambda _: usage)
 
@@ -203,7 +203,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(server, tmp_path, monkey
     assert 'choose another --output' in capsys.readouterr().err
 
 
-def test_what_is_there_already_is_not_fetched_again(server, tmp_path, capsys):
+def test_an_existing_file_is_not_downloaded_again(server, tmp_path, capsys):
     target = tmp_path / 'cut3r.safetensors'
     target.write_bytes(server.content)
 
@@ -261,7 +261,7 @@ def test_public_weights_come_from_google_drive(server, tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize('module', [None, GoogleDrive(None)], ids=['missing', 'quota'])
-def test_without_google_drive_the_page_is_told(tmp_path, monkeypatch, capsys, module):
+def test_without_google_drive_the_page_of_weights_is_named(tmp_path, monkeypatch, capsys, module):
     monkeypatch.setitem(sys.modules, 'gdown', module)
 
     code = main(['weights', 'download', '--accept-licence', '--output', str(tmp_path)])
@@ -278,7 +278,7 @@ def test_the_list_names_every_preset_and_its_origin(capsys):
         assert word in shown
 
 
-def test_inspect_says_what_is_in_a_file_without_loading_it(tmp_path, capsys):
+def test_inspect_describes_a_file_without_loading_it(tmp_path, capsys):
     path = tmp_path / 'mem3r.safetensors'
     save_checkpoint(network('mem3r'), path, {'note': 'after 3 epochs'})
 
@@ -319,7 +319,7 @@ def test_convert_writes_half_precision_under_cut3r_names(tmp_path, capsys):
         (['inspect', 'missing.pth'], 'neither a file nor one of'),
     ],
 )
-def test_bad_paths_are_told_in_one_line(tmp_path, monkeypatch, capsys, words, message):
+def test_bad_paths_are_a_user_error(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
 
     assert main(['weights', *words]) == 2

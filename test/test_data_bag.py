@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Bags: both storages, raw and compressed images, the right topics, and what is wrong told."""
+"""Bags: both storages, raw and compressed images, choice of topics, errors."""
 
 import logging
 import struct
@@ -81,7 +81,7 @@ def test_the_raw_topic_is_taken_rather_than_its_compressed_copy(tmp_path, caplog
     assert 'several' not in caplog.text
 
 
-def test_of_several_cameras_the_likeliest_is_taken_and_told(tmp_path, caplog):
+def test_of_several_cameras_the_most_likely_is_chosen_and_logged(tmp_path, caplog):
     messages = [('/right/image', image(1)), ('/left/image', image(2)), ('/depth/image', image(3))]
     bag = write_bag(tmp_path / 'bag', messages)
 
@@ -122,7 +122,7 @@ def test_a_bag_without_images_names_its_topics(tmp_path):
         open_sequence(bag)
 
 
-def test_a_wrong_image_topic_is_told_with_the_right_ones(tmp_path):
+def test_an_error_about_a_wrong_image_topic_lists_the_image_topics(tmp_path):
     bag = write_bag(tmp_path / 'bag', [('/image', image(0))])
 
     with pytest.raises(UserError, match=r"no images on '/imgae'; its image topics are: /image"):
@@ -136,7 +136,7 @@ def test_an_unknown_encoding_is_an_error_not_a_skipped_frame(tmp_path):
         list(open_sequence(bag))
 
 
-def test_a_recording_that_was_cut_off_is_told(tmp_path, caplog):
+def test_a_truncated_recording_is_a_user_error(tmp_path, caplog):
     bag = write_bag(tmp_path / 'bag', [('/image', image(i)) for i in range(5)])
     storage = next(bag.glob('*.mcap'))
     storage.write_bytes(storage.read_bytes()[:-200])
@@ -157,7 +157,7 @@ def test_images_without_a_stamp_get_the_time_of_recording(tmp_path):
     assert frame.stamp_ns == START_NS
 
 
-def test_a_calibration_of_zeros_means_none(tmp_path):
+def test_a_calibration_of_zeros_means_uncalibrated(tmp_path):
     messages = [('/cam/camera_info', info(0, focal_px=0.0)), ('/cam/image', image(0))]
 
     assert next(iter(open_sequence(write_bag(tmp_path / 'bag', messages)))).camera is None
@@ -236,7 +236,7 @@ def test_sixteen_bit_images_of_one_stream_share_one_brightness(tmp_path):
     assert bright.image[2, 2, 0] == dark.image[2, 2, 0] > 40
 
 
-def test_a_calibration_that_changes_is_followed(tmp_path):
+def test_a_calibration_that_changes_applies_to_the_later_images(tmp_path):
     messages = []
     for index, focal_px in enumerate((10.0, 11.0)):
         messages += [('/camera_info', info(index, focal_px)), ('/image', image(index))]
@@ -258,13 +258,13 @@ def test_a_calibration_that_changes_is_followed(tmp_path):
         ('/image', [], None),
     ],
 )
-def test_calibration_is_looked_for_beside_the_images(image_topic, infos, wanted):
+def test_the_calibration_beside_the_images_is_chosen(image_topic, infos, wanted):
     types = dict.fromkeys(infos, INFO) | dict.fromkeys((image_topic, '/cam1/image'), IMAGE)
 
     assert camera_info_topic(image_topic, types) == wanted
 
 
-def test_a_topic_that_looks_like_depth_is_not_chosen_by_itself(tmp_path):
+def test_a_depth_topic_is_not_chosen_as_image_topic(tmp_path):
     with pytest.raises(UserError, match='no topic that looks like a camera image; choose one'):
         choose_image_topic(tmp_path, {'/depth/image': IMAGE}, {'/depth/image': 3})
 
@@ -307,7 +307,7 @@ def packed_depth(index, encoding='16UC1'):
 
 @pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
 @pytest.mark.parametrize('order', ['depth first', 'image first', 'all depth last'])
-def test_registered_depth_goes_to_the_image_of_its_time(tmp_path, encoding, order):
+def test_registered_depth_is_paired_with_the_image_nearest_in_time(tmp_path, encoding, order):
     images = [('/cam/color/image_raw', image(i)) for i in range(4)]
     # The third is missing, the last is 30 ms late: too much.
     late_ns = {0: 0, 1: 15_000_000, 3: 30_000_000}
@@ -337,7 +337,7 @@ def test_registered_depth_goes_to_the_image_of_its_time(tmp_path, encoding, orde
 
 
 @pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
-def test_packed_depth_is_read(tmp_path, encoding):
+def test_compressed_depth_is_read(tmp_path, encoding):
     messages = [
         ('/camera/rgb/image_raw/compressed', compressed(0)),
         ('/camera/depth_registered/image/compressedDepth', packed_depth(0, encoding)),
@@ -357,7 +357,7 @@ def test_packed_depth_is_read(tmp_path, encoding):
         (image(0), "depth encoding 'rgb8' is not supported"),
     ],
 )
-def test_depth_of_another_camera_is_given_up_once(tmp_path, caplog, message, reason):
+def test_depth_of_another_camera_is_left_out_with_one_warning(tmp_path, caplog, message, reason):
     messages = []
     for index in range(3):
         messages += [('/cam/image', image(index)), ('/cam/depth/image', message)]
@@ -384,7 +384,7 @@ def test_depth_of_another_camera_is_given_up_once(tmp_path, caplog, message, rea
         ('/image', ['/other'], None),
     ],
 )  # fmt: skip
-def test_depth_is_looked_for_beside_the_images(image_topic, others, wanted):
+def test_the_depth_beside_the_images_is_chosen(image_topic, others, wanted):
     types = dict.fromkeys([image_topic, *others], IMAGE)
     for topic in types:
         if 'ompressed' in topic:
@@ -412,7 +412,7 @@ def test_frames_of_a_bag_are_found_again_in_any_order(tmp_path, storage):
         assert sys.getsizeof(handle) < 200  # not the picture
 
 
-def test_images_whose_depth_never_comes_do_not_pile_up():
+def test_images_without_depth_do_not_accumulate():
     pairing = DepthPairing()
     released = []
 

@@ -171,7 +171,7 @@ def test_a_cut_off_picture_is_a_bad_frame(suffix, kept):
         decode_compressed(data[: int(len(data) * kept)], 'jpeg')
 
 
-def test_bytes_that_are_no_picture_are_a_bad_frame():
+def test_bytes_of_no_image_format_are_a_bad_frame():
     with pytest.raises(BadFrame, match='cannot be decoded'):
         decode_compressed(b'not a picture at all', 'jpeg')
 
@@ -181,7 +181,7 @@ def test_compressed_depth_is_not_taken_for_a_picture():
         decode_compressed(b'', '16UC1; compressedDepth png')
 
 
-def test_depth_pictures_are_metres_with_nan_where_nothing_was_measured(tmp_path):
+def test_depth_images_are_in_metres_with_nan_for_no_measurement(tmp_path):
     stored = np.array([[0, 1000], [65535, 2500]], np.uint16)
     cv2.imwrite(str(tmp_path / 'depth.png'), stored)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Posed RGB-D data sets as they are downloaded: depth moved by the pose lands on the walls."""
+"""Posed RGB-D data sets as downloaded: depth transformed by the pose matches the scene."""
 
 import logging
 import sys
@@ -75,7 +75,7 @@ def test_without_a_camera_matrix_of_its_own_depth_of_scannet_is_left_out(scannet
     assert 'without both camera matrices in intrinsic/ depth is left out' in caplog.text
 
 
-def test_a_pose_that_is_no_matrix_is_told_in_one_sentence(scannet):
+def test_a_pose_that_is_not_a_matrix_is_a_user_error(scannet):
     (scannet / 'pose' / '0.txt').write_text('1 0 0\n0 1 0\n')
 
     with pytest.raises(UserError, match=r'0\.txt holds a matrix of shape \(2, 3\); expected 4x4'):
@@ -97,7 +97,7 @@ BONN_T_M = np.array(
 )
 
 
-def test_bonn_is_brought_from_its_markers_to_its_camera(tmp_path):
+def test_poses_of_bonn_are_transformed_from_markers_to_camera(tmp_path):
     folder = tmp_path / 'rgbd_bonn_balloon'
     lines = {'rgb': '', 'depth': '', 'groundtruth': ''}
     small = Intrinsics(542.822841, 542.576870, 315.59352, 237.756098, 640, 480)
@@ -217,7 +217,7 @@ def test_kitti_raw_without_the_calibration_of_its_inertial_unit_has_no_truth(tmp
     assert 'has no calib_imu_to_velo.txt, so there is no truth' in caplog.text
 
 
-def test_depth_of_kitti_without_its_images_is_told_in_one_sentence(tmp_path):
+def test_depth_of_kitti_without_its_images_is_a_user_error(tmp_path):
     folder = tmp_path / DRIVE / 'proj_depth' / 'groundtruth' / 'image_02'
     write_depth(folder / '0000000005.png', np.ones((4, 4)), 256.0)
 
@@ -261,7 +261,7 @@ def test_a_trajectory_of_tartanair_is_turned_into_optical_axes(tartanair):
         assert np.nanmax(off_the_walls(frame)) < 1e-4
 
 
-def test_too_few_poses_of_tartanair_are_told_in_one_sentence(tartanair):
+def test_too_few_poses_of_tartanair_are_a_user_error(tartanair):
     (tartanair / 'pose_left.txt').write_text('0 0 0 0 0 0 1\n')
 
     with pytest.raises(UserError, match='has 1 poses for 2 images; give one a line'):
@@ -356,7 +356,7 @@ def test_a_scene_of_hypersim_has_depth_and_not_distance(tmp_path, h5py_stand_in,
             assert np.nanmax(off_the_walls(frame)) < 1e-4
 
 
-def test_a_tilted_lens_of_hypersim_is_no_pinhole(tmp_path, h5py_stand_in, caplog):
+def test_a_scene_of_hypersim_with_a_tilted_lens_has_no_camera(tmp_path, h5py_stand_in, caplog):
     scene = write_hypersim(tmp_path, HYPERSIM)
     write_camera_table(tmp_path, [[0.5, 0, 0], [0, 0.4, 0], [0, 0.1, -1]])
 
@@ -367,7 +367,7 @@ def test_a_tilted_lens_of_hypersim_is_no_pinhole(tmp_path, h5py_stand_in, caplog
     assert 'ai_001_002 has a tilted lens' in caplog.text
 
 
-def test_hypersim_without_h5py_says_what_to_install(tmp_path, monkeypatch):
+def test_hypersim_without_h5py_names_the_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'h5py', None)
 
     with pytest.raises(UserError, match='need h5py; install it: pip install h5py') as raised:
@@ -376,7 +376,7 @@ def test_hypersim_without_h5py_says_what_to_install(tmp_path, monkeypatch):
     assert '\n' not in str(raised.value)
 
 
-def test_depth_of_a_layout_is_not_read_when_nobody_wants_it(scannet):
+def test_depth_of_a_layout_is_not_read_without_with_depth(scannet):
     frames = open_sequence(scannet, with_depth=False)
 
     assert all(frame.depth_m is None for frame in frames)

@@ -43,7 +43,7 @@ def test_the_shipped_recording_reads_back_with_even_stamps_poses_and_focal_lengt
     assert np.allclose(truth[0], truth[-1])  # a loop
 
 
-def test_the_command_makes_the_same_room_again(tmp_path, monkeypatch, capsys):
+def test_the_command_renders_the_shipped_room(tmp_path, monkeypatch, capsys):
     pytest.importorskip('rosbags')
     monkeypatch.setattr(sample, 'NUM_FRAMES', 2)
     monkeypatch.setattr(sample, 'OVERSAMPLING', 1)

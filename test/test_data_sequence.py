@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Folders and videos: every layout is recognised, read in order, and told what is wrong."""
+"""Folders and videos: every layout is detected and read in order; errors."""
 
 import json
 import logging
@@ -80,11 +80,11 @@ def test_frames_are_found_again_in_any_order(sequence_folder):
         np.testing.assert_array_equal(again.image, frame.image)
 
 
-def test_depth_is_not_read_when_nobody_wants_it(sequence_folder):
+def test_depth_is_not_read_without_with_depth(sequence_folder):
     assert all(frame.depth_m is None for frame in open_sequence(sequence_folder, with_depth=False))
 
 
-def test_a_corrupt_image_is_told_counted_and_skipped(sequence_folder, caplog):
+def test_a_corrupt_image_is_logged_counted_and_skipped(sequence_folder, caplog):
     image = sequence_folder / 'rgb' / '000001.png'
     image.write_bytes(image.read_bytes()[:40])
     sequence = open_sequence(sequence_folder)
@@ -112,7 +112,7 @@ def test_many_corrupt_images_do_not_flood_the_log(tmp_path, caplog):
     assert caplog.records[-1].getMessage().endswith('29 of 30 frames skipped')
 
 
-def test_a_folder_of_nothing_but_corrupt_images_is_an_error(tmp_path):
+def test_a_folder_with_only_corrupt_images_is_an_error(tmp_path):
     for index in range(3):
         (tmp_path / f'{index}.jpg').write_bytes(b'junk')
 
@@ -231,14 +231,14 @@ def junk(path):
         (lambda folder: junk(folder / 'a.db3'), 'cannot be opened as a bag'),
     ],
 )
-def test_what_cannot_be_read_is_told_in_one_sentence(tmp_path, make, sentence):
+def test_a_path_that_cannot_be_read_is_a_user_error(tmp_path, make, sentence):
     with pytest.raises(UserError, match=sentence) as raised:
         open_sequence(make(tmp_path))
 
     assert '\n' not in str(raised.value)
 
 
-def test_an_image_topic_of_something_that_is_no_bag_is_refused(sequence_folder):
+def test_an_image_topic_is_refused_if_the_path_is_not_a_bag(sequence_folder):
     with pytest.raises(UserError, match="is no bag, so it has no image topic '/camera'"):
         open_sequence(sequence_folder, '/camera')
 

@@ -58,7 +58,7 @@ def test_a_perfect_path_in_another_frame_and_scale_has_no_error_but_that_of_scal
     assert error.num_poses == 40
 
 
-def test_the_numbers_are_those_of_evo():
+def test_the_errors_equal_those_of_evo():
     from evo.core import metrics
     from evo.core.trajectory import PoseTrajectory3D
 
@@ -115,7 +115,7 @@ def test_an_estimate_that_never_moves_is_as_bad_as_standing_still():
     assert trajectory_rows(error)[-1][:2] == ('scale error', 'unknown')
 
 
-def test_a_truth_that_never_moves_tells_nothing_about_the_scale():
+def test_the_scale_error_is_unknown_if_the_truth_never_moves():
     still = Trajectory(helix().stamps_ns, np.tile(np.eye(4), (40, 1, 1)))
 
     assert np.isnan(trajectory_error(helix(), still).scale_error_percent)
@@ -142,7 +142,7 @@ def test_depth_error_of_a_hand_made_case():
 
 
 @pytest.mark.parametrize('align', ['median', 'scale'])
-def test_alignment_takes_a_wrong_scale_out(align):
+def test_alignment_removes_a_wrong_scale(align):
     true_m = np.random.default_rng(0).uniform(1, 5, (3, 8, 8)).astype(np.float32)
 
     error = depth_error(0.5 * true_m, true_m, align)
@@ -160,7 +160,7 @@ def test_invalid_pixels_are_left_out():
     assert depth_error(predicted_m, true_m, None).abs_rel == 0.0
 
 
-def test_depth_without_any_valid_pixel_is_told():
+def test_depth_without_any_valid_pixel_is_a_user_error():
     with pytest.raises(UserError, match='no frame has depth where the true depth is known'):
         depth_error(np.full((8, 8), np.nan), np.ones((8, 8)))
     assert DepthMeter().result() is None
@@ -171,7 +171,7 @@ def test_an_unknown_alignment_is_refused():
         DepthMeter('mean')
 
 
-def test_true_depth_is_looked_up_where_the_cropped_and_resized_camera_looks():
+def test_true_depth_is_sampled_at_the_pixels_of_the_cropped_and_resized_camera():
     true_m = np.arange(40 * 60, dtype=np.float32).reshape(40, 60)
     camera = Intrinsics(50.0, 50.0, 29.5, 19.5, 60, 40)
     small = camera.cropped(10, 5, 40, 30).resized(20, 15)
@@ -185,7 +185,7 @@ def test_true_depth_is_looked_up_where_the_cropped_and_resized_camera_looks():
 
 @pytest.mark.parametrize('size', [(1280, 720), (1241, 376), (480, 640), (640, 480)])
 @pytest.mark.parametrize('preset', ['mem3r-tiny', 'cut3r-512-dpt'])
-def test_without_calibration_true_depth_is_that_of_the_pixels_that_the_network_saw(preset, size):
+def test_without_calibration_true_depth_is_sampled_at_the_pixels_of_the_network(preset, size):
     pixels = Preparation(ModelConfig.preset(preset)).plan(*size, InputConfig())
     middle = (pixels.width - 1) / 2, (pixels.height - 1) / 2
     estimated = Intrinsics(300.0, 300.0, *middle, pixels.width, pixels.height)
@@ -198,7 +198,7 @@ def test_without_calibration_true_depth_is_that_of_the_pixels_that_the_network_s
     assert np.abs(looked_up - seen).max() <= 0.5 + 1e-6
 
 
-def test_timing_is_told_by_percentiles():
+def test_timing_is_summarised_by_percentiles():
     summary = timing_summary([10.0] * 99 + [1000.0])
 
     assert summary.p50_ms == summary.p90_ms == 10.0
@@ -210,7 +210,7 @@ def test_timing_is_told_by_percentiles():
 @pytest.mark.parametrize(
     ('metres', 'text'), [(0.0004, '0.4 mm'), (0.123, '12.3 cm'), (4.0, '4.00 m')]
 )
-def test_lengths_are_told_in_a_fitting_unit(metres, text):
+def test_lengths_have_a_unit_that_fits_their_size(metres, text):
     assert length(metres) == text
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves behind: files with the right numbers, and a page that needs nothing else."""
+"""Results of a run: files with the right figures, and self-contained pages."""
 
 from html.parser import HTMLParser
 import json
@@ -80,7 +80,7 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_a_run_leaves_all_its_files(tmp_path):
+def test_a_run_writes_all_its_files(tmp_path):
     result = record(tmp_path, config={'tracking': {'update_rule': 'ttt3r'}}).finish(truth=truth())
 
     names = {path.name for path in tmp_path.iterdir()}
@@ -109,7 +109,7 @@ def test_depth_files_are_millimetres_with_a_list_of_their_stamps(tmp_path):
     ]
 
 
-def test_unsure_depth_is_0_and_far_depth_is_the_largest_number():
+def test_uncertain_depth_is_0_and_far_depth_the_largest_value():
     depth_m = np.array([[np.nan, 1.2344, 65.5, 100.0, np.inf, -1.0]])
 
     assert millimetres(depth_m).tolist() == [[0, 1234, 65500, 65535, 65535, 0]]
@@ -128,7 +128,7 @@ def test_the_summary_holds_numbers_with_units_and_null_where_unknown(tmp_path):
     assert summary['notes'] == ['Be careful.']
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_is_whole(tmp_path):
+def test_the_page_is_complete_and_loads_no_other_file(tmp_path):
     record(tmp_path).finish(truth=truth(), notes=['Rendered images.'])
 
     text = (tmp_path / 'index.html').read_text()
@@ -151,7 +151,7 @@ def test_a_page_can_be_made_of_a_single_pose(tmp_path):
 
 
 @pytest.mark.parametrize('step_m', [0.0, 1e-4])
-def test_a_camera_that_stood_is_drawn_without_a_word_in_the_log(tmp_path, caplog, step_m):
+def test_a_path_without_motion_is_drawn_without_warnings(tmp_path, caplog, step_m):
     recorder = RunRecorder(tmp_path, title='still')
     for index in range(5):
         T = np.eye(4)
@@ -214,7 +214,7 @@ def test_an_interrupted_run_in_the_folder_is_replaced(tmp_path):
     assert len(list((tmp_path / 'depth').iterdir())) == 3
 
 
-def test_a_run_of_a_version_without_a_mark_is_replaced(tmp_path):
+def test_a_run_of_a_version_without_marker_is_replaced(tmp_path):
     record(tmp_path, num_frames=5).finish()
     (tmp_path / '.mem3r_run').unlink()
 
@@ -227,7 +227,7 @@ def test_a_run_of_a_version_without_a_mark_is_replaced(tmp_path):
     'name',
     ['depth/000000.png', 'depth.txt', 'config.yaml', 'index.html', 'summary.json', 'run.rrd'],
 )
-def test_what_no_run_has_left_is_never_removed(tmp_path, name):
+def test_files_that_are_not_of_a_run_are_never_removed(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('[]')
 
@@ -238,14 +238,14 @@ def test_what_no_run_has_left_is_never_removed(tmp_path, name):
     assert not (tmp_path / '.mem3r_run').exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path):
     (tmp_path / 'file').write_text('in the way')
 
     with pytest.raises(UserError, match=r'cannot write to .*file'):
         RunRecorder(tmp_path / 'file' / 'output', title='x')
 
 
-def test_near_and_far_unsure_and_beyond_have_their_own_colours():
+def test_near_far_uncertain_and_beyond_range_have_different_colours():
     depth_m = np.array([[1.0, 4.0, np.nan, np.inf, 0.0]], np.float32)
 
     colours = colour_depth(depth_m, DepthRange(1.0, 4.0))[0].astype(int)
@@ -306,7 +306,7 @@ def test_a_ply_file_keeps_points_and_colours_and_drops_what_is_not_finite(tmp_pa
     assert (tmp_path / 'cloud.ply').read_bytes().startswith(b'ply\nformat binary_little_endian')
 
 
-def test_a_file_that_is_no_cloud_is_told(tmp_path):
+def test_a_file_that_is_not_a_cloud_is_a_user_error(tmp_path):
     (tmp_path / 'cloud.ply').write_text('solid')
 
     with pytest.raises(UserError, match='is not a PLY file'):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes: what they may say, and what they are told when they say something else."""
+"""Recipes: settings, stages, and refused values."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_stage_changes_only_the_losses_it_names():
     assert (losses.flow, losses.focal) == (0.0, 0.25)
 
 
-def test_a_setting_that_a_stage_names_wrongly_is_refused_at_once():
+def test_a_misspelt_loss_of_a_stage_is_refused_at_once():
     with pytest.raises(UserError, match="no setting 'log_dept'"):
         from_dict(TrainConfig, {'stages': [{}, {'losses': {'log_dept': 1.0}}]})
 
@@ -78,7 +78,7 @@ def test_no_clip_is_drawn_twice_and_none_is_held_out():
     assert all(index < HELD_OUT_WORLDS for index in drawn)
 
 
-def test_a_clip_seen_in_a_mirror_and_backwards_is_a_true_clip():
+def test_a_mirrored_and_reversed_clip_is_geometrically_consistent():
     """Its depth and poses carry each pixel to where its flow says."""
     width, height, step = 48, 32, 3
     wall = np.kron(np.random.default_rng(0).integers(0, 255, (8, 24)), np.ones((4, 4)))
@@ -135,7 +135,7 @@ def test_a_reduced_clip_is_of_the_same_scene():
     assert np.isnan(half.depth_m).sum() <= 1
 
 
-def test_a_setting_inside_a_list_is_refused_with_a_sentence():
+def test_a_setting_inside_a_list_is_a_user_error():
     with pytest.raises(UserError, match='inside a list'):
         replace_path(from_dict(TrainConfig, {}), 'stages.0.share', 2)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Batches and the long clips that they are cut from."""
+"""Batches, and the long clips from which they are cut."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def batches(config, count: int, first: int = 0, rank: int = 0, world_size: int =
     return [source.next()[1] for _ in range(count)]
 
 
-def test_the_flow_of_a_stretch_is_that_of_its_frames_alone():
+def test_the_flow_of_a_section_depends_on_its_frames_alone():
     order = ClipOrder(
         source=recipe().sources[0], index=3, num_frames=8, size=(48, 32), flow_scale=1
     )
@@ -54,7 +54,7 @@ def test_the_flow_of_a_stretch_is_that_of_its_frames_alone():
         assert np.abs(flow[1:]).max() > 0.5
 
 
-def test_flow_is_measured_on_images_as_fine_as_the_network_asks_for():
+def test_flow_is_measured_at_the_flow_scale_of_the_network():
     order = ClipOrder(
         source=recipe().sources[0], index=3, num_frames=4, size=(48, 32), flow_scale=2
     )
@@ -68,7 +68,7 @@ def test_flow_is_measured_on_images_as_fine_as_the_network_asks_for():
     assert not np.array_equal(found.flow, clip_flow(dataclasses.replace(fine, fine_gray=None)))
 
 
-def test_batches_of_a_group_share_their_clips_and_see_each_stretch_twice(made):
+def test_batches_of_a_group_share_their_clips_and_use_each_section_twice(made):
     config = recipe(groups_abreast=1)
 
     found = batches(config, 16)
@@ -79,7 +79,7 @@ def test_batches_of_a_group_share_their_clips_and_see_each_stretch_twice(made):
     assert torch.equal(found[4].image[0], found[0].image[1].flip(-1))
 
 
-def test_batches_that_follow_each_other_share_no_scene(made):
+def test_consecutive_batches_share_no_scene(made):
     config = recipe(groups_abreast=4)
     stage = dataclasses.replace(config.stages[0], batch_size=1)
     source = BatchLoader(dataclasses.replace(config, stages=(stage,)), lambda number: stage)
@@ -109,7 +109,7 @@ def test_new_groups_begin_at_even_intervals(made):
     assert set(np.diff(begun)) <= set(range(steps_of(stage) - 3, steps_of(stage) + 4))
 
 
-def test_clips_are_let_go_when_their_last_batch_is_out():
+def test_clips_are_released_after_their_last_batch():
     config = recipe(groups_abreast=3)
     source = BatchLoader(config, lambda number: config.stages[0 if number < 60 else 1])
 
@@ -122,7 +122,7 @@ def test_clips_are_let_go_when_their_last_batch_is_out():
 
 
 @pytest.mark.parametrize('abreast', [1, 3])
-def test_a_run_goes_on_in_the_middle_of_a_group(abreast):
+def test_a_run_resumes_in_the_middle_of_a_group(abreast):
     config = recipe(groups_abreast=abreast)
 
     whole, rest = batches(config, 20), batches(config, 13, first=7)
@@ -133,7 +133,7 @@ def test_a_run_goes_on_in_the_middle_of_a_group(abreast):
         assert one.is_focal_known == other.is_focal_known
 
 
-def test_each_process_of_several_has_clips_of_its_own(made):
+def test_each_process_has_its_own_clips(made):
     config = recipe()
 
     for rank in range(4):
@@ -151,7 +151,7 @@ def test_a_network_without_flow_gets_none():
     assert batch.flow is None
 
 
-def test_rays_are_asked_for_after_the_first_frame_and_only_in_metres():
+def test_ray_frames_come_after_the_first_and_only_in_metric_clips():
     config = recipe()
     stage = dataclasses.replace(config.stages[1], ray_map_share=1.0)
     config = dataclasses.replace(config, stages=(stage,))
@@ -166,7 +166,7 @@ def test_rays_are_asked_for_after_the_first_frame_and_only_in_metres():
     assert not any(without_unit.is_by_rays)
 
 
-def test_the_rays_of_a_batch_are_those_that_the_network_is_asked_by():
+def test_the_rays_of_a_batch_follow_the_convention_of_ray_map():
     config = recipe()
     _, batch = BatchLoader(config, lambda number: config.stages[1]).next()
     poses = batch.T_world_camera.double().numpy()

@@ -152,7 +152,7 @@ def test_a_signal_within_a_batch_stops_after_it(tmp_path, monkeypatch, number, c
         assert torch.equal(value, resumed.model.state_dict()[name]), name
 
 
-def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
+def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
     run = trainer.Trainer(recipe(), tmp_path)
 
     def interrupted(*_):
@@ -165,7 +165,7 @@ def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
         run.run()
 
 
-def test_a_run_is_not_written_over(tmp_path):
+def test_an_existing_run_is_not_overwritten(tmp_path):
     trainer.Trainer(recipe(steps=1), tmp_path).run()
 
     with pytest.raises(UserError, match='holds a run; continue it with --resume'):
@@ -179,7 +179,7 @@ def test_a_run_is_not_written_over(tmp_path):
         ({'ray_map_share': 0.5}, 'the network has no ray-map encoder; set it to 0'),
     ],
 )
-def test_what_a_later_stage_cannot_do_is_told_at_once(tmp_path, mistake, message):
+def test_a_later_stage_that_the_network_cannot_run_is_refused_at_once(tmp_path, mistake, message):
     stages = [{'sizes': ['48x32']}, {'name': 'late', 'sizes': ['48x32']} | mistake]
 
     with pytest.raises(UserError, match=message):
@@ -293,7 +293,7 @@ def test_a_recipe_may_change_fields_of_its_preset(tmp_path):
         trainer.Trainer(recipe(model={'no_such_field': 1}), tmp_path / 'bad')
 
 
-def test_a_network_that_tells_poses_alone_is_validated_by_their_steps():
+def test_a_network_that_predicts_only_poses_is_validated_by_their_differences():
     batch = collate([PlaneSource().clip(1, 3, SIZE)], None, [True])
     model = build_model(MEM3R).eval()
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Losses and targets, with answers known by hand."""
+"""Losses and targets against values computed by hand."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def with_prior(prediction: Prediction, **fields: torch.Tensor) -> Prediction:
     return dataclasses.replace(prediction, two_view=two_view)
 
 
-def test_the_truth_has_no_loss():
+def test_the_ground_truth_has_zero_loss():
     batch = sliding_batch()
 
     terms = loss_terms(true_predictions(batch), chunk_target(batch, 0, 2), EVERYTHING)
@@ -96,7 +96,7 @@ def test_the_truth_has_no_loss():
         assert float(value) == pytest.approx(0, abs=2e-3), name
 
 
-def test_metres_are_not_learned_where_the_unit_is_unknown():
+def test_clips_of_unknown_scale_have_no_metric_loss():
     config = dataclasses.replace(EVERYTHING, spread=1.0, world_pose=1.0)
 
     def terms(unit: float) -> dict[str, torch.Tensor]:
@@ -127,7 +127,7 @@ def test_only_frames_without_an_image_are_rendered():
     assert 'rgb' not in given
 
 
-def test_nobody_is_paid_endlessly_for_being_sure_of_the_sky():
+def test_zero_error_sky_does_not_reward_infinite_confidence():
     batch = sliding_batch()
     batch.depth_m[...] = torch.inf
 
@@ -159,7 +159,7 @@ def guess_of(batch: Batch, depth_factor: torch.Tensor, sigma: torch.Tensor) -> l
     ]
 
 
-def test_the_spread_is_least_where_it_tells_the_error():
+def test_the_spread_loss_is_minimal_where_the_spread_equals_the_error():
     batch, config = sliding_batch(), dataclasses.replace(EVERYTHING, spread=1.0)
     # The scale of the whole frame does not count, what differs between pixels does.
     error = torch.full((8, 8), 0.8)
@@ -174,7 +174,7 @@ def test_the_spread_is_least_where_it_tells_the_error():
     assert spread(right) < min(spread(0.7 * right), spread(1.4 * right))
 
 
-def test_a_network_that_knows_no_spread_is_not_asked_for_it():
+def test_a_network_without_spreads_has_no_spread_loss():
     batch, config = sliding_batch(), dataclasses.replace(EVERYTHING, spread=1.0)
 
     plain = [dataclasses.replace(p, two_view=None) for p in true_predictions(batch)]
@@ -205,7 +205,7 @@ def test_before_the_solver_depth_is_trained_and_after_it_the_confidence():
     assert predictions[1].points_camera.grad is None
 
 
-def test_what_the_image_alone_tells_is_trained_however_little_it_counts():
+def test_depth_from_the_image_alone_is_trained_even_with_little_weight_in_fusion():
     batch = sliding_batch()
     target = chunk_target(batch, 0, 2)
     seen = torch.full((1, 8, 8), 3.0, requires_grad=True)
@@ -222,7 +222,7 @@ def test_what_the_image_alone_tells_is_trained_however_little_it_counts():
     assert seen.grad.sum() > 0  # nearer would be better
 
 
-def test_pixels_without_depth_neither_count_nor_spoil_the_gradient():
+def test_pixels_without_depth_affect_neither_loss_nor_gradient():
     batch = sliding_batch()
     batch.depth_m[:, :, :4] = float('nan')
     batch.depth_m[:, :, 4] = float('inf')
@@ -254,7 +254,7 @@ def test_twice_the_depth_costs_a_log_of_two_only_where_scale_counts():
     assert float(terms['points_normalised']) == pytest.approx(0, abs=1e-5)
 
 
-def test_trust_in_the_flow_of_a_moving_thing_is_punished():
+def test_weight_on_the_flow_of_a_moving_object_is_penalised():
     batch = sliding_batch()
     batch.moving[1] = True
 

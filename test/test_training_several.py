@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Training in two processes at once, as torchrun starts them."""
+"""Training in two processes, as started by torchrun."""
 
 from __future__ import annotations
 

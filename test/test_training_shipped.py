@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped weights on rendered worlds that training never saw."""
+"""The shipped weights on held-out rendered worlds."""
 
 from __future__ import annotations
 

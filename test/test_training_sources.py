@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of real sequences as training sees them."""
+"""Clip sources: frames of recorded sequences, and settings of rendered worlds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_frame_of_another_shape_is_cut_in_the_middle():
     assert intrinsics == pytest.approx([78.0, 78.0, 47.5, 23.5])
 
 
-def test_a_distorted_frame_is_rectified_and_what_the_lens_did_not_see_has_no_depth():
+def test_a_distorted_frame_is_rectified_and_pixels_outside_the_lens_have_no_depth():
     pincushion = Intrinsics(**CAMERA, distortion_model='plumb_bob', distortion=(0.3, 0, 0, 0, 0))
 
     image, depth, _ = fit_frame(frame_of(pincushion), (64, 48))
@@ -70,7 +70,7 @@ def slope(width: int, height: int) -> np.ndarray:
 
 @pytest.mark.parametrize('distortion', [(), (0.02, 0, 0, 0, 0)])
 @pytest.mark.parametrize('size', [(320, 240), (160, 120), (640, 480)])
-def test_depth_of_another_resolution_than_the_image_is_cut_alike(size, distortion):
+def test_depth_of_another_resolution_is_cropped_like_the_image(size, distortion):
     model = 'plumb_bob' if distortion else 'none'
     frame = frame_of(Intrinsics(**CAMERA, distortion_model=model, distortion=distortion))
     frame.depth_m = slope(*size)
@@ -83,7 +83,7 @@ def test_depth_of_another_resolution_than_the_image_is_cut_alike(size, distortio
     assert middle[:, -1].mean() == pytest.approx(1.75 - 0.5 / 64, abs=0.01)
 
 
-def test_depth_stays_where_it_was_when_it_shrinks():
+def test_resized_depth_keeps_its_position():
     frame = frame_of(Intrinsics(**CAMERA))
     frame.depth_m = slope(320, 240)
 
@@ -146,7 +146,7 @@ def test_a_long_sequence_is_not_held_in_memory(tmp_path):
     assert held < 1e6
 
 
-def test_a_sequence_without_depth_is_told_once(tmp_path, caplog):
+def test_a_sequence_without_depth_is_logged_once(tmp_path, caplog):
     source = SequenceSource(write_sequence(tmp_path, 4, has_depth=False))
     source.clip(0, 2, (32, 24))
     source.clip(1, 2, (32, 24))

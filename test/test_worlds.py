@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Rendered worlds: exact, repeatable, and never with the camera inside of something."""
+"""Rendered worlds: exact, reproducible, and never with the camera inside an object."""
 
 from dataclasses import replace
 
@@ -126,7 +126,7 @@ def test_frames_agree_once_they_are_warped_by_depth_and_pose():
     assert warped < 0.4 * unwarped
 
 
-def test_depth_is_along_the_optical_axis_of_a_box_made_by_hand():
+def test_depth_of_a_box_is_measured_along_the_optical_axis():
     scene = Scene(dim_light())
     scene.box(np.array([3.0, 0.0, 0.0]), np.array([1.0, 0.5, 0.5]), np.eye(3), plain_skin())
     scene.shell(np.zeros(3), np.array([6.0, 4.0, 3.0]), plain_skin())
@@ -142,7 +142,7 @@ def test_depth_is_along_the_optical_axis_of_a_box_made_by_hand():
     assert torch.allclose(clip.depth_m[0, 30, 20], torch.tensor(4.0))  # the floor 3 m below
 
 
-def test_spheres_cylinders_and_ramps_are_where_they_are_put():
+def test_spheres_cylinders_and_ramps_are_rendered_at_their_place():
     scene = Scene(dim_light())
     scene.ellipsoid(np.array([5.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0]), np.eye(3), plain_skin())
     scene.cylinder(np.array([0.0, 5.0, 0.0]), np.array([1.5, 1.5, 1.0]), np.eye(3), plain_skin())
@@ -175,7 +175,7 @@ def test_the_sky_is_infinitely_far_and_rooms_are_closed():
     assert torch.isfinite(inside.depth_m).all()
 
 
-def test_what_moves_is_masked_and_the_rest_stands_still():
+def test_moving_objects_are_masked_and_the_rest_is_static():
     scene = Scene(dim_light())
     steps = np.tile(np.eye(4), (4, 1, 1))
     steps[:, 1, 3] = 0.3 * np.arange(4)  # to the left
@@ -197,7 +197,7 @@ def test_what_moves_is_masked_and_the_rest_stands_still():
 
 
 @pytest.mark.parametrize('kind', WORLD_KINDS)
-def test_the_camera_is_never_inside_of_anything(kind):
+def test_the_camera_is_never_inside_an_object(kind):
     for index in range(2):
         config = WorldConfig(world=kind, textures_per_kind=2, moving_share=1.0)
         world = draw_world(index, HORIZON, config)
@@ -220,7 +220,7 @@ def test_the_camera_is_never_inside_of_anything(kind):
 
 
 @pytest.mark.parametrize('path', PATH_KINDS)
-def test_every_path_is_smooth_and_can_be_asked_for(path):
+def test_every_kind_of_path_is_smooth_and_can_be_chosen(path):
     for kind in WORLD_KINDS:
         world = draw_world(3, 8, WorldConfig(world=kind, path=path, textures_per_kind=2))
         assert world.path == path
@@ -234,7 +234,7 @@ def test_every_path_is_smooth_and_can_be_asked_for(path):
             assert np.ptp(world.poses[:, :3, 3], axis=0).max() < 0.7
 
 
-def test_motion_is_spread_from_standing_to_fast():
+def test_motion_ranges_from_standing_to_fast():
     turned, moved = [], []
     for index in range(40):
         poses = draw_world(index, 24, FEW).poses[:24]
@@ -258,7 +258,7 @@ def test_a_stride_leaves_frames_out():
     assert torch.allclose(every.stamps_s[::2], second.stamps_s)
 
 
-def test_rolling_rows_carry_their_depth_along():
+def test_a_rolling_shutter_shifts_depth_with_the_image():
     scene = Scene(dim_light())
     scene.box(np.array([3.0, 0.0, 0.0]), np.array([0.5, 0.3, 2.0]), np.eye(3), plain_skin())
     scene.shell(np.zeros(3), np.array([6.0, 4.0, 3.0]), plain_skin('wall'))
