@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,42 +18,53 @@ from torch import Tensor
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.checkpoints.cut3r_config import parse_constructor
 from mem3r_ros.model.checkpoints.cut3r_names import without_prefixes
-from mem3r_ros.model.checkpoints.torch_pickle import StoredTensor, TorchFile, tensors_of, text_of
+from mem3r_ros.model.checkpoints.torch_pickle import TorchFile, tensors_of, text_of
 
 _SAFETENSORS, _TORCH = 'safetensors', 'torch'
+_DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
 
 
-class StoredCheckpoint(ABC):
+class _Entry(NamedTuple):
+    """One stored tensor, which is not read yet."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], Tensor]
+
+
+@dataclass
+class StoredCheckpoint:
     """An open checkpoint: names, shapes, tensors and configuration."""
 
+    path: Path
     format: str
+    entries: Mapping[str, _Entry]  # by parameter name, in the file's order
+    config: Mapping[str, Any] | None = None  # stored as metadata
+    written_config: Mapping[str, Any] = field(default_factory=dict)  # of CUT3R's source text
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
-    def __init__(self, path: Path, names: Iterable[str]) -> None:
-        """Index the stored names without prefixes of wrappers."""
-        self.path = path
-        # Recorded sequences may lie beside the weights.
-        self._stored_name = without_prefixes([n for n in names if not n.startswith('seq/')])
-        self.config: Mapping[str, Any] | None = None
-        self.written_config: Mapping[str, Any] = {}
-        self.metadata: Mapping[str, str] = {}
+    def __post_init__(self) -> None:
+        """Remove prefixes of wrappers from the names; leave out recorded sequences."""
+        names = without_prefixes(name for name in self.entries if not name.startswith('seq/'))
+        self.entries = {name: self.entries[stored] for name, stored in names.items()}
 
     @property
     def names(self) -> list[str]:
         """Parameter names, in the file's order."""
-        return list(self._stored_name)
+        return list(self.entries)
 
     @property
     def is_cut3r(self) -> bool:
         """Whether the file has CUT3R's pose memory, which Mem3R does not have."""
-        return any(n in self._stored_name for n in ('pose_retriever.mem', 'pose_memory.slots'))
+        return 'pose_retriever.mem' in self.entries or 'pose_memory.slots' in self.entries
 
-    @abstractmethod
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a stored tensor."""
+        return self.entries[name].shape
 
-    @abstractmethod
     def dtype(self, name: str) -> str:
         """Return the dtype of a stored tensor, such as 'float32'."""
+        return self.entries[name].dtype
 
     def tensor(self, name: str) -> Tensor:
         """
@@ -60,57 +72,10 @@ class StoredCheckpoint(ABC):
 
         :raises UserError: it is not floating-point, or the file is damaged.
         """
-        tensor = self._read(self._stored_name[name])
+        tensor = self.entries[name].read()
         if not tensor.is_floating_point():
             raise UserError(f'{self.path}: {name} is {tensor.dtype}; weights are floating-point')
         return tensor
-
-    @abstractmethod
-    def _read(self, stored_name: str) -> Tensor: ...
-
-
-class _Safetensors(StoredCheckpoint):
-    format = _SAFETENSORS
-    _DTYPES: ClassVar = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
-
-    def __init__(self, path: Path, file: Any) -> None:
-        super().__init__(path, file.keys())
-        self._file = file
-        self.metadata = file.metadata() or {}
-        self.config = _json_config(path, self.metadata)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._file.get_slice(self._stored_name[name]).get_shape())
-
-    def dtype(self, name: str) -> str:
-        stored = self._file.get_slice(self._stored_name[name]).get_dtype()
-        return self._DTYPES.get(stored, stored)
-
-    def _read(self, stored_name: str) -> Tensor:
-        return self._file.get_tensor(stored_name)
-
-
-class _Torch(StoredCheckpoint):
-    format = _TORCH
-
-    def __init__(
-        self, path: Path, file: TorchFile, tensors: Mapping[str, StoredTensor], args: object
-    ) -> None:
-        super().__init__(path, tensors)
-        self._file = file
-        self._tensors = tensors
-        text = text_of(args, 'model')
-        self.written_config = parse_constructor(text) if text else {}
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._tensors[self._stored_name[name]].shape
-
-    def dtype(self, name: str) -> str:
-        dtype = self._tensors[self._stored_name[name]].storage.dtype
-        return str(dtype).removeprefix('torch.')
-
-    def _read(self, stored_name: str) -> Tensor:
-        return self._file.tensor(self._tensors[stored_name])
 
 
 def _json_config(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] | None:
@@ -170,7 +135,14 @@ def _open_safetensors(path: Path) -> Iterator[StoredCheckpoint]:
             f'{path} is not a readable safetensors file ({error}); it may be truncated'
         ) from None
     with file:
-        yield _Safetensors(path, file)
+        entries = {}
+        for name in file.keys():  # noqa: SIM118 - the file is no mapping
+            part = file.get_slice(name)
+            dtype = _DTYPES.get(part.get_dtype(), part.get_dtype())
+            entries[name] = _Entry(tuple(part.get_shape()), dtype, partial(file.get_tensor, name))
+        metadata = file.metadata() or {}
+        config = _json_config(path, metadata)
+        yield StoredCheckpoint(path, _SAFETENSORS, entries, config, metadata=metadata)
 
 
 def _open_torch(path: Path) -> StoredCheckpoint:
@@ -181,7 +153,17 @@ def _open_torch(path: Path) -> StoredCheckpoint:
     tensors = tensors_of(content)
     if not tensors:
         raise UserError(f'{path} holds no named tensors; expected a state dict')
-    return _Torch(path, file, tensors, args)
+    entries = {
+        name: _Entry(
+            tensor.shape,
+            str(tensor.storage.dtype).removeprefix('torch.'),
+            partial(file.tensor, tensor),
+        )
+        for name, tensor in tensors.items()
+    }
+    text = text_of(args, 'model')
+    written = parse_constructor(text) if text else {}
+    return StoredCheckpoint(path, _TORCH, entries, written_config=written)
 
 
 def dtype_named(name: str) -> torch.dtype:
