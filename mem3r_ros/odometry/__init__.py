@@ -2,6 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Visual odometry of one camera: corners, a window of keyframes, the network as a prior."""
 
+from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.keyframe import Keyframe
+from mem3r_ros.odometry.pinhole import DepthImage
+from mem3r_ros.odometry.window import FrameInput, SlidingWindow, WindowEstimate
 
-__all__ = ['Keyframe']
+__all__ = [
+    'DepthImage',
+    'FrameInput',
+    'Keyframe',
+    'RefinementConfig',
+    'SlidingWindow',
+    'WindowEstimate',
+]

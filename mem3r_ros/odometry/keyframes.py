@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The keyframes of the window: images, predicted depth, and the network's motion to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from mem3r_ros.odometry.motion_prior import MotionPrior
+from mem3r_ros.odometry.pinhole import DepthImage
+from mem3r_ros.odometry.problem import MotionFactors
+
+# K keyframes
+
+
+@dataclass(slots=True)
+class Keyframes:
+    """One row a keyframe, oldest first; poses are kept by the window."""
+
+    index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # [K]
+    stamp_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # [K]
+    published: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 4)))  # [K, 4, 4]
+    motion: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 4)))  # from the one before
+    motion_variance: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))  # of these
+    grey: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.uint8))  # [K, H, W]
+    depth: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    log_variance: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+
+    def __len__(self) -> int:
+        """Return the number of keyframes."""
+        return len(self.index)
+
+    def add(
+        self,
+        index: int,
+        stamp_ns: int,
+        T_window_camera: np.ndarray,
+        motion: MotionPrior,
+        grey: np.ndarray,
+        image: DepthImage,
+    ) -> None:
+        """Append a keyframe; images of another size than before are not mixed."""
+        variance = image.log_variance
+        if variance is None:
+            variance = np.full(image.depth.shape, np.nan, np.float32)
+        row = {
+            'index': np.array([index], np.int64),
+            'stamp_ns': np.array([stamp_ns], np.int64),
+            'published': T_window_camera[None],
+            'motion': motion.T[None],
+            'motion_variance': np.array([[motion.position_variance, motion.rotation_variance]]),
+            'grey': grey[None],
+            'depth': image.depth[None].astype(np.float32),
+            'log_variance': variance[None].astype(np.float32),
+        }
+        for name, value in row.items():
+            kept = getattr(self, name)
+            setattr(self, name, np.concatenate([kept, value]) if len(kept) else value.copy())
+
+    def drop_first(self) -> None:
+        """Forget the oldest keyframe."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name)[1:])
+
+    def motions(self) -> list[MotionPrior]:
+        """Return the network's motion to each keyframe but the first."""
+        return [MotionPrior(T, *v) for T, v in zip(self.motion[1:], self.motion_variance[1:])]
+
+    def motion_factors(self, newest: MotionPrior) -> MotionFactors:
+        """
+        Return the network's motions as factors between neighbours.
+
+        :param newest: the motion to a frame after the last keyframe.
+        """
+        motions = [*self.motions(), newest]
+        first = np.arange(len(motions))
+        return MotionFactors(
+            first,
+            first + 1,
+            np.stack([motion.T for motion in motions]),
+            np.stack([motion.information() for motion in motions]),
+        )
+
+    def rescale(self, factor: float) -> None:
+        """Multiply all lengths but the published ones."""
+        self.motion = self.motion.copy()
+        self.motion[:, :3, 3] *= factor
+        self.motion_variance = self.motion_variance * (factor**2, 1.0)

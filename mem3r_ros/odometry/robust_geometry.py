@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Poses that survive wrong correspondences: five points (Nister 2004) and PnP, both by RANSAC.
+
+OpenCV draws its samples from a fixed seed, so equal input gives equal output.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from mem3r_ros.geometry import invert, matrix
+from mem3r_ros.odometry.pinhole import camera_matrix
+
+_MIN_POINTS = 20  # fewer leave an essential matrix undetermined
+_CONFIDENCE = 0.999
+_MIN_SHARE = 0.5  # of inliers; below, the scene is no rigid one seen twice
+
+
+def epipolar_inliers(
+    first: np.ndarray, second: np.ndarray, camera: np.ndarray, limit_px: float
+) -> np.ndarray | None:
+    """
+    Find the correspondences that one rigid motion explains.
+
+    :param first: [P, 2] px.
+    :param second: the same points in another image, [P, 2] px.
+    :param camera: fx, fy, cx, cy.
+    :param limit_px: distance from the epipolar line.
+    :return: [P] bool; None where the essential matrix is not determined.
+    """
+    moved = np.linalg.norm(first - second, axis=1)
+    if len(first) < _MIN_POINTS or np.median(moved) < 1.5 * limit_px:
+        return None
+    try:
+        _, inliers = cv2.findEssentialMat(
+            first, second, camera_matrix(camera), cv2.USAC_MAGSAC, _CONFIDENCE, limit_px
+        )
+    except cv2.error:
+        return None
+    if inliers is None or inliers.mean() < _MIN_SHARE:
+        return None
+    return inliers.ravel() > 0
+
+
+def pose_from_points(
+    points: np.ndarray, pixels: np.ndarray, camera: np.ndarray, limit_px: float
+) -> np.ndarray | None:
+    """
+    Find a camera from points and their pixels.
+
+    :param points: [P, 3].
+    :param pixels: [P, 2].
+    :param camera: fx, fy, cx, cy.
+    :param limit_px: reprojection error of an inlier.
+    :return: T_points_camera, [4, 4]; None where there is no consensus.
+    """
+    if len(points) < 8:
+        return None
+    try:
+        is_found, rotation, translation, inliers = cv2.solvePnPRansac(
+            points,
+            pixels,
+            camera_matrix(camera),
+            None,
+            iterationsCount=200,
+            reprojectionError=limit_px,
+            confidence=_CONFIDENCE,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )
+    except cv2.error:
+        return None
+    if not is_found or inliers is None or len(inliers) < 8:
+        return None
+    T = invert(matrix(cv2.Rodrigues(rotation)[0], translation.ravel()))
+    return T if np.isfinite(T).all() else None

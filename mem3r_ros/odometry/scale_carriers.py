@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+What carries the scale of a window over its end, and the frame of the window over an adjustment.
+
+A monocular window has no scale of its own. Landmarks with parallax keep theirs; a new landmark
+gets the network's depth times the ratio of both depths in the newest keyframe; and while the
+window still holds its first keyframe, an adjustment keeps the size of the path that is published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mem3r_ros.geometry import so3_exp, so3_log
+from mem3r_ros.odometry.landmarks import Landmarks
+from mem3r_ros.odometry.pinhole import DepthImage, rays_of
+
+MIN_PARALLAX_RAD = np.radians(1.0)  # from here on a depth is established
+ESTABLISHED_SIGMA = 0.005  # relative spread of an established depth that leaves the window
+_MIN_LANDMARKS = 10
+_MAX_RESCALE = 2.0  # of one adjustment
+_LEAST_SPREAD = 1e-9  # of keyframe positions
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """A change of the window's frame: p' = scale R p + t."""
+
+    R: np.ndarray  # [3, 3]
+    t: np.ndarray  # [3]
+    scale: float
+
+    def apply(self, poses: np.ndarray) -> np.ndarray:
+        """Return poses [K, 4, 4] in the new frame."""
+        moved = poses.copy()
+        moved[:, :3, 3] = self.scale * poses[:, :3, 3] @ self.R.T + self.t
+        moved[:, :3, :3] = self.R @ poses[:, :3, :3]
+        return moved
+
+
+def established(landmarks: Landmarks) -> np.ndarray:
+    """Return which landmarks have a depth of their own, not the network's, [N] bool."""
+    return landmarks.parallax > MIN_PARALLAX_RAD
+
+
+def log_depth_ratio(
+    landmarks: Landmarks, poses: np.ndarray, camera: np.ndarray, image: DepthImage
+) -> float | None:
+    """
+    Compare the depth of the window with the network's in the newest frame.
+
+    :return: log of the ratio; None with too few landmarks with parallax.
+    """
+    rows = np.flatnonzero(landmarks.is_tracked & established(landmarks))
+    if len(rows) < _MIN_LANDMARKS:
+        return None
+    depth = landmarks.depth_in(poses[-1], poses, camera, rows)
+    predicted, is_sure = image.along(rays_of(landmarks.seen[rows, -1], camera))
+    usable = is_sure & (depth > 0)
+    if usable.sum() < _MIN_LANDMARKS:
+        return None
+    return float(np.median(np.log(depth[usable] / predicted[usable])))
+
+
+def onto_published(poses: np.ndarray, published: np.ndarray, with_scale: bool) -> Similarity:
+    """
+    Return the change of frame that lays adjusted keyframes onto the published ones.
+
+    :param poses: adjusted, [K, 4, 4].
+    :param published: as they were published, [K, 4, 4].
+    :param with_scale: keep the size of the published path too.
+    """
+    turns = [so3_log(a[:3, :3] @ b[:3, :3].T) for a, b in zip(published, poses)]
+    R = so3_exp(np.mean(turns, axis=0))
+    target, source = published[:, :3, 3], poses[:, :3, 3] @ R.T
+    spread = float(((source - source.mean(axis=0)) ** 2).sum())
+    scale = 1.0
+    if with_scale and spread > _LEAST_SPREAD:
+        shared = (target - target.mean(axis=0)) * (source - source.mean(axis=0))
+        scale = float(np.clip(shared.sum() / spread, 1.0 / _MAX_RESCALE, _MAX_RESCALE))
+    return Similarity(R, target.mean(axis=0) - scale * source.mean(axis=0), scale)

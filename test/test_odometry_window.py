@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The sliding window on rendered images, with a network whose errors are known."""
+
+from dataclasses import fields, replace
+
+import cv2
+import numpy as np
+from oracle import Scene
+import pytest
+
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.geometry import invert, rotation_angle, se3_exp
+from mem3r_ros.odometry import DepthImage, FrameInput, RefinementConfig, SlidingWindow
+from mem3r_ros.odometry.scale_carriers import onto_published
+from mem3r_ros.worlds import WorldConfig, render_clip
+
+WORLD = WorldConfig(world='room', path='handheld', moving_share=0.0, motion_blur_share=0.0)
+CONFIG = RefinementConfig()
+
+
+@pytest.fixture(scope='module')
+def scene():
+    """Return 24 rendered images of a hand-held camera in a room, 2 cm and 0.6 degrees a frame."""
+    clip = render_clip(2, 24, (320, 240), WORLD)
+    camera = Intrinsics(*(float(value) for value in clip.intrinsics), 320, 240)
+    return Scene(
+        clip.image.numpy(), clip.depth_m.numpy(), clip.T_world_camera.double().numpy(), camera
+    )
+
+
+def frames(scene, pose_noise=0.0, scale=lambda index: 1.0, seed=0):
+    """Return what a network with these errors gives the window, frame by frame."""
+    random = np.random.default_rng(seed)
+    for index in range(len(scene)):
+        T = None
+        if index:
+            T = invert(scene.T_world_camera[index - 1]) @ scene.T_world_camera[index]
+            T = T @ se3_exp(random.normal(0, 1, 6) * pose_noise)
+            T[:3, 3] *= scale(index)
+        depth = (scene.depth[index] * scale(index)).astype(np.float32)
+        grey = cv2.cvtColor(scene.images[index], cv2.COLOR_RGB2GRAY)
+        yield FrameInput(
+            stamp_ns=index * 100_000_000,
+            grey=grey,
+            camera=scene.camera,
+            T_previous_camera=T,
+            depth=DepthImage(depth[::4, ::4], scene.camera.resized(80, 60)),
+        )
+
+
+def run(window, inputs):
+    """Return the estimates of all frames but the first."""
+    return [window.process(frame, CONFIG) for frame in inputs][1:]
+
+
+def errors(estimates, scene):
+    """Return the mean error of position, m, and rotation, rad, a frame."""
+    wrong = [
+        invert(estimate.T_previous_camera)
+        @ invert(scene.T_world_camera[index])
+        @ scene.T_world_camera[index + 1]
+        for index, estimate in enumerate(estimates)
+    ]
+    position = np.mean([np.linalg.norm(T[:3, 3]) for T in wrong])
+    return position, np.mean([rotation_angle(T[:3, :3]) for T in wrong])
+
+
+def test_a_noisy_network_is_corrected(scene):
+    position, rotation = errors(run(SlidingWindow(), frames(scene, 0.02)), scene)
+
+    # The noise alone is 0.032 m and 0.032 rad a frame.
+    assert position < 0.008
+    assert rotation < 0.003
+
+
+def test_scale_does_not_climb_with_the_network(scene):
+    estimates = run(SlidingWindow(), frames(scene, scale=lambda index: 1.04**index))
+
+    steps = np.array([np.linalg.norm(e.T_previous_camera[:3, 3]) for e in estimates])
+    true = np.array(
+        [
+            np.linalg.norm((invert(a) @ b)[:3, 3])
+            for a, b in zip(scene.T_world_camera, scene.T_world_camera[1:])
+        ]
+    )
+    early, late = (
+        steps[part].sum() / true[part].sum() for part in (slice(3, 10), slice(-8, None))
+    )
+    assert 1 / 1.15 < late / early < 1.15  # the network's own: 1.8
+
+
+def test_estimates_state_a_spread_that_covers_their_error(scene):
+    normalised = []
+    for index, estimate in enumerate(run(SlidingWindow(), frames(scene, 0.01))):
+        true = invert(scene.T_world_camera[index]) @ scene.T_world_camera[index + 1]
+        error = (estimate.T_previous_camera - true)[:3, 3]
+        normalised.append(error @ np.linalg.solve(estimate.covariance[:3, :3], error) / 3)
+
+    assert np.median(normalised) < 4.0
+
+
+def test_without_corners_the_motion_is_the_networks_and_the_reason_is_named(scene):
+    blank = [replace(frame, grey=np.full((240, 320), 120, np.uint8)) for frame in frames(scene)]
+
+    estimates = run(SlidingWindow(), blank)
+
+    position, rotation = errors(estimates, scene)
+    assert position < 1e-6
+    assert rotation < 1e-6
+    assert all('corners' in estimate.reason for estimate in estimates)
+    assert all(np.linalg.eigvalsh(estimate.covariance).min() > 0 for estimate in estimates)
+
+
+def test_pure_rotation_gives_no_translation(scene):
+    canvas = cv2.resize(scene.images[0], (1280, 960), interpolation=cv2.INTER_CUBIC)
+    camera, K = scene.camera, scene.camera.K
+    images, poses = [], []
+    wide = np.array([[K[0, 0], 0, 640.0], [0, K[1, 1], 480.0], [0, 0, 1.0]])
+    for index in range(12):
+        T = se3_exp(np.array([0, 0, 0, 0.0, 0.02 * index, 0.0]))
+        H = K @ T[:3, :3].T @ np.linalg.inv(wide)
+        images.append(cv2.warpPerspective(canvas, H, (camera.width, camera.height)))
+        poses.append(T)
+    depth = np.full((12, camera.height, camera.width), 3.0, np.float32)
+    turning = replace(scene, images=np.stack(images), depth=depth, T_world_camera=np.stack(poses))
+
+    position, rotation = errors(run(SlidingWindow(), frames(turning, 0.003)), turning)
+
+    assert position < 0.01
+    assert rotation < 0.002
+
+
+def test_memory_stays_bounded(scene):
+    window, sizes = SlidingWindow(), []
+    inputs = list(frames(scene))
+    window.process(inputs[0], CONFIG)
+    for turn in range(6):
+        # There and back again, so that the path never ends.
+        for index in range(1, len(inputs)):
+            at, before = (index, index - 1) if turn % 2 == 0 else (-1 - index, -index)
+            T = invert(scene.T_world_camera[before]) @ scene.T_world_camera[at]
+            window.process(replace(inputs[at], T_previous_camera=T), CONFIG)
+        sizes.append((len(window.landmarks), len(window.keyframes), len(window.log_step_ratios)))
+
+    assert max(size[0] for size in sizes[1:]) < 10 * CONFIG.num_corners
+    assert all(size[1] <= CONFIG.num_keyframes for size in sizes)
+    assert all(size[2] <= 10 for size in sizes)
+
+
+def test_equal_frames_give_equal_bits(scene):
+    first = run(SlidingWindow(), frames(scene, 0.01))
+    second = run(SlidingWindow(), frames(scene, 0.01))
+
+    for a, b in zip(first, second):
+        assert (a.T_previous_camera == b.T_previous_camera).all()
+
+
+def test_an_adjustment_that_fails_leaves_the_window_going(scene, monkeypatch):
+    def singular(problem):
+        raise np.linalg.LinAlgError('singular')
+
+    monkeypatch.setattr('mem3r_ros.odometry.window.adjust', singular)
+
+    position, _ = errors(run(SlidingWindow(), frames(scene)), scene)
+
+    assert position < 0.01
+
+
+def test_keyframes_hold_landmarks_at_their_true_depth(scene):
+    window = SlidingWindow()
+
+    run(window, frames(scene, 0.005))
+
+    keyframe = window.current_keyframes()[-3]
+    at = np.rint(keyframe.pixels).astype(int)
+    frame = round(keyframe.stamp_ns / 100_000_000)
+    true = scene.depth[frame][at[:, 1].clip(0, 239), at[:, 0].clip(0, 319)]
+    log_ratio = np.log(keyframe.inverse_depth * true)
+    scale = np.nanmedian(log_ratio)  # set by the noisy first motions
+    assert len(keyframe.pixels) > 50
+    assert abs(scale) < 0.3
+    assert np.nanmedian(np.abs(log_ratio - scale)) < 0.08
+    assert keyframe.grey.shape == (240, 320)
+    assert len({frame.index for frame in window.current_keyframes()}) == len(window.keyframes)
+
+
+def test_another_image_size_starts_a_new_window(scene):
+    window = SlidingWindow()
+    inputs = list(frames(scene))
+    for frame in inputs[:5]:
+        window.process(frame, CONFIG)
+    smaller = replace(
+        inputs[5],
+        grey=cv2.resize(inputs[5].grey, (160, 120)),
+        camera=scene.camera.resized(160, 120),
+    )
+
+    assert window.process(smaller, CONFIG) is None
+    assert len(window.keyframes) == 1
+
+
+@pytest.mark.parametrize('scale', [0.6, 1.0, 1.7])
+def test_adjusted_keyframes_are_laid_onto_the_published_ones(scale):
+    random = np.random.default_rng(0)
+    published = np.stack([se3_exp(random.normal(0, 0.3, 6)) for _ in range(6)])
+    turn = se3_exp(np.array([0.5, -0.2, 0.3, 0.1, 0.2, -0.1]))
+    poses = turn @ published
+    poses[:, :3, 3] *= scale
+
+    change = onto_published(poses, published, with_scale=True)
+
+    np.testing.assert_allclose(change.apply(poses), published, atol=1e-9)
+    assert change.scale == pytest.approx(1 / scale)
+
+
+def test_all_fields_of_the_window_are_plain_values_or_stages(scene):
+    window = SlidingWindow()
+    run(window, frames(scene))
+
+    for item in fields(window):
+        if item.metadata.get('is_packed', True):
+            assert isinstance(getattr(window, item.name), (np.ndarray, bool, int, float, list))
