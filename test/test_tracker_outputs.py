@@ -225,7 +225,8 @@ def test_the_camera_of_the_image_is_given_with_and_without_calibration(is_calibr
     oracle = OracleNetwork(scene, shrink=2)
     camera = scene.camera if is_calibrated else None
 
-    tracked = run(Tracker(oracle), oracle, range(3), camera=camera)[-1]
+    config = TrackerConfig(depth=DepthConfig(resolution='network'))
+    tracked = run(Tracker(oracle, config), oracle, range(3), camera=camera)[-1]
 
     assert (tracked.source_camera.width, tracked.source_camera.height) == (128, 96)
     assert tracked.source_camera.fx == pytest.approx(2 * tracked.intrinsics.fx)

@@ -18,8 +18,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.odometry.depth_fusion import DepthFusionConfig
 from mem3r_ros.tracker import Status, Tracker, TrackerConfig
-from mem3r_ros.tracker.config import ScaleConfig
+from mem3r_ros.tracker.config import DepthConfig, ScaleConfig
 
 CONFIG = TrackerConfig(reset_interval=7, scale=ScaleConfig(source='distance', distance_m=3.0))
 
@@ -180,7 +181,9 @@ def test_a_snapshot_written_by_version_0_1_continues_its_stream(repository_dir):
     oracle = OracleNetwork(
         rendered_scene(6, 24, (192, 128)), shrink=2, pose_noise=0.005, depth_noise=0.01
     )
-    config = TrackerConfig(reset_interval=8)
+    # Version 0.1 had no fused depth.
+    depth = DepthConfig(fusion=DepthFusionConfig(enabled=False))
+    config = TrackerConfig(reset_interval=8, depth=depth)
     tracker, restored = Tracker(oracle, config), Tracker(oracle, config)
     run(tracker, oracle, range(12))
 

@@ -4,7 +4,7 @@
 How far fused depth is off, predicted for each pixel.
 
 A product of powers of what is known about the pixel, fitted by least squares to the log of the
-true relative error on recorded and rendered sequences (command: ``benchmarks/depth.py --fit``).
+true relative error on recorded and rendered sequences.
 """
 
 # H, W pixels

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from mem3r_ros.cloud import CloudConfig
 from mem3r_ros.config import section, setting, settings
+from mem3r_ros.odometry.depth_fusion import DepthFusionConfig
 
 
 @settings
@@ -28,9 +29,10 @@ class DepthConfig:
     """Depth output."""
 
     resolution: str = setting(
-        'network',
-        'resolution of depth and confidence: of the network or of the camera (nearest pixel)',
-        choices=('network', 'camera'),
+        'fused',
+        'resolution of depth and confidence: fused: about 320x240 px, that of the network without '
+        'fusion; network; camera: that of the image (nearest pixel)',
+        choices=('fused', 'network', 'camera'),
     )
     min_confidence: float = setting(
         1.0,
@@ -42,6 +44,7 @@ class DepthConfig:
     max_range_m: float = setting(
         100.0, 'larger depth becomes +inf', low=0.1, high=1e6, unit='m', dynamic=True
     )
+    fusion: DepthFusionConfig = section(DepthFusionConfig)
 
 
 @settings

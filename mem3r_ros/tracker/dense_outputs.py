@@ -12,7 +12,9 @@ import numpy as np
 
 from mem3r_ros.camera import FocalEstimate, Intrinsics, estimate_focal, nominal_focal_px
 from mem3r_ros.cloud import select_points
+from mem3r_ros.odometry.depth_fusion import DepthFusion
 from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.tracker.fine_depth import DepthView, fused_view
 from mem3r_ros.tracker.image_preparation import Prepared
 
 
@@ -105,40 +107,70 @@ class DenseOutputs:
             self._rays = (camera, camera.rays())
         return self._rays[1]
 
-    def make(
+    def depth_view(
         self,
         view: DenseView,
         prepared: Prepared,
         scale: float,
-        wanted: frozenset[str],
+        fusion: DepthFusion,
+        is_still: bool,
         config: TrackerConfig,
+    ) -> DepthView:
+        """
+        Return the depth of a frame in metres, fused with that of earlier frames if enabled.
+
+        :param scale: metres per unit of the network.
+        :param fusion: has been given the motion of this frame.
+        :param is_still: whether the camera is at rest.
+        """
+        network = DepthView(
+            view.depth * np.float32(scale),
+            view.confidence,
+            self.network_camera(prepared),
+            prepared.pixels,
+        )
+        source_camera = self.source_camera(prepared)
+        found = fused_view(fusion, network, prepared, source_camera, is_still, config.depth)
+        if config.depth.resolution == 'network':
+            return found.at(network.camera, network.pixels)
+        return found
+
+    def make(
+        self, view: DepthView, prepared: Prepared, wanted: frozenset[str], config: TrackerConfig
     ) -> dict[str, Any]:
         """
         Return the dense fields of a tracked frame.
 
-        :param scale: metres per unit of the network.
+        :param view: see :meth:`depth_view`.
         :param wanted: names among depth, points and confidence.
         """
-        depth = view.depth * np.float32(scale)
+        depth, confidence, camera = view.depth_m.copy(), view.confidence, view.camera
         with np.errstate(invalid='ignore'):
             if config.depth.min_confidence > 1.0:
-                depth[view.confidence < config.depth.min_confidence] = np.nan
+                depth[confidence < config.depth.min_confidence] = np.nan
             depth[depth > config.depth.max_range_m] = np.inf
-        camera, source_camera = self.network_camera(prepared), self.source_camera(prepared)
-        confidence, image = view.confidence, prepared.small
-        if config.depth.resolution == 'camera':
+        source_camera = self.source_camera(prepared)
+        is_camera = config.depth.resolution == 'camera'
+        if is_camera:
             camera = source_camera
-            depth = prepared.pixels.to_source(depth)
-            confidence = prepared.pixels.to_source(confidence)
-            image = prepared.image
+            depth = view.pixels.to_source(depth)
+            confidence = view.pixels.to_source(confidence)
         made: dict[str, Any] = {'intrinsics': camera, 'source_camera': source_camera}
         if 'depth' in wanted:
             made['depth'] = depth
         if 'confidence' in wanted:
             made['confidence'] = confidence
         if 'points' in wanted:
+            image = prepared.image if is_camera else _image_of(view, prepared)
             cloud = select_points(
                 depth, camera, image, confidence, config.cloud, self.rays(camera)
             )
             made |= {'points': cloud.points, 'colours': cloud.colours, 'weights': cloud.weights}
         return made
+
+
+def _image_of(view: DepthView, prepared: Prepared) -> np.ndarray:
+    """Return the colours of the pixels of a view, [H, W, 3] uint8."""
+    if view.pixels == prepared.pixels:
+        return prepared.small
+    return view.pixels.apply_fast(prepared.image)

@@ -56,6 +56,11 @@ class PixelMap:
         sides = ('resized_width', 'resized_height', 'left', 'top', 'width', 'height')
         return replace(self, **{name: getattr(self, name) * scale for name in sides})
 
+    def rescaled(self, ratio: float) -> PixelMap:
+        """Return the map to an input of nearly the same view, ``ratio`` times as large."""
+        sides = ('resized_width', 'resized_height', 'left', 'top', 'width', 'height')
+        return replace(self, **{name: round(getattr(self, name) * ratio) for name in sides})
+
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Resize and crop ``image`` [H, W] or [H, W, 3] uint8 by Pillow's filters."""
         shrinks = max(self.source_width, self.source_height) > max(

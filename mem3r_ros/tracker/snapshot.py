@@ -57,9 +57,13 @@ def unpack(
     """
     Set the fields of the stages to packed values.
 
+    A stage that the snapshot does not know at all, because it was added later, keeps its values.
+
     :raises UserError: a field is missing.
     """
-    for name, stage, field in _packed_fields(stages):
+    stored = {name.split('.')[0] for name in (*values, *tensors)}
+    known = {name: stage for name, stage in stages.items() if name in stored}
+    for name, stage, field in _packed_fields(known):
         if name in tensors:
             value = tensors[name].cpu().numpy().copy()
         elif name not in values:

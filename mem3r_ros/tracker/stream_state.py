@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.odometry.depth_fusion import DepthFusion
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.dense_outputs import DenseOutputs, DenseView
 from mem3r_ros.tracker.frame_validation import FrameValidation
@@ -42,6 +43,7 @@ class StreamState:
         self.motion_model = MotionModel()
         self.odometry = Odometry()
         self.dense_outputs = DenseOutputs()
+        self.depth_fusion = DepthFusion()
         self.rollback = StateRollback()
         self.last_view: tuple[DenseView, float] | None = None  # and its unit
         self.is_implausible = False  # the newest measurement, by the present scale
@@ -98,6 +100,7 @@ class StreamState:
             'pace': self.motion_model,
             'odometry': self.odometry,
             'focal': self.dense_outputs.focal,
+            'depth_fusion': self.depth_fusion,
             'recovery': self.rollback,
         }
 

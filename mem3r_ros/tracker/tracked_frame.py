@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.tracker.dense_outputs import DenseView
 from mem3r_ros.tracker.frame import Health, Status, TrackedFrame
 from mem3r_ros.tracker.measurement import FrameContext, Measurement
 from mem3r_ros.tracker.stream_state import StreamState
@@ -40,11 +41,8 @@ def tracked_frame(
     made: dict[str, Any] = {}
     if measured is not None and measured.view is not None:
         scale = stream.metres_per_unit(config) * measured.unit
-        with context.clock('outputs'):
-            if context.wanted:
-                made = stream.dense_outputs.make(
-                    measured.view, context.prepared, scale, context.wanted, config
-                )
+        if context.wanted:
+            made = _dense_outputs(context, measured.view, stream, scale, config)
     return TrackedFrame(
         stamp_ns=context.stamp_ns,
         **stream.odometry.published()._asdict(),
@@ -57,6 +55,23 @@ def tracked_frame(
         notice=notice or context.valid.notice,
         **made,
     )
+
+
+def _dense_outputs(
+    context: FrameContext,
+    view: DenseView,
+    stream: StreamState,
+    scale: float,
+    config: TrackerConfig,
+) -> dict[str, Any]:
+    """Return the dense fields of the result."""
+    outputs, prepared = stream.dense_outputs, context.prepared
+    with context.clock('depth'):
+        depth_view = outputs.depth_view(
+            view, prepared, scale, stream.depth_fusion, context.decision.is_still, config
+        )
+    with context.clock('outputs'):
+        return outputs.make(depth_view, prepared, context.wanted, config)
 
 
 def _health(

@@ -234,8 +234,9 @@ class Tracker:
         return replace(measured, increment=increment)
 
     def _move(self, context: FrameContext, measured: Measurement) -> None:
-        """Move the odometry by the increment."""
+        """Move the odometry and the fused depth by the increment."""
         odometry, decision, increment = self._stream.odometry, context.decision, measured.increment
+        self._stream.depth_fusion.move(increment, self._stream.metres_per_unit(self.config))
         if decision.is_still:
             odometry.hold(context.stamp_ns)
         elif increment is not None:
