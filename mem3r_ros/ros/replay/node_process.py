@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 import ctypes
 from pathlib import Path
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from lifecycle_msgs.msg import Transition
@@ -22,6 +24,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.ros.parameters import yaml_value
 
 NODE_NAME = 'mem3r'
+LOG_FILE = 'node.log'
 _START_S = 60.0
 # A full-size network on a slow disk takes long to load and to run once.
 _CONFIGURE_S = 600.0
@@ -51,11 +54,14 @@ def _end_with_parent() -> None:
 class NodeProcess:
     """Runs ``mem3r_ros.ros.node`` with parameters; use it in a ``with`` statement."""
 
+    _log_copy: Path | None = None
+    _is_log_needed = False
+
     def __init__(
         self,
         parameters: Mapping[str, object],
         remappings: Mapping[str, str],
-        log_file: Path,
+        log_file: Path | None = None,
         params_file: Path | None = None,
     ) -> None:
         """
@@ -63,10 +69,11 @@ class NodeProcess:
 
         :param parameters: dotted names and values; they override the file.
         :param remappings: topic names.
-        :param log_file: receives the output of the process.
+        :param log_file: receives the output of the process; default: a temporary file.
         :param params_file: ROS parameter file.
         """
-        self.log_file = log_file
+        self._is_log_temporary = log_file is None
+        self.log_file = log_file or Path(tempfile.mkdtemp(prefix='mem3r_node_'), LOG_FILE)
         command = [sys.executable, '-m', 'mem3r_ros.ros.node', '--ros-args']
         if params_file is not None:
             command += ['--params-file', str(params_file)]
@@ -74,7 +81,7 @@ class NodeProcess:
             command += ['-p', f'{name}:={yaml_value(value)}']
         for name, target in remappings.items():
             command += ['-r', f'{name}:={target}']
-        with open(log_file, 'wb') as log:
+        with open(self.log_file, 'wb') as log:
             # A new session: Ctrl-C at the terminal must reach this process first.
             self._process = subprocess.Popen(
                 command,
@@ -89,8 +96,20 @@ class NodeProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the process."""
+        """Stop the process; a temporary log stays only if an error has named it."""
         self.stop()
+        self._copy_log()
+        if self._is_log_temporary and not self._is_log_needed:
+            shutil.rmtree(self.log_file.parent, ignore_errors=True)
+
+    def copy_log_to(self, file: Path) -> None:
+        """Write the log to another file as well, now and when the process ends."""
+        self._log_copy = file
+        self._copy_log()
+
+    def _copy_log(self) -> None:
+        if self._log_copy is not None:
+            shutil.copyfile(self.log_file, self._log_copy)
 
     @property
     def pid(self) -> int:
@@ -163,7 +182,9 @@ class NodeProcess:
             # The node has reported the cause in one sentence.
             sentence = errors[-1].rpartition(f'[{NODE_NAME}]: ')[2].removeprefix('error: ')
             return NodeFailed(f'{what}: {sentence}')
-        return NodeFailed(f'{what}; its log is {self.log_file}', tuple(lines[-_SHOWN_LINES:]))
+        self._is_log_needed = self._log_copy is None
+        log_file = self._log_copy or self.log_file
+        return NodeFailed(f'{what}; its log is {log_file}', tuple(lines[-_SHOWN_LINES:]))
 
     def stop(self) -> int:
         """End the process, first by SIGINT, and return its exit code."""

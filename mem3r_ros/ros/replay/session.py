@@ -29,13 +29,12 @@ from mem3r_ros.reports import RunRecorder, RunResult
 from mem3r_ros.ros.log_directory import prepare_log_directory
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.replay.bag_player import BagPlayer, CameraTopics, find_topics
-from mem3r_ros.ros.replay.node_process import NodeProcess
+from mem3r_ros.ros.replay.node_process import LOG_FILE, NodeProcess
 from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
 from mem3r_ros.ros.replay.result_recorder import ResultRecorder
 
 _LOGGER = logging.getLogger(__name__)
 
-LOG_FILE = 'node.log'
 # Maximum number of unanswered images; the queues are longer, so no message is overwritten.
 _WINDOW = 3
 _CONNECT_S = 30.0
@@ -80,7 +79,6 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     if options.params_file is not None and not options.params_file.is_file():
         raise UserError(f'no parameter file {options.params_file}; check --params-file')
     enter_domain(claim_domain() if options.domain is None else options.domain)
-    # Only now, after all checks: it removes the files of an earlier run.
     recorder = RunRecorder(
         options.output_dir,
         title=options.title or f'Replay of {options.path.name}',
@@ -97,11 +95,12 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     executor.add_node(node)
     try:
         receiver = ResultRecorder(node, recorder, base_frame, topics.frame_id)
-        with NodeProcess(
-            parameters, _remappings(topics), options.output_dir / LOG_FILE, options.params_file
-        ) as process:
+        remappings = _remappings(topics)
+        with NodeProcess(parameters, remappings, params_file=options.params_file) as process:
             run = _ReplayRun(node, executor, process, receiver)
             run.activate()
+            recorder.begin()  # a node that does not start leaves the folder as it was
+            process.copy_log_to(options.output_dir / LOG_FILE)
             with (show_progress or _no_bar)('replay', topics.num_images) as bar:
                 receiver.on_answer = bar.advance
                 run.play(BagPlayer(node, options.path, topics), recorder)
