@@ -230,7 +230,7 @@ class BagSequence(Sequence):
 
 
 def _poses(message: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield stamp and T_world_camera of whatever ground-truth message this is."""
+    """Yield stamp and T_world_camera of a ground-truth message of any type."""
     if hasattr(message, 'transforms'):
         for transform in message.transforms:
             if transform.child_frame_id.lstrip('/') == TRUTH_FRAME:

@@ -4,7 +4,7 @@
 The gate for calibrations from outside: messages, files and data sets all pass it.
 
 A calibration may be finite and still belong to no lens. One that is used all the same bends or
-empties the rectified image, and tracking fails for a reason that nobody finds.
+empties the rectified image, and tracking fails without a visible reason.
 """
 
 from __future__ import annotations

@@ -282,7 +282,7 @@ def decode_compressed_depth(data: Any, format: str) -> np.ndarray:
 
 
 def _metres(depth_m: np.ndarray, keep_far: bool = False) -> np.ndarray:
-    """Mark as NaN whatever is not a distance; +inf is one only with ``keep_far``."""
+    """Set values that are not a distance to NaN; +inf is one only with ``keep_far``."""
     largest = np.inf if keep_far else np.finfo(np.float32).max
     depth_m[~((depth_m > 0) & (depth_m <= largest))] = np.nan
     return depth_m

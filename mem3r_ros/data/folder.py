@@ -174,7 +174,7 @@ def read_pose_matrix(path: Path) -> np.ndarray | None:
     """
     Read T_world_camera from a text file of four rows.
 
-    :return: [4, 4] float64; None where there is no file, or numbers that say "lost".
+    :return: [4, 4] float64; None if there is no file, or if its numbers mean "lost".
     :raises UserError: the file holds something else.
     """
     if not path.exists():

@@ -165,8 +165,8 @@ def _camera(scene: Path) -> Intrinsics | None:
     """
     Return the camera of the full-size pictures.
 
-    Some scenes have another lens, or one that is shifted or tilted. The dataset's table of camera
-    parameters tells, where it was put beside the scene or up to two folders above.
+    Some scenes have a special lens, for example a shifted or tilted one. It is read from the data
+    set's table of camera parameters, beside the scene or up to two folders above.
     """
     folders = (scene, *scene.parents[:2])
     table = next((f / CAMERA_TABLE for f in folders if (f / CAMERA_TABLE).exists()), None)

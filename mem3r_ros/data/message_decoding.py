@@ -86,7 +86,7 @@ def camera_from_info(message: Any, image_topic: str = '') -> Intrinsics | None:
     :param image_topic: topic of the images; where a word of it begins with ``rect`` they are
         rectified already, so P is their camera matrix and they have no distortion.
     :return: the camera of the images as they are sent, region of interest and binning applied;
-        None where the message says "not calibrated" (K is zero).
+        None if the camera is not calibrated (K is zero).
     :raises BadFrame: the numbers are no camera.
     """
     K = message.k if hasattr(message, 'k') else message.K

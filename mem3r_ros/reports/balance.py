@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 class Balance:
     """Numbers of images from the recording to the trajectory, each at most the one before."""
 
-    promised: int | None  # what the recording says it has; None: it does not say
+    promised: int | None  # number stated by the recording; None: not stated
     found: int  # images that are there, damaged ones included
     read: int  # decoded and given to the tracker
     tracked: int  # answered with a status

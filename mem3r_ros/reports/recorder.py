@@ -158,7 +158,7 @@ class RunRecorder:
         """
         Take the pose of one image; points that waited for it go into the map.
 
-        It is in ``trajectory.txt`` when this returns: a run that is killed leaves its way so far.
+        It is in ``trajectory.txt`` when this returns: a run that is killed keeps its path so far.
         """
         self._stamps.append(stamp_ns)
         self._poses.extend(np.asarray(T_odom_camera, dtype=np.float64)[:3].reshape(-1))
@@ -267,7 +267,7 @@ class RunRecorder:
             why = f' ({notes[0].rstrip(".")})' if notes else ''
             raise UserError(f'the run gave no pose at all{why}; there is nothing to report')
         self._coarsen()
-        error, doubts = _error(trajectory, truth)
+        error, problems = _error(trajectory, truth)
         result = RunResult(
             **self._about,
             trajectory=trajectory,
@@ -282,7 +282,7 @@ class RunRecorder:
             num_images=len(trajectory) if num_images is None else num_images,
             num_skipped=num_skipped,
             wall_time_s=wall_time_s,
-            notes=(*notes, *self._unwritten.sentences('files'), *doubts),
+            notes=(*notes, *self._unwritten.sentences('files'), *problems),
             config=self._config,
             balance=balance,
         )

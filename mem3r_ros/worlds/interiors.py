@@ -276,8 +276,8 @@ def build_corridor(site: Site) -> Scene:
         _corridor_block(site, block, scene, clearance, 5.0 * number, np.array([wide, high]), door)
     if site.has_movers:
         for _ in range(int(rng.integers(1, 4))):
-            somebody = furniture.person(rng, site.paint)
-            set_in_motion(site, scene, clearance, somebody, rng.uniform(0.2, 0.6))
+            person = furniture.person(rng, site.paint)
+            set_in_motion(site, scene, clearance, person, rng.uniform(0.2, 0.6))
     middle = np.array([0.5 * sum(ends), 0.0, high / 2])
     half = np.array([0.5 * (ends[1] - ends[0]), wide, high / 2])
     scene.shell(middle, half, _shell_skin(rng, site.paint))
