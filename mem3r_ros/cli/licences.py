@@ -54,14 +54,14 @@ def dependencies(root: str) -> list[str]:
 def describe(name: str) -> tuple[str, str]:
     """Return version and licence of a package; empty where it is not installed."""
     try:
-        about = metadata.metadata(name)
+        about = metadata.metadata(name).json
     except metadata.PackageNotFoundError:
         return '', ''
-    classifiers = about.get_all('Classifier') or []
+    classifiers = about.get('classifier', [])
     by_classifier = [c.removeprefix(_CLASSIFIER) for c in classifiers if c.startswith(_CLASSIFIER)]
-    licence = about.get('License-Expression') or ', '.join(by_classifier) or about.get('License')
-    first_line = (licence or 'not stated').strip().splitlines()[0]
-    return about['Version'], first_line[:60]
+    licence = about.get('license_expression') or ', '.join(by_classifier) or about.get('license')
+    first_line = str(licence or 'not stated').strip().splitlines()[0]
+    return str(about['version']), first_line[:60]
 
 
 def _name(requirement: str) -> str:
