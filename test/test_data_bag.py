@@ -129,6 +129,7 @@ def test_an_error_about_a_wrong_image_topic_lists_the_image_topics(tmp_path):
         open_sequence(bag, '/imgae')
 
 
+@pytest.mark.fault('an image encoding that nobody knows', 'refused with its name')
 def test_an_unknown_encoding_is_an_error_not_a_skipped_frame(tmp_path):
     bag = write_bag(tmp_path / 'bag', [('/image', image(0, encoding='h264'))])
 
@@ -148,6 +149,7 @@ def test_a_truncated_recording_is_a_user_error(tmp_path, caplog):
     assert 'the recording was cut off; 5 messages before the cut are read' in caplog.text
 
 
+@pytest.mark.fault('images without a stamp in a bag', 'the time of recording is used')
 def test_images_without_a_stamp_get_the_time_of_recording(tmp_path):
     message = image(0)
     message.header.stamp.sec = 0
@@ -207,6 +209,7 @@ def test_split_files_without_metadata_are_read_as_they_were_recorded(tmp_path):
     assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(12))
 
 
+@pytest.mark.fault('a true pose in a bag that is none', 'left out and logged')
 def test_a_broken_true_pose_costs_that_pose_alone(tmp_path, caplog):
     broken = [tf(1), tf(2)]
     broken[0].transforms[0].transform.rotation.w = 0.0
@@ -349,6 +352,7 @@ def test_compressed_depth_is_read(tmp_path, encoding):
     np.testing.assert_allclose(frame.depth_m[:, 1:-1], DEPTH_M[:, 1:-1], rtol=0.02)
 
 
+@pytest.mark.fault('depth of another camera in a bag', 'given up once, with the reason')
 @pytest.mark.parametrize(
     ('message', 'reason'),
     [

@@ -128,16 +128,19 @@ def test_unknown_encoding_is_named_with_the_known_ones():
         decode_image(b'', 1, 1, 'h264', 1)
 
 
+@pytest.mark.fault('an image with fewer bytes than its size needs', 'refused as damaged')
 def test_too_few_bytes_are_a_bad_frame():
     with pytest.raises(BadFrame, match='has 10 bytes; its size and step need 768'):
         decode_image(b'0123456789', 16, 16, 'rgb8', 48)
 
 
+@pytest.mark.fault('an image whose step is shorter than a row', 'refused as damaged')
 def test_a_step_shorter_than_a_row_is_a_bad_frame():
     with pytest.raises(BadFrame, match='step is 10 bytes; a row of this size needs 48'):
         decode_image(bytes(1000), 16, 16, 'rgb8', 10)
 
 
+@pytest.mark.fault('an image of no width or height', 'refused as damaged')
 @pytest.mark.parametrize('size', [(0, 4), (4, 0)])
 def test_an_image_without_pixels_is_a_bad_frame(size):
     with pytest.raises(BadFrame, match='both must be positive'):

@@ -43,6 +43,10 @@ def full_disk(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.fault(
+    'a process that is killed while it writes a file',
+    'a whole file, no leftovers',
+)
 @pytest.mark.parametrize('name', WRITERS)
 def test_a_killed_writer_leaves_a_whole_file(tmp_path, name):
     setup, is_whole = WRITERS[name]
@@ -64,6 +68,7 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path, name):
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.fault('a disk that is full when a file is written', 'reported; the old file stays')
 @pytest.mark.parametrize('step', ['fsync', 'replace'])
 def test_a_full_disk_is_reported_and_keeps_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / 'trajectory.txt'
@@ -95,6 +100,7 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {'map.ply', *others}
 
 
+@pytest.mark.fault('several writers of one file', 'one of the contents, whole')
 def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     path, errors = tmp_path / 'state', []
 
@@ -115,6 +121,7 @@ def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ['state']
 
 
+@pytest.mark.fault('a result file that is a link to elsewhere', 'replaced, not followed')
 def test_a_symbolic_link_is_replaced_not_followed(tmp_path):
     (tmp_path / 'outside').write_text('precious')
     link = tmp_path / 'trajectory.txt'
@@ -148,6 +155,7 @@ def test_a_line_is_in_the_file_as_soon_as_it_was_added(tmp_path):
     file.close()
 
 
+@pytest.mark.fault('a disk that is full in the middle of a line', 'the half line is taken back')
 def test_half_a_line_is_taken_back(tmp_path, monkeypatch):
     file = GrowingFile(tmp_path / 'depth.txt')
     file.add('1.0 a\n')

@@ -40,6 +40,7 @@ def spoiled(**entries):
     return T
 
 
+@pytest.mark.fault('a transform that is infinite, no rotation or absurd', 'refused with its name')
 @pytest.mark.parametrize(
     'T',
     [
@@ -61,6 +62,7 @@ def test_what_is_no_rigid_motion_is_refused(T):
         plausible.pose_matrix(T, 'link base_link to camera')
 
 
+@pytest.mark.fault('a link of TF that no robot has', 'refused with its name')
 @pytest.mark.parametrize(
     ('position', 'quaternion'),
     [

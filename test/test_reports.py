@@ -13,6 +13,7 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.ply import read_ply, write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.reports import RunRecorder
+from mem3r_ros.reports.balance import Balance
 from mem3r_ros.reports.cloud_view import cloud_view
 from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth
 from mem3r_ros.reports.recorder import millimetres
@@ -341,3 +342,97 @@ def test_the_page_of_a_training_run_without_validation_shows_the_losses(tmp_path
     write_training_page(tmp_path / 'index.html', history, [], {})
 
     assert 'Learning curves' in (tmp_path / 'index.html').read_text()
+
+
+def poses_in(folder):
+    return len(read_tum(folder / 'trajectory.txt'))
+
+
+@pytest.mark.fault('a run that is killed', 'trajectory and depth so far are readable')
+def test_what_was_recorded_so_far_is_readable(tmp_path):
+    recorder = RunRecorder(tmp_path, title='run')
+    for index in range(5):
+        recorder.add(index * 10**8, pose(index), depth_m=np.ones((4, 6), np.float32))
+        assert poses_in(tmp_path) == index + 1
+        names = [line.split()[1] for line in (tmp_path / 'depth.txt').read_text().splitlines()]
+        assert len(names) == index + 1
+        assert all(
+            cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) is not None for name in names
+        )
+
+
+@pytest.mark.fault('a run that fails before its first result', 'the folder is as it was')
+def test_a_run_without_a_result_changes_nothing(tmp_path):
+    record(tmp_path / 'run').finish()
+    before = {p: p.read_bytes() for p in (tmp_path / 'run').rglob('*') if p.is_file()}
+    with pytest.raises(UserError, match='no pose'):
+        RunRecorder(tmp_path / 'run', title='run').finish()
+    with pytest.raises(UserError, match='no pose'):
+        RunRecorder(tmp_path / 'new', title='run').finish()
+    assert {p: p.read_bytes() for p in (tmp_path / 'run').rglob('*') if p.is_file()} == before
+    assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.fault('files of the user in the folder of an earlier run', 'never removed')
+def test_only_what_a_run_has_made_is_removed(tmp_path):
+    record(tmp_path).finish()
+    own = [
+        tmp_path / 'notes.txt',
+        tmp_path / 'depth' / 'mine.png',
+        tmp_path / 'depth' / '000999.png',
+    ]
+    for path in own:
+        path.write_text('precious')
+    record(tmp_path, num_frames=2).finish()
+    assert all(path.read_text() == 'precious' for path in own)
+    assert len(list((tmp_path / 'depth').glob('00000*.png'))) == 2
+
+
+@pytest.mark.fault('a folder of results that is a link to elsewhere', 'refused, nothing removed')
+def test_a_depth_folder_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / 'precious').mkdir()
+    (tmp_path / 'precious' / '000000.png').write_text('precious')
+    record(tmp_path / 'run').finish()
+    for path in (tmp_path / 'run' / 'depth').iterdir():
+        path.unlink()
+    (tmp_path / 'run' / 'depth').rmdir()
+    (tmp_path / 'run' / 'depth').symlink_to(tmp_path / 'precious')
+    with pytest.raises(UserError, match='is a link'):
+        RunRecorder(tmp_path / 'run', title='run')
+    assert (tmp_path / 'precious' / '000000.png').read_text() == 'precious'
+
+
+@pytest.mark.fault(
+    'a disk that is full while a run goes on', 'reported once, counted in the notes'
+)
+def test_a_full_disk_is_in_the_notes(tmp_path, monkeypatch):
+    from mem3r_ros.reports import recorder as module
+
+    def full(path, *_):
+        raise UserError(f'cannot write {path}: No space left on device')
+
+    recorder = RunRecorder(tmp_path, title='run')
+    monkeypatch.setattr(module, 'write_image', full)
+    for index in range(3):
+        recorder.add(index * 10**8, pose(index), depth_m=np.ones((4, 6), np.float32))
+    result = recorder.finish()
+    assert result.notes[0].startswith('3 files were refused: cannot write')
+    assert poses_in(tmp_path) == 3
+
+
+@pytest.mark.fault(
+    'images that are promised, found, read or tracked but have no pose',
+    'numbers and reasons in the summary',
+)
+def test_the_balance_says_what_is_missing(tmp_path):
+    balance = Balance(promised=12, found=10, read=8, tracked=7, posed=3, refused={'cut off': 2})
+    record(tmp_path, num_frames=3).finish(balance=balance, notes=balance.sentences())
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert summary['balance'] == {
+        'promised': 12, 'found': 10, 'read': 8, 'tracked': 7, 'posed': 3,
+        'refused': {'cut off': 2},
+    }  # fmt: skip
+    assert 'promises 12 images, 10 are there' in summary['notes'][0]
+    assert '4 of 7 tracked images have no pose' in summary['notes'][1]
+    assert not balance.is_even
+    assert Balance(promised=None, found=3, read=3, tracked=3, posed=3).is_even

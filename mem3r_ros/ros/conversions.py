@@ -36,6 +36,11 @@ def stamp_message(nanoseconds: int) -> Time:
     return Time(sec=seconds, nanosec=rest)
 
 
+def frame_name(name: str) -> str:
+    """Return the name of a frame as tf2 knows it: drivers of ROS 1 put a slash before it."""
+    return name.lstrip('/')
+
+
 def header_at(nanoseconds: int, frame_id: str) -> Header:
     """Return a header with a stamp and a frame."""
     return Header(stamp=stamp_message(nanoseconds), frame_id=frame_id)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 
-from mem3r_ros.ros.conversions import matrix_from_pose_message
+from mem3r_ros.ros.conversions import frame_name, matrix_from_pose_message
 from mem3r_ros.ros.frame_statistics import FrameCounts
 from mem3r_ros.ros.mailbox import Mailbox
 from mem3r_ros.ros.node_config import NodeConfig
@@ -87,7 +87,7 @@ class Pipeline:
 
     def _take_hint(self, message: PoseWithCovarianceStamped) -> None:
         """Use a pose of the base from outside."""
-        frame = message.header.frame_id
+        frame = frame_name(message.header.frame_id)
         if frame not in ('', self._odom_frame):
             self._log.warn(f'pose_hint is in {frame}; publish it in {self._odom_frame}')
             return

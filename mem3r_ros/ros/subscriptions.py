@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.data.message_decoding import camera_from_info
 from mem3r_ros.errors import UserError
-from mem3r_ros.ros.conversions import mask_from_message, stamp_ns
+from mem3r_ros.ros.conversions import frame_name, mask_from_message, stamp_ns
 from mem3r_ros.ros.frame_result import InputFrame
 from mem3r_ros.ros.frame_statistics import FrameCounts, RateMeter
 from mem3r_ros.ros.mailbox import Mailbox
@@ -142,7 +142,7 @@ class Subscriptions:
         self.rate.tick()
         stamp = stamp_ns(message.header.stamp)
         self.last_stamp_ns = stamp
-        self.last_frame_id = self.config.input.camera_frame or message.header.frame_id
+        self.last_frame_id = frame_name(self.config.input.camera_frame or message.header.frame_id)
         self.last_encoding = getattr(message, 'encoding', '') or getattr(message, 'format', '')
         if self.is_paused or self._is_too_soon(stamp) or not self._has_calibration():
             self._counts.dropped += 1

@@ -20,7 +20,12 @@ from tf2_ros import (
 )
 
 from mem3r_ros.geometry import T_FLU_OPTICAL
-from mem3r_ros.ros.conversions import header_at, matrix_from_transform, transform_message
+from mem3r_ros.ros.conversions import (
+    frame_name,
+    header_at,
+    matrix_from_transform,
+    transform_message,
+)
 from mem3r_ros.ros.node_config import NodeConfig
 
 _POLL_S = 0.002
@@ -42,8 +47,8 @@ class Transforms:
         """
         self._node = node
         self._mount = config.mount
-        self._base_frame = config.base_frame
-        self._odom_frame = config.odom_frame
+        self._base_frame = frame_name(config.base_frame)
+        self._odom_frame = frame_name(config.odom_frame)
         self._broadcaster = TransformBroadcaster(node)
         self._static_broadcaster: StaticTransformBroadcaster | None = None
         self._standalone_frame = ''

@@ -42,6 +42,9 @@ def write_bag(
     corrupt=(),
     storage='MCAP',
     mount_is_dynamic=False,
+    mount_at=0,
+    frame=FRAME,
+    base='base_link',
 ):
     """Write a rosbag2 as a robot would record it."""
     from rclpy.serialization import serialize_message
@@ -66,9 +69,9 @@ def write_bag(
         tf = writer.add_connection(tf_topic, 'tf2_msgs/msg/TFMessage', typestore=types)
         for i in range(num_images):
             stamp = START_NS + i * STEP_NS
-            header = header_at(stamp, FRAME)
-            if mount is not None and (mount_is_dynamic or i == 0):
-                link = transform_message(header_at(stamp, 'base_link'), FRAME, mount)
+            header = header_at(stamp, frame)
+            if mount is not None and (mount_is_dynamic or i == mount_at):
+                link = transform_message(header_at(stamp, base), FRAME, mount)
                 writer.write(tf, stamp, serialize_message(TFMessage(transforms=[link])))
             pixels = np.ascontiguousarray(texture[:, 2 * i : 2 * i + width])
             if is_compressed:
@@ -236,3 +239,25 @@ def test_a_node_that_crashes_is_reported_with_its_last_log_lines(ros_domain, mod
     assert 'ended with code -9' in error
     assert 'node: ' in error
     assert 'node.log' in error
+
+
+@pytest.mark.fault(
+    'a static transform recorded after the first images', 'it holds for all of the recording'
+)
+def test_a_late_static_mount_of_another_base_holds_for_all_images(replay, tmp_path):
+    mount = np.array(T_FLU_OPTICAL)
+    mount[:3, 3] = (0.3, 0.0, 1.2)
+    bag = write_bag(
+        tmp_path / 'bag', mount=mount, mount_at=7, frame=f'/{FRAME}', base='base_footprint'
+    )
+    robot = tmp_path / 'robot.yaml'
+    robot.write_text('/**:\n  ros__parameters:\n    base_frame: base_footprint\n')
+
+    done, output = replay(bag, '--params-file', str(robot))
+
+    assert done.returncode == 0, done.stderr
+    trajectory = read_tum(output / 'trajectory.txt')
+    assert len(trajectory) == NUM_IMAGES
+    np.testing.assert_allclose(trajectory.poses[0], mount, atol=1e-6)
+    balance = json.loads((output / 'summary.json').read_text())['balance']
+    assert balance['promised'] == balance['posed'] == NUM_IMAGES

@@ -21,7 +21,7 @@ from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic
 from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.data.message_decoding import header_stamp_ns, image_from_message
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.ros.conversions import stamp_message
+from mem3r_ros.ros.conversions import frame_name, stamp_message
 
 _TYPES = {
     'sensor_msgs/msg/Image': Image,
@@ -29,7 +29,8 @@ _TYPES = {
     'sensor_msgs/msg/CameraInfo': CameraInfo,
     'tf2_msgs/msg/TFMessage': TFMessage,
 }
-_TF_TOPICS = ('/tf', '/tf_static')
+_STATIC_TOPIC = '/tf_static'
+_TF_TOPICS = ('/tf', _STATIC_TOPIC)
 _DEPTH = 100
 # Listeners of TF keep 100 messages: give them time to read before publishing more.
 _BURST = 50
@@ -78,7 +79,7 @@ def find_topics(path: Path, image_topic: str | None, base_frame: str) -> CameraT
             bag.types[topic] == 'sensor_msgs/msg/CompressedImage',
             frame_id,
             _has_link(bag, base_frame, frame_id),
-            bag.counts[topic],
+            max(bag.counts[topic], bag.promised[topic]),
         )
 
 
@@ -121,8 +122,10 @@ class BagPlayer:
         """
         with Bag(self._path) as bag:
             self._send_first_calibration(bag)
+            self._send_static_transforms(bag)
             unpaced = 0
-            for message in bag.messages(*self._publishers):
+            in_order = [topic for topic in self._publishers if topic != _STATIC_TOPIC]
+            for message in bag.messages(*in_order):
                 if message.topic != self._topics.image:
                     self._publishers[message.topic].publish(message.data)
                     unpaced += 1
@@ -145,6 +148,13 @@ class BagPlayer:
         except UserError:
             return PlayedImage(stamp_ns, None)
 
+    def _send_static_transforms(self, bag: Bag) -> None:
+        """Publish all static transforms first: they hold for all of the recording."""
+        if _STATIC_TOPIC in self._publishers:
+            for message in bag.messages(_STATIC_TOPIC):
+                self._publishers[_STATIC_TOPIC].publish(message.data)
+                time.sleep(_BURST_PAUSE_S)
+
     def _send_first_calibration(self, bag: Bag) -> None:
         """Publish the calibration first: in the bag it may come after the first image."""
         if self._topics.info in self._publishers:
@@ -154,7 +164,7 @@ class BagPlayer:
 
 
 def _qos(topic: str) -> QoSProfile:
-    if topic == '/tf_static':
+    if topic == _STATIC_TOPIC:
         return QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     return QoSProfile(depth=_DEPTH)
 
@@ -162,7 +172,7 @@ def _qos(topic: str) -> QoSProfile:
 def _first_frame_id(bag: Bag, topic: str) -> str:
     for message in bag.messages(topic):
         try:
-            return bag.decode(message).header.frame_id
+            return frame_name(bag.decode(message).header.frame_id)
         except BadFrame:
             continue
     return ''
@@ -180,7 +190,8 @@ def _has_link(bag: Bag, base_frame: str, camera_frame: str) -> bool:
         except BadFrame:
             continue
         for transform in transforms:
-            parent, child = transform.header.frame_id, transform.child_frame_id
+            parent = frame_name(transform.header.frame_id)
+            child = frame_name(transform.child_frame_id)
             neighbours.setdefault(parent, set()).add(child)
             neighbours.setdefault(child, set()).add(parent)
     reached, waiting = {base_frame}, [base_frame]

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_ros import Buffer, TransformException, TransformListener
 
 from mem3r_ros.data.message_decoding import camera_from_info, depth_from_message
+from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.ros.conversions import (
     matrix_from_pose_message,
@@ -64,6 +65,8 @@ class ResultRecorder:
         """
         self.num_answered = 0
         self.num_skipped = 0
+        self.refused = Refusals()
+        self.without_pose = Refusals()
         self.last_problem = ''
         self.on_answer: Callable[[], None] = lambda: None
         self._recorder = recorder
@@ -147,12 +150,14 @@ class ResultRecorder:
         if state == 'SKIPPED':
             self.num_skipped += 1
             self.last_problem = status.get('reason', '')
+            self.refused.add(self.last_problem)
             return
         if pending.odom is not None:
             self._without_mount.append((stamp, matrix_from_pose_message(pending.odom.pose.pose)))
             self.place_cameras()
-        elif status.get('reason'):
-            self.last_problem = status['reason']
+        else:
+            self.last_problem = status.get('reason') or 'the node sent no odometry'
+            self.without_pose.add(self.last_problem)
         if pending.depth is not None:
             intrinsics = None if pending.info is None else camera_from_info(pending.info)
             recorder.add_depth(stamp, depth_from_message(pending.depth, keep_far=True), intrinsics)

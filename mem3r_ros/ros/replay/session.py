@@ -26,10 +26,13 @@ from rclpy.signals import SignalHandlerOptions
 from mem3r_ros.data import open_sequence
 from mem3r_ros.errors import UserError
 from mem3r_ros.reports import RunRecorder, RunResult
+from mem3r_ros.reports.balance import Balance
+from mem3r_ros.ros.conversions import frame_name
 from mem3r_ros.ros.log_directory import prepare_log_directory
 from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.parameter_names import check_names, parameters_of_file
 from mem3r_ros.ros.replay.bag_player import BagPlayer, CameraTopics, find_topics
-from mem3r_ros.ros.replay.node_process import LOG_FILE, NodeProcess
+from mem3r_ros.ros.replay.node_process import LOG_FILE, NODE_NAME, NodeProcess
 from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
 from mem3r_ros.ros.replay.result_recorder import ResultRecorder
 
@@ -71,13 +74,13 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
     :return: the result; its files are in ``options.output_dir``.
     :raises UserError: the bag is not usable, the node failed, or there was no pose.
     """
-    parameters = dict(options.parameters)
-    base_frame = str(parameters.get('base_frame', NodeConfig().base_frame))
-    topics = find_topics(options.path, options.image_topic, base_frame)
-    truth = open_sequence(options.path, topics.image).truth
-    parameters = _parameters(options, topics) | parameters
     if options.params_file is not None and not options.params_file.is_file():
         raise UserError(f'no parameter file {options.params_file}; check --params-file')
+    given = _given_parameters(options)
+    base_frame = frame_name(str(given.get('base_frame', NodeConfig().base_frame)))
+    topics = find_topics(options.path, options.image_topic, base_frame)
+    truth = open_sequence(options.path, topics.image).truth
+    parameters = _parameters(options, topics) | given
     enter_domain(claim_domain() if options.domain is None else options.domain)
     recorder = RunRecorder(
         options.output_dir,
@@ -108,7 +111,7 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
         executor.shutdown(timeout_sec=_END_S)
         node.destroy_node()
         rclpy.try_shutdown()
-    return _finish(recorder, receiver, run, truth)
+    return _finish(recorder, receiver, run, truth, topics)
 
 
 class _ReplayRun:
@@ -118,6 +121,7 @@ class _ReplayRun:
         self, node: Node, executor: Executor, process: NodeProcess, receiver: ResultRecorder
     ) -> None:
         self.num_sent = 0
+        self.num_undecoded = 0
         self.wall_time_s = 0.0
         self._node = node
         self._executor = executor
@@ -141,6 +145,8 @@ class _ReplayRun:
             self.num_sent += 1
             if played.image is not None:
                 recorder.add_image(played.stamp_ns, played.image)
+            else:
+                self.num_undecoded += 1
         self._wait_for_answers(self.num_sent)
         self.wall_time_s = time.monotonic() - started_s
         self._receiver.place_cameras()
@@ -177,6 +183,15 @@ class _ReplayRun:
             self._executor.spin_once(timeout_sec=0.02)
 
 
+def _given_parameters(options: ReplayOptions) -> dict[str, Any]:
+    """Return what the user has set, in the file and then on the command line, as the node does."""
+    given: dict[str, Any] = {}
+    if options.params_file is not None:
+        given = parameters_of_file(options.params_file, NODE_NAME)
+    check_names(options.parameters, '--param')
+    return given | dict(options.parameters)
+
+
 def _parameters(options: ReplayOptions, topics: CameraTopics) -> dict[str, Any]:
     """Return the parameters that a recording needs; those of the user override them."""
     parameters: dict[str, Any] = {
@@ -206,14 +221,32 @@ def _no_bar(title: str, total: int) -> Iterator[Any]:
 
 
 def _finish(
-    recorder: RunRecorder, receiver: ResultRecorder, run: _ReplayRun, truth: Any
+    recorder: RunRecorder,
+    receiver: ResultRecorder,
+    run: _ReplayRun,
+    truth: Any,
+    topics: CameraTopics,
 ) -> RunResult:
     if not len(recorder.trajectory()):
         problem = receiver.last_problem or 'the node sent no odometry'
         raise UserError(f'no pose from {run.num_sent} images: {problem}')
+    balance = Balance(
+        promised=topics.num_images,
+        found=run.num_sent,
+        read=run.num_sent - run.num_undecoded,
+        tracked=receiver.num_answered - receiver.num_skipped,
+        posed=len(recorder.trajectory()),
+        refused=receiver.refused.by_reason(),
+    )
     return recorder.finish(
         truth=truth,
         num_images=run.num_sent,
         num_skipped=receiver.num_skipped,
         wall_time_s=run.wall_time_s,
+        notes=[
+            *receiver.refused.sentences(),
+            *balance.sentences(),
+            *receiver.without_pose.sentences('poses'),
+        ],
+        balance=balance,
     )
