@@ -22,6 +22,7 @@ LAYERS = [
     {
         '',
         'errors',
+        'installed',
         'plausible',
         'refusals',
         'text_files',

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
-from mem3r_ros.cli.replay import require_ros
+from mem3r_ros.installed import REPORTING, ROS, TRACKING, missing, missing_sentence
+from mem3r_ros.ros.finding import Finding, Level
 
 HELP = 'find what keeps the node from working: GPU, model, middleware, camera, stamps, TF'
 
@@ -33,15 +35,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def find_missing() -> Iterator[Finding]:
+    """Yield one finding for each package that is missing, without the import of any."""
+    for names, level, user in (
+        (TRACKING, Level.ERROR, 'the node'),
+        (ROS, Level.ERROR, 'the node'),
+        (REPORTING, Level.WARN, 'some commands (replay, run, evaluate, score)'),
+    ):
+        for name in missing(names):
+            yield Finding(level, name, missing_sentence(user, name))
+
+
 def run(args: argparse.Namespace) -> int:
     """
     Check the system and print one line per finding.
 
     :return: 0 if no finding is an error, else 1.
     """
-    require_ros()
+    is_complete = True
+    for finding in find_missing():
+        print(finding, flush=True)
+        is_complete &= finding.level is not Level.ERROR
+    if not is_complete:
+        return 1
+    # Only now: these imports need the packages.
     from mem3r_ros.ros.doctor import Examination, examine
-    from mem3r_ros.ros.graph_checks import Level
 
     examination = Examination(
         model=args.model,

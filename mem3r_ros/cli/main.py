@@ -18,6 +18,7 @@ import sys
 from typing import Any
 
 from mem3r_ros import __version__
+from mem3r_ros.installed import sentence_of
 from mem3r_ros.threads import sleep_while_waiting
 
 sleep_while_waiting()  # before a command imports torch
@@ -71,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output, such as head, has closed the pipe.
         sys.stderr.close()
         return 0
+    # A package that is missing or does not load, for example torch.
+    except ImportError as error:
+        sentence = sentence_of(f'mem3r {words[0]}', error)
+        if sentence is None or os.environ.get('MEM3R_TRACEBACK'):
+            raise
+        print(f'error: {sentence}', file=sys.stderr)
+        return EXIT_USER_ERROR
     # Errors of the user; UserError is a ValueError. MEM3R_TRACEBACK=1 prints the traceback.
     except (ValueError, OSError) as error:
         if os.environ.get('MEM3R_TRACEBACK'):
@@ -112,14 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _module(command: str) -> Any:
-    name = COMMANDS[command][0]
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        # For example torch: the user needs an installation, not a traceback.
-        raise ValueError(
-            f'mem3r {command} needs the Python package {error.name!r}, which is not installed'
-        ) from error
+    return importlib.import_module(COMMANDS[command][0])
 
 
 def _sentence(text: str) -> str:

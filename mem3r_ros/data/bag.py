@@ -140,6 +140,8 @@ def _explained(path: Path, what: str) -> Iterator[None]:
     except UserError:
         raise
     # A truncated or foreign file raises errors of rosbags, struct, sqlite, zstd or an assertion.
+    except ImportError:  # the machine lacks a package; the bag is not at fault
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise UserError(

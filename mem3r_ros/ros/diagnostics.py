@@ -13,9 +13,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import torch
 
 from mem3r_ros.ros.conversions import header_at
+from mem3r_ros.ros.finding import Finding, Level
 from mem3r_ros.ros.frame_result import FrameResult
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
-from mem3r_ros.ros.graph_checks import Finding, Level
 from mem3r_ros.ros.node_snapshot import InputSnapshot, NodeSnapshot, TrackingSnapshot
 from mem3r_ros.tracker import Status, TrackedFrame
 

@@ -12,9 +12,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from mem3r_ros.ros.diagnostics import node_statuses
+from mem3r_ros.ros.finding import Finding, Level
 from mem3r_ros.ros.graph_checks import (
-    Finding,
-    Level,
     check_clock,
     check_dds_profile,
     check_publishers,

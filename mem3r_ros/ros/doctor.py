@@ -25,9 +25,8 @@ from mem3r_ros.data.message_decoding import camera_from_info, image_from_message
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import load_model
 from mem3r_ros.ros.conversions import stamp_ns
+from mem3r_ros.ros.finding import Finding, Level
 from mem3r_ros.ros.graph_checks import (
-    Finding,
-    Level,
     check_clock,
     check_dds_profile,
     check_publishers,

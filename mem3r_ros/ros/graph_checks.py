@@ -9,8 +9,6 @@ The node uses them when no image arrives, and ``mem3r doctor`` uses them from ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 import os
 from pathlib import Path
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +16,8 @@ import xml.etree.ElementTree as ElementTree
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.utilities import get_rmw_implementation_identifier
+
+from mem3r_ros.ros.finding import Finding, Level
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 # A shared-memory segment that holds at least two 1280x720 pictures.
@@ -28,27 +28,6 @@ _OTHER_TRANSPORT = {
 }
 _FUTURE_S = 1.0
 _OLD_S = 5.0
-
-
-class Level(Enum):
-    """Severity of a finding."""
-
-    OK = 'ok'
-    WARN = 'warning'
-    ERROR = 'error'
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One problem, or one check that passed."""
-
-    level: Level
-    topic: str
-    message: str
-
-    def __str__(self) -> str:
-        """Return the line as it is printed."""
-        return f'{self.level.value}: {self.topic}: {self.message}'
 
 
 def check_publishers(

@@ -14,6 +14,7 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.installed import ROS, TRACKING, require, sentence_of
 from mem3r_ros.ros.log_directory import prepare_log_directory
 from mem3r_ros.ros.process_end import SignalWatcher, leave
 
@@ -28,7 +29,9 @@ _END_S = 2.0  # longest wait for the callbacks that still run
 
 def main(args: list[str] | None = None) -> NoReturn:
     """
-    Run the node until SIGINT or SIGTERM, then exit with code 0; 2 if a parameter is refused.
+    Run the node until SIGINT or SIGTERM, then exit with code 0.
+
+    Code 2: a parameter is refused, or a package is missing.
 
     :param args: command line with --ros-args; default: that of the process.
     """
@@ -39,6 +42,13 @@ def main(args: list[str] | None = None) -> NoReturn:
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         code = 2
+    except ImportError as error:
+        sentence = sentence_of('the node', error)
+        if sentence is None:
+            traceback.print_exc()
+        else:
+            print(f'error: {sentence}', file=sys.stderr)
+            code = 2
     except Exception:
         traceback.print_exc()
     finally:
@@ -46,6 +56,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _run(watcher: SignalWatcher, args: list[str] | None) -> int:
+    require('the node', (*ROS, *TRACKING))
     import rclpy
     from rclpy.executors import MultiThreadedExecutor
     from rclpy.signals import SignalHandlerOptions

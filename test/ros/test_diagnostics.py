@@ -15,8 +15,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from mem3r_ros.ros.doctor import Examination, examine
+from mem3r_ros.ros.finding import Level
 from mem3r_ros.ros.graph_checks import (
-    Level,
     check_dds_profile,
     check_publishers,
     check_stamp,
