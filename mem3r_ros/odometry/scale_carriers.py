@@ -41,6 +41,9 @@ class Similarity:
         return moved
 
 
+UNCHANGED = Similarity(np.eye(3), np.zeros(3), 1.0)
+
+
 def established(landmarks: Landmarks) -> np.ndarray:
     """Return which landmarks have a depth of their own, not the network's, [N] bool."""
     return landmarks.parallax > MIN_PARALLAX_RAD

@@ -17,17 +17,18 @@ import math
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.geometry import hat, invert, orthonormalise
+from mem3r_ros.geometry import hat, invert, orthonormalise, rotation_angle
 from mem3r_ros.odometry import scale_carriers
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import new_corners, track, working_image
-from mem3r_ros.odometry.frame_location import Location, locate
+from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
+from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
 from mem3r_ros.odometry.keyframe import Keyframe
 from mem3r_ros.odometry.keyframes import Keyframes
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
-from mem3r_ros.odometry.pinhole import DepthImage, camera_array, project, rays_of
+from mem3r_ros.odometry.pinhole import camera_array, project, rays_of
 from mem3r_ros.odometry.problem import Problem
 from mem3r_ros.odometry.robust_geometry import epipolar_inliers
 
@@ -35,35 +36,16 @@ REFERENCE_WIDTH = 640  # px at which thresholds are stated
 _KEY_PX = 6.0  # motion since the last keyframe, rotation left aside, that makes a new one
 _KEY_SHARE = 0.6  # of its corners still tracked; below, a new one is taken
 _MIN_CORNERS = 25
+_MIN_INLIER_SHARE = 0.4  # of the corners that agree with a pose
 _EPIPOLAR_PX = 1.5
 _OUTLIER = 4.0  # standard deviations of a pixel, at an adjustment
 _UNSURE = 2.0  # factor on the spread of a depth at an edge
 _ITERATIONS = 6
+# What an adjustment may move the newest frame: parts of the usual depth, and rad.
+_MAX_SHIFT = 0.15
+_MAX_TURN_RAD = 0.1
+_NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
-
-
-@dataclass(frozen=True, slots=True)
-class FrameInput:
-    """One frame for the window; lengths in units of the network."""
-
-    stamp_ns: int
-    grey: np.ndarray  # [H, W] uint8, rectified
-    camera: Intrinsics  # of ``grey``
-    T_previous_camera: np.ndarray | None  # by the network; None starts a new window
-    depth: DepthImage | None = None  # None: no keyframe can be made of this frame
-    ignore: np.ndarray | None = None  # [H, W] bool, pixels without corners
-
-
-@dataclass(frozen=True, slots=True)
-class WindowEstimate:
-    """What the window says of one frame."""
-
-    T_previous_camera: np.ndarray  # since the previous frame, in the scale of the window
-    covariance: np.ndarray  # [6, 6] translation, rotation, in the axes of the previous camera
-    num_tracked: int  # corners found again
-    num_inliers: int  # of these, in agreement with the pose
-    is_keyframe: bool
-    reason: str = ''  # why geometry said nothing and the network's motion is returned
 
 
 @dataclass(slots=True)
@@ -83,10 +65,10 @@ class SlidingWindow:
     since_key: np.ndarray = field(default_factory=lambda: np.eye(4))  # network's motion
     since_key_variance: np.ndarray = field(default_factory=lambda: np.zeros(2))
     since_key_path: float = 0.0  # length of it in units of the network
-    depth_camera: Intrinsics | None = field(default=None, metadata={'is_packed': False})
-    image_camera: Intrinsics | None = field(default=None, metadata={'is_packed': False})
-    landmarks: Landmarks = field(default_factory=Landmarks, metadata={'is_packed': False})
-    keyframes: Keyframes = field(default_factory=Keyframes, metadata={'is_packed': False})
+    depth_camera: Intrinsics | None = field(default=None, metadata=_NOT_PACKED)
+    image_camera: Intrinsics | None = field(default=None, metadata=_NOT_PACKED)
+    landmarks: Landmarks = field(default_factory=Landmarks, metadata=_NOT_PACKED)
+    keyframes: Keyframes = field(default_factory=Keyframes, metadata=_NOT_PACKED)
 
     def process(self, frame: FrameInput, config: RefinementConfig) -> WindowEstimate | None:
         """
@@ -123,6 +105,11 @@ class SlidingWindow:
             is_keyframe=self.is_key,
             reason=reason,
         )
+
+    @property
+    def depth_scale(self) -> float:
+        """Depth of the window per depth of the network."""
+        return math.exp(self.log_depth_ratio)
 
     @property
     def width_scale(self) -> float:
@@ -214,6 +201,9 @@ class SlidingWindow:
         )
         if location is None:
             return None, f"{len(seen)} corners: the motion is the network's"
+        num_inliers = len(seen) - len(location.outliers)
+        if num_inliers < max(MIN_LANDMARKS, _MIN_INLIER_SHARE * len(seen)):
+            return None, f"{num_inliers} of {len(seen)} corners agree: the motion is the network's"
         return location, ''
 
     def _append(self, T: np.ndarray, seen: np.ndarray, location: Location | None) -> None:
@@ -247,13 +237,10 @@ class SlidingWindow:
     def _take_keyframe(
         self, frame: FrameInput, grey: np.ndarray, config: RefinementConfig
     ) -> None:
-        motion, path = self._since_key(), self.since_key_path
+        path = self.since_key_path
         if len(self.keyframes) == config.num_keyframes:
             self._drop_oldest()
-        T_before = self.poses[-1].copy()
-        self._adjust(motion, config)
-        published = np.concatenate([self.keyframes.published, T_before[None]])
-        self._keep_frame(published[:-1], config)
+        self._adjust(config)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
         if min(step, path) > 0.0:
             self.log_step_ratios.append(math.log(step / path))
@@ -268,8 +255,8 @@ class SlidingWindow:
         self.poses = self.poses[1:]
         self.keyframes.drop_first()
 
-    def _adjust(self, motion: MotionPrior, config: RefinementConfig) -> None:
-        """Adjust all frames and landmarks; the oldest frame is held."""
+    def _adjust(self, config: RefinementConfig) -> None:
+        """Adjust all frames and landmarks; a result that cannot be is discarded."""
         landmarks, num_frames = self.landmarks, len(self.poses)
         rows = np.flatnonzero(np.isfinite(landmarks.seen[..., 0]).sum(axis=1) > 1)
         seen = np.isfinite(landmarks.seen[rows, :, 0])
@@ -289,16 +276,22 @@ class SlidingWindow:
             pixels=landmarks.seen[rows[landmark], frame],
             camera=self.camera,
             pixel_sigma=self.pixel_sigma(config),
-            motions=self.keyframes.motion_factors(motion),
+            motions=self.keyframes.motion_factors(self._since_key()),
             max_iterations=_ITERATIONS,
         )
         try:
             solution = adjust(problem)
         except np.linalg.LinAlgError:
             return
-        if not np.isfinite(solution.T_window_camera).all():
+        poses, change = solution.T_window_camera, scale_carriers.UNCHANGED
+        if num_frames > 2:
+            is_growing = num_frames < config.num_keyframes
+            published = self.keyframes.published
+            change = scale_carriers.onto_published(poses[:-1], published, is_growing)
+        poses = np.stack([orthonormalise(T) for T in change.apply(poses)])
+        if not self._is_plausible(poses[-1]):
             return
-        self.poses = np.stack([orthonormalise(T) for T in solution.T_window_camera])
+        self.poses = poses
         landmarks.adjusted[rows] = solution.anchor_pixels
         landmarks.inverse_depth[rows] = solution.inverse_depth
         landmarks.variance[rows] = solution.inverse_depth_variance
@@ -306,20 +299,30 @@ class SlidingWindow:
         wrong, where = rows[landmark[is_wrong]], frame[is_wrong]
         landmarks.seen[wrong, where] = np.nan
         landmarks.is_tracked[wrong[where == num_frames - 1]] = False
+        self._rescale(change.scale)
 
-    def _keep_frame(self, published: np.ndarray, config: RefinementConfig) -> None:
-        """Lay the adjusted keyframes onto the published ones, so that the path has no step."""
-        if len(published) < 2:
-            return
-        is_growing = len(self.keyframes) + 1 < config.num_keyframes
-        change = scale_carriers.onto_published(self.poses[: len(published)], published, is_growing)
-        self.poses = change.apply(self.poses)
-        self.landmarks.rescale(change.scale)
-        self.keyframes.rescale(change.scale)
+    def _is_plausible(self, T_adjusted: np.ndarray) -> bool:
+        """Return whether an adjustment moves the newest frame no farther than noise can."""
+        departure = invert(self.poses[-1]) @ T_adjusted
+        if not np.isfinite(departure).all():
+            return False
+        limit = _MAX_SHIFT * self._usual_depth()
+        is_near = float(np.linalg.norm(departure[:3, 3])) < limit
+        return is_near and float(rotation_angle(departure[:3, :3])) < _MAX_TURN_RAD
+
+    def _usual_depth(self) -> float:
+        """Return the median depth of the tracked landmarks in their anchors; inf without."""
+        depth = 1.0 / self.landmarks.inverse_depth[self.landmarks.is_tracked]
+        return float(np.median(depth)) if len(depth) else math.inf
+
+    def _rescale(self, scale: float) -> None:
+        """Bring all but the poses to the scale to which an adjustment was brought."""
+        self.landmarks.rescale(scale)
+        self.keyframes.rescale(scale)
         self.since_key = self.since_key.copy()
-        self.since_key[:3, 3] *= change.scale
-        self.since_key_variance = self.since_key_variance * (change.scale**2, 1.0)
-        self.log_depth_ratio += math.log(change.scale)
+        self.since_key[:3, 3] *= scale
+        self.since_key_variance = self.since_key_variance * (scale**2, 1.0)
+        self.log_depth_ratio += math.log(scale)
 
     def _add_keyframe(
         self, frame: FrameInput, grey: np.ndarray, motion: MotionPrior, config: RefinementConfig
@@ -346,7 +349,7 @@ class SlidingWindow:
         depth, is_sure = frame.depth.along(rays_of(pixels, self.camera))
         usable = np.isfinite(depth)
         pixels, depth, is_sure = pixels[usable], depth[usable], is_sure[usable]
-        inverse_depth = 1.0 / (depth * math.exp(self.log_depth_ratio))
+        inverse_depth = 1.0 / (depth * self.depth_scale)
         relative = config.depth_sigma * np.where(is_sure, 1.0, _UNSURE)
         landmarks.add(pixels, inverse_depth, relative * inverse_depth)
 
@@ -378,7 +381,7 @@ class SlidingWindow:
             pixels=landmarks.seen[rows, position].copy(),
             inverse_depth=landmarks.inverse_depth[rows] / z,
             inverse_depth_variance=landmarks.variance[rows] / z**2,
-            network_depth=keyframes.depth[position] * np.float32(math.exp(self.log_depth_ratio)),
+            network_depth=keyframes.depth[position] * np.float32(self.depth_scale),
             network_camera=self.depth_camera,
             network_log_variance=keyframes.log_variance[position],
         )

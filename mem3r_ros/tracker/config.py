@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from mem3r_ros.cloud import CloudConfig
 from mem3r_ros.config import section, setting, settings
+from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.depth_fusion import DepthFusionConfig
 
 
@@ -91,46 +92,6 @@ class StillnessConfig:
         high=10.0,
         unit='px',
         dynamic=True,
-    )
-
-
-@settings
-class RefinementConfig:
-    """Refinement of poses by corners tracked at camera resolution."""
-
-    enabled: bool = setting(
-        True,
-        'fit poses to corners tracked over a few keyframes, if the image is larger than the input '
-        'of the network',
-        dynamic=True,
-    )
-    pixel_noise: float = setting(
-        1.0,
-        'standard deviation of a tracked corner',
-        low=0.01,
-        high=100.0,
-        unit='px',
-    )
-    depth_sigma: float = setting(
-        0.5, 'standard deviation of the logarithm of a predicted depth', low=0.01, high=10.0
-    )
-    position_share: float = setting(
-        0.05,
-        'standard deviation of a predicted translation, relative to its length',
-        low=0.001,
-        high=10.0,
-    )
-    rotation_share: float = setting(
-        0.2,
-        'standard deviation of a predicted rotation, relative to its angle',
-        low=0.001,
-        high=10.0,
-    )
-    scale_follow: float = setting(
-        0.2,
-        'share by which each keyframe moves the scale of the window to that of the network',
-        low=0.0,
-        high=1.0,
     )
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.odometry import DepthImage, FrameInput
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.decision import Decision
 from mem3r_ros.tracker.dense_outputs import DenseView
@@ -120,4 +122,29 @@ def measure(
         telemetry=telemetry,
         state=state,
         problem=problem,
+    )
+
+
+def window_input(
+    context: FrameContext, measured: Measurement, stream: StreamState, factor: float
+) -> FrameInput:
+    """
+    Return what the sliding window needs of a frame, in units of the first segment.
+
+    :param factor: metres per unit of the first segment.
+    """
+    prepared, outputs, view = context.prepared, stream.dense_outputs, measured.view
+    T_previous_camera = measured.increment
+    if T_previous_camera is not None:
+        T_previous_camera = T_previous_camera.copy()
+        T_previous_camera[:3, 3] /= factor
+    depth = None
+    if view is not None:
+        depth = DepthImage(view.depth * measured.unit, outputs.network_camera(prepared))
+    return FrameInput(
+        stamp_ns=context.stamp_ns,
+        grey=cv2.cvtColor(prepared.image, cv2.COLOR_RGB2GRAY),
+        camera=outputs.source_camera(prepared),
+        T_previous_camera=T_previous_camera,
+        depth=depth,
     )

@@ -10,6 +10,7 @@ tracking for good, so that a state is refused as a whole for a single field.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 import math
 from types import NoneType, UnionType
 import typing
@@ -41,7 +42,15 @@ _RANGES: dict[str, tuple[float, float]] = {
     'segments.log_scale_variance': (0.0, 100.0),
     'scale.log_votes': (-_LOG_SCALE, _LOG_SCALE),
     'scale.log_factor_before': (-_LOG_SCALE, _LOG_SCALE),
-    'refinement.factor': plausible.SCALE_RANGE,
+    'window.num_taken': (0, _ANY),
+    'window.log_depth_ratio': (-_LOG_SCALE, _LOG_SCALE),
+    'window.log_step_ratios': (-_LOG_SCALE, _LOG_SCALE),
+    'window.since_key_path': (0.0, _ANY),
+    'window_landmarks.inverse_depth': (0.0, _ANY),
+    'window_landmarks.variance': (0.0, _ANY),
+    'window_landmarks.prior': (0.0, _ANY),
+    'window_landmarks.prior_sigma': (0.0, _ANY),
+    'window_keyframes.stamp_ns': _STAMP,
     'health.confidences': (0.0, _ANY),
     'health.state_changes': (0.0, _ANY),
     'health.unusable_since_ns': _STAMP,
@@ -60,16 +69,31 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
     'stillness.grey': ('H', 'W'),
     'stillness.corners': ('N', 1, 2),
     'segments.T_world_camera': (4, 4),
-    'refinement.grey': ('H', 'W'),
-    'refinement.poses': ('M', 4, 4),
-    'refinement.motions': ('M', 4, 4),
-    'refinement.variances': ('M', 6),
-    'refinement.anchor': ('N',),
-    'refinement.rays': ('N', 3),
-    'refinement.log_depth': ('N',),
-    'refinement.prior_depth': ('N',),
-    'refinement.prior_sigma': ('N',),
-    'refinement.pixels': ('N', 'M', 2),
+    'window.previous': ('H', 'W'),
+    'window.camera': (4,),
+    'window.poses': ('M', 4, 4),
+    'window.velocity': (4, 4),
+    'window.T_window_camera': (4, 4),
+    'window.since_key': (4, 4),
+    'window.since_key_variance': (2,),
+    'window_landmarks.anchor': ('N',),
+    'window_landmarks.measured': ('N', 2),
+    'window_landmarks.adjusted': ('N', 2),
+    'window_landmarks.inverse_depth': ('N',),
+    'window_landmarks.variance': ('N',),
+    'window_landmarks.prior': ('N',),
+    'window_landmarks.prior_sigma': ('N',),
+    'window_landmarks.parallax': ('N',),
+    'window_landmarks.is_tracked': ('N',),
+    'window_landmarks.seen': ('N', 'M', 2),
+    'window_keyframes.index': ('K',),
+    'window_keyframes.stamp_ns': ('K',),
+    'window_keyframes.published': ('K', 4, 4),
+    'window_keyframes.motion': ('K', 4, 4),
+    'window_keyframes.motion_variance': ('K', 2),
+    'window_keyframes.grey': ('K', 'H', 'W'),
+    'window_keyframes.depth': ('K', 'h', 'w'),
+    'window_keyframes.log_variance': ('K', 'h', 'w'),
     'odometry.T_odom_camera': (4, 4),
     'odometry.T_odom_measured': (4, 4),
     'odometry.covariance': (6, 6),
@@ -83,8 +107,15 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
 }
 _POSES = frozenset(name for name, shape in _SHAPES.items() if shape[-2:] == (4, 4))
 _COVARIANCES = frozenset(name for name, shape in _SHAPES.items() if shape == (6, 6))
-_MAY_BE_NAN = frozenset({'refinement.pixels'})  # where a frame does not see a point
-_BYTES = frozenset({'stillness.grey', 'refinement.grey'})
+_MAY_BE_NAN = frozenset(
+    {
+        'window_landmarks.seen',  # where a frame does not see a landmark
+        'window_keyframes.depth',
+        'window_keyframes.log_variance',
+    }
+)
+_BYTES = frozenset({'stillness.grey', 'window.previous', 'window_keyframes.grey'})
+_BOOLEANS = frozenset({'window_landmarks.is_tracked'})
 
 
 def check_values(stages: Mapping[str, Any]) -> None:
@@ -96,12 +127,15 @@ def check_values(stages: Mapping[str, Any]) -> None:
     """
     for prefix, stage in stages.items():
         sizes: dict[str, int] = {}
-        for field, hint in typing.get_type_hints(type(stage)).items():
-            name, value = f'{prefix}.{field}', getattr(stage, field)
+        hints = typing.get_type_hints(type(stage))
+        for item in fields(stage):
+            name, value = f'{prefix}.{item.name}', getattr(stage, item.name)
+            if not item.metadata.get('is_packed', True):
+                continue
             if isinstance(value, np.ndarray):
                 _check_array(name, value, sizes)
-            elif field != 'kept':
-                _check_value(name, value, hint)
+            else:
+                _check_value(name, value, hints[item.name])
     _check_lengths(stages)
 
 
@@ -130,17 +164,26 @@ def check_state(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
 
 def _check_lengths(stages: Mapping[str, Any]) -> None:
     """Check that lists that belong together have the same length."""
-    pace, odometry, refinement = (stages[name] for name in ('pace', 'odometry', 'refinement'))
+    pace, odometry = stages['pace'], stages['odometry']
     if len(pace.velocities) != len(pace.durations_s) or any(len(v) != 3 for v in pace.velocities):
         raise _damaged('pace.velocities', 'not three numbers for each of pace.durations_s')
     if len(odometry.window_stamps) != len(odometry.window_poses):
         raise _damaged('odometry.window_stamps', 'not one stamp for each of odometry.window_poses')
     if odometry.stamp_ns is None and stages['segments'].T_world_camera is not None:
         raise _damaged('odometry.stamp_ns', 'None, although a frame was tracked')
-    anchor, num_poses = refinement.anchor, len(refinement.poses)
+    _check_window(stages['window'], stages['window_landmarks'], stages['window_keyframes'])
+
+
+def _check_window(window: Any, landmarks: Any, keyframes: Any) -> None:
+    """Check that landmarks, keyframes and poses of the window belong together."""
+    num_poses, anchor = len(window.poses), landmarks.anchor
     is_index = anchor.dtype.kind == 'i' and ((anchor >= 0) & (anchor < num_poses)).all()
     if anchor.size and not is_index:
-        raise _damaged('refinement.anchor', f'something other than places among {num_poses} poses')
+        raise _damaged('window_landmarks.anchor', f'no places among {num_poses} poses')
+    if anchor.size and landmarks.seen.shape[1] != num_poses:
+        raise _damaged('window_landmarks.seen', f'not one place for each of {num_poses} poses')
+    if len(keyframes.index) != num_poses - (not window.is_key):
+        raise _damaged('window_keyframes.index', f'{len(keyframes.index)} for {num_poses} poses')
 
 
 def _check_value(name: str, value: Any, hint: Any) -> None:
@@ -201,11 +244,16 @@ def _check_array(name: str, value: np.ndarray, sizes: dict[str, int]) -> None:
         if value.dtype != np.uint8 or name not in _BYTES:
             raise _damaged(name, f'an array of {value.dtype}')
         return
+    if value.dtype.kind == 'b' or name in _BOOLEANS:
+        if value.dtype != bool or name not in _BOOLEANS:
+            raise _damaged(name, f'an array of {value.dtype}')
+        return
     if value.dtype.kind not in 'fi':
         raise _damaged(name, f'an array of {value.dtype}')
     known = value[~np.isnan(value)] if name in _MAY_BE_NAN else value
-    if known.size and not np.abs(known).max() <= _ANY:  # NaN is refused too
-        raise _damaged(name, f'values up to {np.abs(known).max():g}')
+    low, high = _RANGES.get(name, (-_ANY, _ANY))
+    if known.size and not low <= known.min() <= known.max() <= high:  # NaN is refused too
+        raise _damaged(name, f'{known.min():g} to {known.max():g}, not {low:g} to {high:g}')
     if name in _POSES:
         for T in value.reshape(-1, 4, 4):
             plausible.pose_matrix(T, f'{name} of the snapshot')

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.odometry import SlidingWindow
 from mem3r_ros.odometry.depth_fusion import DepthFusion
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.dense_outputs import DenseOutputs, DenseView
 from mem3r_ros.tracker.frame_validation import FrameValidation
 from mem3r_ros.tracker.health import HealthMonitor
 from mem3r_ros.tracker.image_quality import ImageQuality
-from mem3r_ros.tracker.keyframe_refinement import KeyframeRefinement
 from mem3r_ros.tracker.motion_model import MotionModel
 from mem3r_ros.tracker.odometry import Odometry
 from mem3r_ros.tracker.scale import Scale
@@ -38,7 +38,7 @@ class StreamState:
         self.stillness = Stillness()
         self.segments = Segments()
         self.scale = Scale()
-        self.refinement = KeyframeRefinement()
+        self.window = SlidingWindow()
         self.health = HealthMonitor()
         self.motion_model = MotionModel()
         self.odometry = Odometry()
@@ -95,7 +95,9 @@ class StreamState:
             'stillness': self.stillness,
             'segments': self.segments,
             'scale': self.scale,
-            'refinement': self.refinement,
+            'window': self.window,
+            'window_landmarks': self.window.landmarks,
+            'window_keyframes': self.window.keyframes,
             'health': self.health,
             'pace': self.motion_model,
             'odometry': self.odometry,
@@ -125,7 +127,11 @@ class StreamState:
         if snapshot.values.get('model') != _fingerprint(model):
             raise UserError('the snapshot was taken with another network; load that one first')
         stream = cls(model)
-        unpack(stream._stages(), snapshot.values, snapshot.tensors)
+        saved = stream._stages()
+        if 'window.is_key' not in snapshot.values:
+            # Version 0.1 had no such window: it starts anew with the next frame.
+            saved = {name: s for name, s in saved.items() if not name.startswith('window')}
+        unpack(saved, snapshot.values, snapshot.tensors)
         check_values(stream._stages())
         state_type, expected = type(stream.state), stream.state.to_dict()
         states = [_named(snapshot, prefix, device) for prefix in ('state', 'kept0', 'kept1')]

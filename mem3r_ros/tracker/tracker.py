@@ -25,8 +25,13 @@ from mem3r_ros.tracker.decision import Decision, apply_break, decide
 from mem3r_ros.tracker.dense_outputs import DenseView
 from mem3r_ros.tracker.frame import CameraFrame, Status, TrackedFrame
 from mem3r_ros.tracker.image_preparation import Preparation, Prepared
-from mem3r_ros.tracker.keyframe_refinement import DepthView
-from mem3r_ros.tracker.measurement import FrameContext, Measurement, measure, wanted_outputs
+from mem3r_ros.tracker.measurement import (
+    FrameContext,
+    Measurement,
+    measure,
+    wanted_outputs,
+    window_input,
+)
 from mem3r_ros.tracker.pixel_map import network_tensor
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.segments import depth_ratio
@@ -40,8 +45,7 @@ from mem3r_ros.tracker.uncertainty import increment_covariance
 
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
-# Refinement needs an image this many times as wide as the input of the network.
-_FINER = 1.5
+_MIN_SIDE_PX = 100  # smaller images hold too few corners for the window
 _DENSE_SCALES = ('camera_height', 'distance')
 
 
@@ -139,8 +143,10 @@ class Tracker:
         if measured.problem.is_unusable:
             return self._without_measurement(context, measured.problem.reason)
         self._add_motion(context, measured)
-        self._add_view(context, measured)
+        self._add_focal(context, measured)
         measured = self._refined(context, measured)
+        if measured.view is not None:
+            self._stream.last_view = (measured.view, measured.unit)
         with context.clock('odometry'):
             self._move(context, measured)
         status, reason = self._status(context, measured)
@@ -177,7 +183,7 @@ class Tracker:
         is_dense = (
             bool(wanted)
             or config.scale.source in _DENSE_SCALES
-            or (self._is_refined(prepared) and stream.refinement.wants_keyframe())
+            or (self._is_refined(prepared) and stream.window.wants_keyframe)
             or (decision.is_remembered and stream.segments.is_reset_due(config.reset_interval))
             or stream.health.is_uncertain
         )
@@ -202,36 +208,30 @@ class Tracker:
         factor = self._stream.metres_per_unit(self.config)
         self._stream.motion_model.add(measured.increment, since_s, factor)
 
-    def _add_view(self, context: FrameContext, measured: Measurement) -> None:
+    def _add_focal(self, context: FrameContext, measured: Measurement) -> None:
         if measured.view is not None:
             self._stream.dense_outputs.observe_focal(context.prepared, measured.view)
-            self._stream.last_view = (measured.view, measured.unit)
 
     def _is_refined(self, prepared: Prepared) -> bool:
-        """Return whether the image has enough more detail than the input of the network."""
-        pixels = prepared.pixels
-        is_finer = pixels.source_width >= _FINER * pixels.width
-        return self.config.refinement.enabled and is_finer
+        """Return whether the window estimates the motion."""
+        is_large = min(prepared.image.shape[:2]) >= _MIN_SIDE_PX
+        return self.config.refinement.enabled and is_large
 
     def _refined(self, context: FrameContext, measured: Measurement) -> Measurement:
-        """Improve the increment by corners at camera resolution, if enabled."""
+        """Replace the network's motion by that of the window, and its depth scale too."""
         prepared, stream = context.prepared, self._stream
-        if context.decision.is_still or not self._is_refined(prepared):
+        if not self._is_refined(prepared):
             return measured
-        with context.clock('refinement'):
-            factor, view = stream.metres_per_unit(self.config), None
-            if measured.view is not None:
-                depth_m = measured.view.depth * (factor * measured.unit)
-                view = DepthView(depth_m, stream.dense_outputs.network_camera(prepared))
-            increment = stream.refinement.process(
-                prepared.image,
-                stream.dense_outputs.source_camera(prepared),
-                measured.increment,
-                view,
-                factor,
-                self.config.refinement,
-            )
-        return replace(measured, increment=increment)
+        if not context.decision.is_still:
+            with context.clock('refinement'):
+                factor = stream.metres_per_unit(self.config)
+                frame = window_input(context, measured, stream, factor)
+                estimate = stream.window.process(frame, self.config.refinement)
+            if estimate is not None:
+                increment = estimate.T_previous_camera.copy()
+                increment[:3, 3] *= factor
+                measured = replace(measured, increment=increment)
+        return replace(measured, unit=measured.unit * stream.window.depth_scale)
 
     def _move(self, context: FrameContext, measured: Measurement) -> None:
         """Move the odometry and the fused depth by the increment."""
