@@ -59,6 +59,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     'health.num_good': (0, _ANY),
     'pace.velocities': (-1e4, 1e4),
     'pace.durations_s': (1e-9, _ANY),
+    'depth_fusion.metres_per_unit': plausible.SCALE_RANGE,
     'odometry.window_stamps': _STAMP,
     'odometry.stamp_ns': _STAMP,
     'odometry.coasted_s': (0.0, _ANY),
@@ -94,6 +95,12 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
     'window_keyframes.grey': ('K', 'H', 'W'),
     'window_keyframes.depth': ('K', 'h', 'w'),
     'window_keyframes.log_variance': ('K', 'h', 'w'),
+    'depth_fusion.log_depth': ('H', 'W'),
+    'depth_fusion.precision': ('H', 'W'),
+    'depth_fusion.map_pose': (4, 4),
+    'depth_fusion.pose': (4, 4),
+    'depth_fusion.images': ('K', 'h', 'w'),
+    'depth_fusion.image_poses': ('K', 4, 4),
     'odometry.T_odom_camera': (4, 4),
     'odometry.T_odom_measured': (4, 4),
     'odometry.covariance': (6, 6),
@@ -112,9 +119,13 @@ _MAY_BE_NAN = frozenset(
         'window_landmarks.seen',  # where a frame does not see a landmark
         'window_keyframes.depth',
         'window_keyframes.log_variance',
+        'depth_fusion.log_depth',
+        'depth_fusion.precision',
     }
 )
-_BYTES = frozenset({'stillness.grey', 'window.previous', 'window_keyframes.grey'})
+_BYTES = frozenset(
+    {'stillness.grey', 'window.previous', 'window_keyframes.grey', 'depth_fusion.images'}
+)
 _BOOLEANS = frozenset({'window_landmarks.is_tracked'})
 
 

@@ -27,6 +27,8 @@ from mem3r_ros.tracker.snapshot_check import check_state, check_values
 from mem3r_ros.tracker.state_rollback import StateRollback
 from mem3r_ros.tracker.stillness import Stillness
 
+_SINCE_0_2 = frozenset({'window', 'window_landmarks', 'window_keyframes', 'depth_fusion'})
+
 
 class StreamState:
     """The stages of one stream, each with its own memory, and the state of the network."""
@@ -127,10 +129,10 @@ class StreamState:
         if snapshot.values.get('model') != _fingerprint(model):
             raise UserError('the snapshot was taken with another network; load that one first')
         stream = cls(model)
-        saved = stream._stages()
-        if 'window.is_key' not in snapshot.values:
-            # Version 0.1 had no such window: it starts anew with the next frame.
-            saved = {name: s for name, s in saved.items() if not name.startswith('window')}
+        packed = {name.partition('.')[0] for name in (*snapshot.values, *snapshot.tensors)}
+        # Stages that version 0.1 did not have start anew with the next frame.
+        skipped = _SINCE_0_2 - packed
+        saved = {name: s for name, s in stream._stages().items() if name not in skipped}
         unpack(saved, snapshot.values, snapshot.tensors)
         check_values(stream._stages())
         state_type, expected = type(stream.state), stream.state.to_dict()
