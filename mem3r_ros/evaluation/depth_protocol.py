@@ -3,9 +3,10 @@
 """
 Depth of a whole sequence, aligned once, as papers on video depth measure it.
 
-The alignments are those of the public evaluation of MonST3R (arXiv 2410.03825), which CUT3R
-(arXiv 2501.12387) and TTT3R (arXiv 2509.26645) use: one factor, or one factor and one offset, for
-all pixels of all frames of a sequence. Sequences are averaged by their number of valid pixels.
+The alignments are those of the public evaluation of MonST3R (arXiv 2410.03825). CUT3R (arXiv
+2501.12387) and TTT3R (arXiv 2509.26645) use them too. A sequence gets one factor, or one factor
+and one offset, for all pixels of all frames. Sequences are averaged by their number of valid
+pixels.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 """
 Accuracy, completeness and normal consistency of a point cloud, with scipy's k-d tree.
 
-As in the evaluation of Spann3R (arXiv 2408.16061) that CUT3R and TTT3R use: the estimate is
-registered to the truth by point-to-point ICP first; accuracy is the distance from estimated
-points to the nearest true one, completeness the other way, chamfer their mean.
+The measures are those of Spann3R (arXiv 2408.16061), which CUT3R and TTT3R use. The estimate is
+first registered to the truth by point-to-point ICP. Accuracy is the mean distance from an
+estimated point to the nearest true one. Completeness is the same from true to estimated points.
+Chamfer is the mean of both.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 """
 One frame as seen from the previous one: the extra input channels of the small presets.
 
-Correspondence is the last thing that a small network learns, so it is an input: optical flow, the
-ray of each pixel (as TartanVO, arXiv 2011.00359, feeds intrinsics), the remembered depth warped
+A small network learns correspondence last, so correspondence is an input. The channels are the
+optical flow, the ray of each pixel (as in TartanVO, arXiv 2011.00359), the remembered depth warped
 along the flow, and the depth from parallax.
 """
 

@@ -76,8 +76,8 @@ def checked_flow(
     """
     Return the optical flow and its forward-backward error.
 
-    Forward-backward error is the best predictor of wrong flow: on rendered worlds flow with a
-    small error is right to a tenth of a pixel, and flow with an error of 1 px is off by several.
+    Forward-backward error is the best predictor of wrong flow. On rendered worlds, flow with a
+    small error is right to a tenth of a pixel. Flow with an error of 1 px is off by several.
 
     :param previous_gray: uint8 [H, W].
     :param gray: uint8 [H, W].
