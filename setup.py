@@ -63,7 +63,10 @@ setup(
     ],
     extras_require={
         'ros': requirements('ros'),
-        'rerun': ['rerun-sdk'],
+        'view': requirements('view'),
+        'rerun': requirements('view'),
+        'hub': requirements('hub'),
+        'completion': requirements('completion'),
         'download': ['gdown'],
         'exr': ['OpenEXR'],
         'ray': ['ray'],

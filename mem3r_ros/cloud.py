@@ -9,45 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.config import setting, settings
+from mem3r_ros.cloud_config import CloudConfig
 
 _KEY_BITS = 21  # per axis; 2 million voxels each way
 _KEY_OFFSET = 1 << (_KEY_BITS - 1)
-
-
-@settings
-class CloudConfig:
-    """Selection of the pixels that become points."""
-
-    stride: int = setting(
-        1,
-        'use every n-th row and column of the depth image',
-        low=1,
-        high=64,
-        unit='px',
-        dynamic=True,
-    )
-    min_depth_m: float = setting(
-        0.05, 'nearer points are dropped', low=0.0, high=1000.0, unit='m', dynamic=True
-    )
-    max_depth_m: float = setting(
-        50.0, 'farther points are dropped', low=0.01, high=100000.0, unit='m', dynamic=True
-    )
-    min_confidence: float = setting(
-        1.0,
-        'points with lower confidence are dropped; 1 keeps all',
-        low=0.0,
-        high=1e6,
-        dynamic=True,
-    )
-    edge_ratio: float = setting(
-        0.1,
-        'points next to a depth step larger than this, relative to their depth, are dropped; '
-        '0 keeps all',
-        low=0.0,
-        high=10.0,
-        dynamic=True,
-    )
 
 
 @dataclass(frozen=True, slots=True)

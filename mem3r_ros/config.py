@@ -19,7 +19,7 @@ from typing_extensions import dataclass_transform
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import write_text
-from mem3r_ros.plausible import nearest_name, number
+from mem3r_ros.names import nearest_name
 from mem3r_ros.text_files import read_yaml
 
 ConfigType = TypeVar('ConfigType')
@@ -111,8 +111,12 @@ def _holds_floats(default: Any) -> bool:
 
 def _float(value: Any) -> Any:
     """Convert an integer to a float; other types are checked later."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return number(value, 'a setting') if is_whole else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf  # refused because it is not finite
 
 
 def _check(owner: str, item: Field, value: Any) -> None:
@@ -128,6 +132,7 @@ def _check(owner: str, item: Field, value: Any) -> None:
     if choices is not None and value not in choices:
         raise UserError(
             f'{owner}.{item.name} is {value!r}; choose one of {", ".join(map(str, choices))}'
+            f'{nearest_name(str(value), map(str, choices))}'
         )
     for entry in value if isinstance(value, tuple) else (value,):
         if isinstance(entry, bool) or not isinstance(entry, (int, float)):
@@ -164,9 +169,9 @@ def from_dict(config_type: type[ConfigType], values: Mapping[str, Any]) -> Confi
     unknown = sorted(map(str, set(values) - set(known)))
     if unknown:
         raise UserError(
-            f'{config_type.__name__} has no setting {", ".join(map(repr, unknown))}'
-            f'{"".join(nearest_name(name, known) for name in unknown)}; '
+            f'{config_type.__name__} has no setting {", ".join(map(repr, unknown))}; '
             f'it has {", ".join(sorted(known))}'
+            f'{"".join(nearest_name(name, known) for name in unknown)}'
         )
     chosen: dict[str, Any] = {}
     for name, value in values.items():

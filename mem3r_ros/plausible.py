@@ -10,7 +10,6 @@ states. The limits are those of the physical world, far from anything that a rob
 from __future__ import annotations
 
 from collections.abc import Iterable
-import difflib
 import math
 from numbers import Integral, Real
 from typing import Any
@@ -151,13 +150,3 @@ def shown(value: Any) -> str:
     except ValueError:  # a number of more digits than Python prints
         text = f'a {type(value).__name__} of many digits'
     return text if len(text) <= 60 else f'{text[:50]}... ({len(text)} characters)'
-
-
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Return '; did you mean NAME?' for a name that is nearly a known one, else ''."""
-    names = list(known)
-    found = difflib.get_close_matches(name, names, 1, 0.6)
-    if not found:  # a setting of a group, named without the group
-        last = name.rpartition('.')[2]
-        found = [entry for entry in names if entry.rpartition('.')[2] == last][:1]
-    return f'; did you mean {found[0]!r}?' if found else ''

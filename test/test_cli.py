@@ -25,6 +25,7 @@ from mem3r_ros.model import save_checkpoint
 from mem3r_ros.trajectory import read_tum
 
 NUM_FRAMES = 5
+ROOT = Path(cli.__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -130,7 +131,7 @@ def test_a_ros_parameter_file_serves_as_settings(capsys, tmp_path, images, model
 @pytest.mark.parametrize('command', ['benchmark', 'train'])
 def test_a_file_in_place_of_the_output_folder_is_a_user_error(capsys, tmp_path, model, command):
     (tmp_path / 'file').write_text('')
-    recipe = Path(cli.__file__).resolve().parents[2] / 'recipes' / 'tiny.yaml'
+    recipe = ROOT / 'recipes' / 'tiny.yaml'
     words = ['--model', model] if command == 'benchmark' else [recipe]
 
     code, _, err = run_tool(capsys, command, *words, '--output', tmp_path / 'file')
@@ -399,10 +400,8 @@ def test_help_imports_neither_torch_nor_ros():
         'loaded = {"torch", "rclpy", "cv2", "numpy"} & set(sys.modules)\n'
         'assert not loaded, loaded'
     )
-    root = Path(cli.__file__).resolve().parents[2]
-
     done = subprocess.run(
-        [sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr

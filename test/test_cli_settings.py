@@ -6,7 +6,8 @@ import argparse
 
 import pytest
 
-from mem3r_ros.cli.settings import RunConfig, add_tracking_arguments, config_from
+from mem3r_ros.cli.arguments import add_tracking_arguments
+from mem3r_ros.cli.settings import RunConfig, config_from
 from mem3r_ros.errors import UserError
 
 

@@ -5,7 +5,8 @@
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.cloud import CloudConfig, VoxelMap, edge_mask, select_points
+from mem3r_ros.cloud import VoxelMap, edge_mask, select_points
+from mem3r_ros.cloud_config import CloudConfig
 
 CAMERA = Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48)
 

@@ -10,7 +10,7 @@ import numpy as np
 from oracle import FRAME_NS, OracleNetwork, Scene, run
 import pytest
 
-from mem3r_ros.odometry.depth_fusion import DepthFusionConfig
+from mem3r_ros.odometry.fusion_config import DepthFusionConfig
 from mem3r_ros.tracker import CameraFrame, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import DepthConfig
 

@@ -18,7 +18,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.odometry.depth_fusion import DepthFusionConfig
+from mem3r_ros.odometry.fusion_config import DepthFusionConfig
 from mem3r_ros.tracker import Status, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import DepthConfig, ScaleConfig
 

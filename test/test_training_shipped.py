@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mem3r_ros.model import load_model
-from mem3r_ros.model.checkpoints.load import shipped_weights
+from mem3r_ros.model.checkpoints.find import shipped_weights
 from mem3r_ros.training.batch import collate
 from mem3r_ros.training.batch_loader import clip_flow
 from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, build_source, network_clip

@@ -103,14 +103,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _jobs(given: list[str], output: Path) -> list[Job]:
     """Return the recordings that the paths name, each with a folder of its own."""
+    from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.cli.evaluate import sequences_in
     from mem3r_ros.errors import UserError
 
+    check_paths(given)
     paths: list[Path] = []
     for word in given:
         path = Path(word).expanduser()
-        if not path.exists():
-            raise UserError(f'no such file or folder: {path}')
         if path.is_file() and path.suffix.lower() in ('.txt', '.list', ''):
             lines = path.read_text(encoding='utf-8').splitlines()
             listed = [line.strip() for line in lines if line.strip() and line[0] != '#']

@@ -16,7 +16,7 @@ PERIOD_NS = 33_333_333
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from mem3r_ros.cli.settings import add_tracking_arguments
+    from mem3r_ros.cli.arguments import add_tracking_arguments
 
     parser.add_argument('--frames', type=int, default=200, help='number of images (200)')
     parser.add_argument(
@@ -41,10 +41,7 @@ def run(args: argparse.Namespace) -> int:
     :raises UserError: the model or a setting cannot be used.
     """
     from mem3r_ros.cli.settings import config_from
-    from mem3r_ros.cli.tracking import device_name
     from mem3r_ros.errors import UserError
-    from mem3r_ros.model.backend import load_backend
-    from mem3r_ros.tracker import Tracker
 
     if args.frames < 2:
         raise UserError(f'--frames is {args.frames}; it must be at least 2')
@@ -54,6 +51,10 @@ def run(args: argparse.Namespace) -> int:
         # Before the work, so that a bad path is reported at once.
         Path(args.output).mkdir(parents=True, exist_ok=True)
     config = config_from(args)
+    from mem3r_ros.cli.tracking import device_name
+    from mem3r_ros.model.backend import load_backend
+    from mem3r_ros.tracker import Tracker
+
     network, device = load_backend(config)
     tracker = Tracker(network, config.tracking)
     tracker.warm_up(width, height)

@@ -33,18 +33,22 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: a folder is no run, or there are fewer than two.
     """
+    from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.errors import UserError
-    from mem3r_ros.evaluation.tables import print_table
-    from mem3r_ros.reports.comparison import grouped, read_run, table, write_comparison
 
-    runs = []
+    check_paths(args.runs)
+    places = []
     for word in args.runs:
         path = Path(word)
         folders = [path] if (path / 'summary.json').exists() else sorted(path.glob('*/'))
         found = [folder for folder in folders if (folder / 'summary.json').exists()]
         if not found:
             raise UserError(f'{path} is no folder of a run, and holds none')
-        runs += [read_run(folder) for folder in found]
+        places += found
+    from mem3r_ros.evaluation.tables import print_table
+    from mem3r_ros.reports.comparison import grouped, read_run, table, write_comparison
+
+    runs = [read_run(folder) for folder in places]
     page = write_comparison(Path(args.output), runs)
     groups = grouped(runs)
     columns = ('', *(group[0].name for group in groups))

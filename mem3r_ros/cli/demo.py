@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mem3r_ros.cli.replay import add_node_arguments, parse_parameters, require_ros, show_replay
+from mem3r_ros.cli.replay import add_node_arguments, check_replay, parse_parameters, show_replay
 from mem3r_ros.errors import UserError
 
 HELP = 'play the shipped recording through the node and report the results'
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the node failed.
     """
-    require_ros()
+    check_replay(args)
     from mem3r_ros.ros.replay.session import ReplayOptions
 
     options = ReplayOptions(

@@ -19,8 +19,7 @@ OTHER_COLUMNS = ('sequence', 'images', 'AbsRel', 'constant', 'frames/s', 'status
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from mem3r_ros.cli.run import add_sequence_arguments
-    from mem3r_ros.cli.settings import add_tracking_arguments
+    from mem3r_ros.cli.arguments import add_sequence_arguments, add_tracking_arguments
 
     parser.add_argument(
         'paths',
@@ -57,18 +56,24 @@ def run(args: argparse.Namespace) -> int:
     :return: 0; 2 if a sequence failed.
     :raises UserError: a recording, the model or a setting cannot be used.
     """
+    from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.cli.main import EXIT_USER_ERROR
-    from mem3r_ros.cli.protocol import run_protocol
-    from mem3r_ros.cli.run import check_place
     from mem3r_ros.cli.settings import config_from
-    from mem3r_ros.data import open_sequence
     from mem3r_ros.errors import UserError
+
+    # First what can be wrong with the arguments; the imports below take seconds.
+    check_paths(args.paths)
+    if not args.protocol and (args.views or args.rules):
+        raise UserError('--views and --rules belong to --protocol; name one')
+    config = config_from(args)
+    if args.protocol:
+        from mem3r_ros.cli.protocol import run_protocol
+
+        return run_protocol(args, config)
+    from mem3r_ros.cli.run import check_place
+    from mem3r_ros.data import open_sequence
     from mem3r_ros.model.backend import load_backend
 
-    if args.protocol:
-        return run_protocol(args, config_from(args))
-    if args.views or args.rules:
-        raise UserError('--views and --rules belong to --protocol; name one')
     # Open all sequences first, so that a wrong path is reported before an hour of work.
     sequences = [
         open_sequence(
@@ -85,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
     folders = [output_dir / folder for folder in _folders(sequences)]
     for sequence, folder in zip(sequences, folders, strict=True):
         check_place(sequence, folder)
-    config = config_from(args)
     network, device = load_backend(config)
     results = _results(sequences, folders, network, device, config)
     if results:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 
+from mem3r_ros.cli.arguments import check_paths
 from mem3r_ros.errors import UserError
+from mem3r_ros.model.checkpoints.find import find_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if not args.sequences and args.worlds < 1:
         raise UserError('there is nothing to fit; name sequences with ground truth, or --worlds N')
+    check_paths(args.sequences)
+    find_weights(args.model)
     from mem3r_ros.config import dump_yaml
     from mem3r_ros.evaluation.covariance_fit import (
         collect_rendered,

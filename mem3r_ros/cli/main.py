@@ -18,6 +18,7 @@ import sys
 from typing import Any
 
 from mem3r_ros import __version__
+from mem3r_ros.cli.arguments import CommandParser
 from mem3r_ros.installed import sentence_of
 from mem3r_ros.threads import sleep_while_waiting
 
@@ -34,6 +35,8 @@ COMMANDS = {
     'compare': ('mem3r_ros.cli.compare', 'compare several runs on one page'),
     'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
     'fit-covariance': ('mem3r_ros.cli.fit_covariance', 'fit the covariance to ground truth'),
+    'config': ('mem3r_ros.cli.config', 'print every setting with its default'),
+    'completion': ('mem3r_ros.cli.completion', 'complete commands and arguments in the shell'),
     'weights': ('mem3r_ros.cli.weights', 'list, inspect, convert and download weights'),
     'train': ('mem3r_ros.cli.train', 'train a network with a recipe'),
     'sample': ('mem3r_ros.cli.sample', 'render the shipped recording'),
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = parser.parse_args(words[:1])
         module = _module(args.command)
-        command = argparse.ArgumentParser(
+        command = CommandParser(
             prog=f'mem3r {args.command}', description=_sentence(COMMANDS[args.command][1])
         )
         module.add_arguments(command)
@@ -105,7 +108,7 @@ def _log_to_stderr() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     commands = '\n'.join(f'  {name:<10} {text}' for name, (_, text) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='mem3r',
         usage='mem3r [-h] [--version] COMMAND ...',
         description='Odometry, depth and coloured points from one camera.',
@@ -117,6 +120,17 @@ def _parser() -> argparse.ArgumentParser:
         'command', metavar='COMMAND', choices=COMMANDS, help='one of those listed below'
     )
     return parser
+
+
+def full_parser() -> tuple[CommandParser, list[CommandParser]]:
+    """Return one parser of all commands, as the completion of shells needs it, and its parts."""
+    parser = CommandParser(prog='mem3r')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND')
+    parts = []
+    for name, (_, text) in COMMANDS.items():
+        parts.append(commands.add_parser(name, help=text))
+        _module(name).add_arguments(parts[-1])
+    return parser, parts
 
 
 def _module(command: str) -> Any:

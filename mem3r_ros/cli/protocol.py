@@ -17,7 +17,7 @@ from mem3r_ros.evaluation.result_store import ResultStore, file_hash
 from mem3r_ros.evaluation.tables import print_table
 from mem3r_ros.model import update_rule
 from mem3r_ros.model.backend import load_backend
-from mem3r_ros.model.checkpoints.load import find_weights
+from mem3r_ros.model.checkpoints.find import find_weights
 from mem3r_ros.reports.progress import progress
 
 # metric -> its name in tables, decimals, whether more is better

@@ -10,6 +10,7 @@ from pathlib import Path
 import sys
 from typing import TYPE_CHECKING
 
+from mem3r_ros.cli.arguments import check_paths
 from mem3r_ros.errors import UserError
 from mem3r_ros.text_files import parse_yaml
 
@@ -72,6 +73,25 @@ def parse_parameters(assignments: list[str]) -> dict[str, object]:
     return parameters
 
 
+def check_replay(args: argparse.Namespace) -> None:
+    """
+    Check the arguments before ROS and torch are imported, which takes seconds.
+
+    :raises UserError: an argument is wrong, or ROS is missing.
+    """
+    from mem3r_ros.model.checkpoints.find import find_weights
+    from mem3r_ros.reports.output_folder import check_output
+    from mem3r_ros.ros.parameter_names import check_names
+
+    if args.params_file is not None:
+        check_paths([args.params_file])
+    check_names(parse_parameters(args.param), '--param')
+    check_output(args.output)
+    if args.model is not None:
+        find_weights(args.model)
+    require_ros()
+
+
 def require_ros() -> None:
     """
     Check that ROS can be imported.
@@ -94,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the bag cannot be used or the node failed.
     """
-    require_ros()
+    check_paths([args.bag])
+    check_replay(args)
     from mem3r_ros.ros.replay.session import ReplayOptions
 
     options = ReplayOptions(

@@ -18,7 +18,7 @@ HELP = 'track a bag, a video or a folder of images without ROS'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from mem3r_ros.cli.settings import add_tracking_arguments
+    from mem3r_ros.cli.arguments import add_sequence_arguments, add_tracking_arguments
 
     parser.add_argument('path', metavar='PATH', help='bag, video, data set or folder of images')
     parser.add_argument(
@@ -38,14 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that select the images."""
-    parser.add_argument('--image-topic', metavar='T', help='image topic of a bag')
-    parser.add_argument('--max-frames', metavar='N', type=int, help='stop after N images')
-    parser.add_argument('--stride', metavar='N', type=int, default=1, help='read every N-th image')
-    parser.add_argument('--fps', type=float, help='frame rate of recordings without stamps')
-
-
 def run(args: argparse.Namespace) -> int:
     """
     Track the recording and write the results.
@@ -53,17 +45,24 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the recording, the model or a setting cannot be used.
     """
+    from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.cli.settings import config_from
-    from mem3r_ros.data import open_sequence
     from mem3r_ros.errors import UserError
-    from mem3r_ros.model.backend import load_backend
+    from mem3r_ros.reports.output_folder import check_output
     from mem3r_ros.reports.rerun_log import require_rerun
-    from mem3r_ros.reports.summary import print_summary
 
+    # First what can be wrong with the arguments; the imports below take seconds.
     if args.depth_every < 0:
         raise UserError(f'--depth-every is {args.depth_every}; it must be 0 or more')
     if args.rerun:
         require_rerun()
+    check_paths([args.path])
+    check_output(Path(args.output))
+    config = config_from(args)
+    from mem3r_ros.data import open_sequence
+    from mem3r_ros.model.backend import load_backend
+    from mem3r_ros.reports.summary import print_summary
+
     sequence = open_sequence(
         args.path,
         args.image_topic,
@@ -72,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
         fps=args.fps,
     )
     check_place(sequence, Path(args.output))
-    config = config_from(args)
     network, device = load_backend(config)
     result = run_sequence(
         sequence,

@@ -7,8 +7,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mem3r_ros.worlds.sample_recording import SAMPLE, SIZE, write_sample
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -16,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--output',
         metavar='DIR',
         type=Path,
-        default=Path('samples') / SAMPLE,
+        default=Path('samples') / 'rendered_room',
         help='folder of the recording; an earlier recording there is replaced (%(default)s)',
     )
 
@@ -28,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the folder holds something else than a recording.
     """
+    from mem3r_ros.worlds.sample_recording import SIZE, write_sample
+
     num_images = write_sample(args.output)
     num_bytes = sum(file.stat().st_size for file in args.output.iterdir())
     size = f'{SIZE[0]}x{SIZE[1]} px, {num_bytes / 2**20:.2f} MiB'

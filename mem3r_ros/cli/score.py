@@ -40,11 +40,13 @@ def run(args: argparse.Namespace) -> int:
     """
     import json
 
+    from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.errors import UserError
     from mem3r_ros.files import write_text
 
     if args.depth_factor <= 0:
         raise UserError(f'--depth-factor is {args.depth_factor}; it must be positive')
+    check_paths([args.truth, *args.results])
     truth = _Truth(Path(args.truth))
     found: dict[str, Any] = {}
     for path in map(Path, args.results):

@@ -10,9 +10,9 @@ from typing import Any
 
 from mem3r_ros.config import ConfigType, from_dict, replace_path, section, settings, to_dict
 from mem3r_ros.errors import UserError
-from mem3r_ros.model.backend import BackendConfig
+from mem3r_ros.model.backend import BackendConfig, check_backend
 from mem3r_ros.text_files import parse_yaml, read_yaml
-from mem3r_ros.tracker import TrackerConfig
+from mem3r_ros.tracker.config import TrackerConfig
 
 NODE_NAME = 'mem3r'  # in launch and parameter files
 
@@ -22,27 +22,6 @@ class RunConfig(BackendConfig):
     """Settings of a run without ROS; the names are those of the node's parameters."""
 
     tracking: TrackerConfig = section(TrackerConfig)
-
-
-def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that choose network and settings."""
-    parser.add_argument('--model', help='preset, .safetensors or .pth file (mem3r-tiny)')
-    parser.add_argument('--device', help='auto, cpu, cuda or cuda:N (auto)')
-    parser.add_argument(
-        '--config', metavar='YAML', help='settings: those of config.yaml, or a ROS parameter file'
-    )
-    add_set_argument(parser, 'tracking.update_rule=cut3r')
-
-
-def add_set_argument(parser: argparse.ArgumentParser, example: str) -> None:
-    """Declare ``--set NAME=VALUE``; see ``with_assignments``."""
-    parser.add_argument(
-        '--set',
-        action='append',
-        default=[],
-        metavar='NAME=VALUE',
-        help=f'change one setting, e.g. {example} (repeatable)',
-    )
 
 
 def with_assignments(config: ConfigType, assignments: Iterable[str]) -> ConfigType:
@@ -65,7 +44,8 @@ def config_from(args: argparse.Namespace) -> RunConfig:
     Return the settings: defaults, overridden by the file, overridden by the command line.
 
     :param args: parsed arguments of ``add_tracking_arguments``.
-    :raises UserError: a name is unknown, or a value is refused or not possible without ROS.
+    :raises UserError: a name is unknown, a value is refused or not possible without ROS, or there
+        is no such model.
     """
     config = from_dict(RunConfig, _read_settings(args.config)) if args.config else RunConfig()
     for name in ('model', 'device'):
@@ -77,6 +57,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
             "tracking.scale.source is 'wheel', but only the node has wheel odometry; choose "
             'another source here, such as --set tracking.scale.source=model'
         )
+    check_backend(config)
     return config
 
 

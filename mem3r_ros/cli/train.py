@@ -13,7 +13,7 @@ HELP = 'train a network with a recipe (recipes/*.yaml)'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from mem3r_ros.cli.settings import add_set_argument
+    from mem3r_ros.cli.arguments import add_set_argument
 
     parser.add_argument('config', metavar='CONFIG.yaml', help='recipe')
     parser.add_argument(
@@ -35,8 +35,11 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: the recipe is wrong, or there is nothing to resume.
     """
+    from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.cli.settings import with_assignments
     from mem3r_ros.config import load_yaml
+
+    check_paths([args.config])
     from mem3r_ros.training import TrainConfig, Trainer
 
     config = load_yaml(TrainConfig, args.config)

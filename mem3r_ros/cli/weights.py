@@ -76,7 +76,7 @@ def _list(_: argparse.Namespace) -> None:
     import torch
 
     from mem3r_ros.model import Mem3R, ModelConfig
-    from mem3r_ros.model.checkpoints.load import shipped_weights
+    from mem3r_ros.model.checkpoints.find import shipped_weights
     from mem3r_ros.model.config import PRESETS
 
     print(f'{"preset":<18}{"parameters":>13}  {"image":>9}  weights')
@@ -96,7 +96,8 @@ def _list(_: argparse.Namespace) -> None:
 
 def _inspect(args: argparse.Namespace) -> None:
     from mem3r_ros.model.checkpoints.file_formats import open_checkpoint
-    from mem3r_ros.model.checkpoints.load import configuration_of, find_weights
+    from mem3r_ros.model.checkpoints.find import find_weights
+    from mem3r_ros.model.checkpoints.load import configuration_of
 
     _, path = find_weights(args.file)
     with open_checkpoint(path) as stored:
@@ -149,7 +150,7 @@ def _convert(args: argparse.Namespace) -> None:
     from mem3r_ros.cli.download import check_space
     from mem3r_ros.model import load_model, save_checkpoint
     from mem3r_ros.model.checkpoints.file_formats import dtype_named, open_checkpoint
-    from mem3r_ros.model.checkpoints.load import find_weights
+    from mem3r_ros.model.checkpoints.find import find_weights
 
     target = Path(args.target).expanduser()
     if target.suffix != '.safetensors':

@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.names import nearest_name
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
@@ -49,6 +50,7 @@ def choose_image_topic(
         if wanted not in images:
             raise UserError(
                 f'{path} has no images on {wanted!r}; its image topics are: {_list(images)}'
+                f'{nearest_name(wanted, images)}'
             )
         return wanted
     pictures = [topic for topic in images if not any(word in topic for word in _NOT_PICTURES)]

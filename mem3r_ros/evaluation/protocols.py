@@ -17,6 +17,7 @@ from typing import Any
 from mem3r_ros.data import kind_of
 from mem3r_ros.data.bonn import DEPTH_SCALE
 from mem3r_ros.errors import UserError
+from mem3r_ros.names import nearest_name
 
 PUBLISHED = Path(__file__).with_name('published_results.json')
 POSE, DEPTH, RECONSTRUCTION = 'pose', 'depth', 'reconstruction'
@@ -192,7 +193,9 @@ def protocol(name: str) -> Protocol:
     :raises UserError: there is none.
     """
     if name not in PROTOCOLS:
-        raise UserError(f'protocol is {name!r}; choose {", ".join(PROTOCOLS)}')
+        raise UserError(
+            f'protocol is {name!r}; choose {", ".join(PROTOCOLS)}{nearest_name(name, PROTOCOLS)}'
+        )
     return PROTOCOLS[name]
 
 

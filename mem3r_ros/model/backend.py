@@ -1,15 +1,21 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Load the network of the settings onto its device."""
+"""Load the network of the settings onto its device; the settings themselves need no torch."""
 
 from __future__ import annotations
 
-import torch
+import re
+from typing import TYPE_CHECKING
 
 from mem3r_ros.config import setting, settings
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import Mem3R, load_model
+from mem3r_ros.model.checkpoints.find import find_weights
 from mem3r_ros.threads import choose_num_threads, use_num_threads
+
+if TYPE_CHECKING:
+    from mem3r_ros.model import Mem3R
+
+_DEVICE = re.compile(r'auto|cpu|cuda(:\d+)?')
 
 
 @settings
@@ -33,14 +39,12 @@ def choose_device(name: str) -> str:
     :param name: auto, cpu, cuda or cuda:N.
     :raises UserError: the name is no device, or the GPU does not exist.
     """
+    check_device(name)
+    import torch
+
     if name == 'auto':
         return 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ('cpu', 'cuda'):
-        raise UserError(f'device is {name!r}; choose auto, cpu, cuda or cuda:N')
+    device = torch.device(name)
     if device.type == 'cuda':
         if not torch.cuda.is_available():
             raise UserError(
@@ -54,6 +58,26 @@ def choose_device(name: str) -> str:
     return name
 
 
+def check_device(name: str) -> None:
+    """
+    Check the spelling of a device.
+
+    :raises UserError: it is not auto, cpu, cuda or cuda:N.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise UserError(f'device is {name!r}; choose auto, cpu, cuda or cuda:N')
+
+
+def check_backend(config: BackendConfig) -> None:
+    """
+    Check model and device as far as that is possible without torch, which takes seconds to import.
+
+    :raises UserError: there is no such model, or the device is misspelt.
+    """
+    check_device(config.device)
+    find_weights(config.model)
+
+
 def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     """
     Load the network onto its device and set the number of CPU threads.
@@ -61,7 +85,12 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     :return: the network and its device.
     :raises UserError: the model does not load or the device does not exist.
     """
+    check_backend(config)
     device = choose_device(config.device)
+    import torch
+
+    from mem3r_ros.model import load_model
+
     if config.dtype == 'float32':
         # TF32 convolutions round their inputs to 10 bits of mantissa, which is not float32.
         torch.backends.cudnn.allow_tf32 = False

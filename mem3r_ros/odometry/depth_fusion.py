@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.config import setting, settings
 from mem3r_ros.geometry import invert, rotation_angle
 from mem3r_ros.odometry.depth_confidence import depth_confidence
 from mem3r_ros.odometry.depth_map import DepthMap
 from mem3r_ros.odometry.edge_smoothing import spread_by_edges
 from mem3r_ros.odometry.flow_triangulation import FlowTriangulation, texture
+from mem3r_ros.odometry.fusion_config import DepthFusionConfig
 from mem3r_ros.odometry.pixel_rays import MovedRays
 
 _NUM_REFERENCES = 8
@@ -44,24 +44,6 @@ _OWN_SCALE_BLOCKS = 20  # with so many known blocks the scale goes half the way
 _MAX_CORRECTION = 1.5  # of the network's log depth
 _SPREAD_PRECISION = 1 / 0.05**2  # the most that a pixel counts for its neighbours
 _BASE_PRECISION = 1.0
-
-
-@settings
-class DepthFusionConfig:
-    """Depth improved by earlier images at the poses of the odometry."""
-
-    enabled: bool = setting(
-        True,
-        'fuse the depth of the network with matches between images, at about 320x240 px',
-        dynamic=True,
-    )
-    network_sigma: float = setting(
-        0.25,
-        'standard deviation of the log depth of the network, its scale left aside',
-        low=0.01,
-        high=10.0,
-        dynamic=True,
-    )
 
 
 class FusedDepth(NamedTuple):

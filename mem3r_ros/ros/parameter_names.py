@@ -12,7 +12,7 @@ from typing import Any
 
 from mem3r_ros.config import flatten
 from mem3r_ros.errors import UserError
-from mem3r_ros.plausible import nearest_name
+from mem3r_ros.names import nearest_name
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.text_files import read_yaml
 

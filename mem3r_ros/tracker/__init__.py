@@ -2,12 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """From camera frames to odometry, depth and points; nothing of ROS."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from mem3r_ros.errors import BadFrame
-from mem3r_ros.tracker.batch import BatchTracker
-from mem3r_ros.tracker.config import TrackerConfig
-from mem3r_ros.tracker.frame import CameraFrame, Health, Status, TrackedFrame
-from mem3r_ros.tracker.snapshot import Snapshot
-from mem3r_ros.tracker.tracker import Tracker
+from mem3r_ros.names import imported_at_use
+
+if TYPE_CHECKING:
+    from mem3r_ros.tracker.batch import BatchTracker
+    from mem3r_ros.tracker.config import TrackerConfig
+    from mem3r_ros.tracker.frame import CameraFrame, Health, Status, TrackedFrame
+    from mem3r_ros.tracker.snapshot import Snapshot
+    from mem3r_ros.tracker.tracker import Tracker
 
 __all__ = [
     'BadFrame',
@@ -20,3 +27,17 @@ __all__ = [
     'Tracker',
     'TrackerConfig',
 ]
+
+__getattr__ = imported_at_use(
+    __name__,
+    {
+        'BatchTracker': 'batch',
+        'CameraFrame': 'frame',
+        'Health': 'frame',
+        'Snapshot': 'snapshot',
+        'Status': 'frame',
+        'TrackedFrame': 'frame',
+        'Tracker': 'tracker',
+        'TrackerConfig': 'config',
+    },
+)

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from mem3r_ros.cloud import CloudConfig
+from mem3r_ros.cloud_config import CloudConfig
 from mem3r_ros.config import section, setting, settings
 from mem3r_ros.odometry.config import RefinementConfig
-from mem3r_ros.odometry.depth_fusion import DepthFusionConfig
+from mem3r_ros.odometry.fusion_config import DepthFusionConfig
 
 
 @settings

@@ -11,7 +11,6 @@ loading in float32 copies nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 import json
 import logging
 from pathlib import Path
@@ -24,8 +23,9 @@ from mem3r_ros.files import replacing
 from mem3r_ros.model.checkpoints.cut3r_config import config_from_shapes
 from mem3r_ros.model.checkpoints.cut3r_names import NameMap, cut3r_name, state_side_source
 from mem3r_ros.model.checkpoints.file_formats import StoredCheckpoint, open_checkpoint
+from mem3r_ros.model.checkpoints.find import find_weights
 from mem3r_ros.model.checkpoints.published import CUT3R_LICENCE
-from mem3r_ros.model.config import PRESETS, ModelConfig
+from mem3r_ros.model.config import ModelConfig
 from mem3r_ros.model.network import Mem3R
 from mem3r_ros.model.pose_memory import TrackingMemory
 from mem3r_ros.model.state_gate import StateGate
@@ -113,39 +113,6 @@ def save_checkpoint(
             save_file(tensors, file.name, header)
     except SafetensorError as error:
         raise UserError(f'cannot write {path}: {error}') from None
-
-
-def shipped_weights(preset: str) -> Path | None:
-    """Return the file of a preset's shipped weights, or None."""
-    path = Path(str(resources.files('mem3r_ros') / 'weights' / f'{preset}.safetensors'))
-    return path if path.is_file() else None
-
-
-def find_weights(source: str | Path) -> tuple[str | None, Path]:
-    """
-    Return the file of a source.
-
-    :param source: as for :func:`load_model`.
-    :return: the preset whose network to fill (None: that of the file) and the file.
-    :raises UserError: there is no such file, or no weights are shipped for the preset.
-    """
-    text = str(source)
-    if text in PRESETS:
-        path = shipped_weights(text)
-        if path is None:
-            with_weights = [name for name in PRESETS if shipped_weights(name)] or ['none yet']
-            raise UserError(
-                f'no weights are shipped for {text!r} (shipped: {", ".join(with_weights)}); give '
-                f'a file, or {text}:FILE to fill this network from it'
-            )
-        return None, path
-    preset, separator, rest = text.partition(':')
-    if not (separator and preset in PRESETS):
-        preset, rest = None, text
-    path = Path(rest).expanduser()
-    if not path.is_file():
-        raise UserError(f'no model {text!r}: it is neither a file nor one of {", ".join(PRESETS)}')
-    return preset, path
 
 
 def configuration_of(stored: StoredCheckpoint) -> ModelConfig:
