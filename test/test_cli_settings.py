@@ -49,3 +49,19 @@ def test_our_node_without_settings_has_the_defaults(tmp_path):
 def test_a_parameter_file_with_several_candidate_nodes_is_refused(tmp_path, text, sentence):
     with pytest.raises(UserError, match=sentence):
         settings_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ('node', 'name', 'meant'),
+    [
+        ('mem3r', 'modle', 'model'),
+        ('/**', 'tracking.update_rul', 'update_rule'),
+        ('mem3r', 'exposure_ms', ''),
+    ],
+)
+def test_a_misspelt_name_in_a_parameter_file_is_refused(tmp_path, node, name, meant):
+    path = tmp_path / 'robot.yaml'
+    path.write_text(f'{node}:\n  ros__parameters:\n    {name}: 1\n')
+    args = argparse.Namespace(config=str(path), model=None, device=None, set=[])
+    with pytest.raises(UserError, match=f'unknown parameter {name!r}.*{meant}'):
+        config_from(args)

@@ -248,3 +248,23 @@ def test_values_that_are_no_json_are_one_sentence(tmp_path, text):
     save_file(tensors, path, {**metadata, 'values': text.decode()})
     with pytest.raises(UserError, match='values'):
         tracker.restore(path)
+
+
+@pytest.mark.fault(
+    'the network gives depth that is not finite or absurd', 'never published; the pose goes on'
+)
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf, 1e30, -1e30, 0.0])
+def test_bad_depth_is_never_published(value):
+    def spoil(net, p, s):
+        if net.now == 10:
+            points = torch.full_like(p.points_camera, value)
+            p = replace(p, points_camera=points)
+        return p, s
+
+    _, results = track(Spoiled(SCENE, spoil), 20)
+    bad = results[10]
+    known = bad.depth[np.isfinite(bad.depth)]
+    assert known.size == 0 or (known.min() > 0 and known.max() < 1e3)
+    assert np.isfinite(bad.points).all() and np.abs(bad.points).max(initial=0.0) < 1e3
+    assert [r.status for r in results[11:]] == [Status.TRACKING] * 9
+    assert results[-1].depth[np.isfinite(results[-1].depth)].size > 0

@@ -64,23 +64,34 @@ def config_from(args: argparse.Namespace) -> RunConfig:
 def _read_settings(path: str) -> dict[str, Any]:
     """Read a YAML file of settings, or the settings of the tracker in a ROS parameter file."""
     values = read_yaml(path)
-    nodes = dict(_nodes(values))
+    nodes = dict(_nodes(path, values))
     return _chosen(path, nodes) if nodes else _nested(values)
 
 
-def _nodes(values: Mapping[str, Any], namespace: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+def _nodes(
+    path: str, values: Mapping[str, Any], namespace: str = ''
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name and the known settings of each node of a ROS parameter file."""
     for name, inner in values.items():
         full_name = f'{namespace}/{name}'.replace('//', '/')
         if not isinstance(inner, Mapping):
             continue
         if 'ros__parameters' not in inner:
-            yield from _nodes(inner, full_name)
+            yield from _nodes(path, inner, full_name)
             continue
         given = inner['ros__parameters']
         nested = _nested(given) if isinstance(given, Mapping) else {}
+        if name in (NODE_NAME, '*', '**') or name.endswith(('/*', '/**', f'/{NODE_NAME}')):
+            _check_parameters(path, full_name, nested)
         known = to_dict(RunConfig())
         yield full_name, {name: value for name, value in nested.items() if name in known}
+
+
+def _check_parameters(path: str, node: str, nested: Mapping[str, Any]) -> None:
+    """Refuse names that neither a run nor the node has: misspelt, they would change nothing."""
+    from mem3r_ros.ros.parameter_names import check_names, dotted
+
+    check_names([name for name, _ in dotted(nested)], path, is_shared='*' in node)
 
 
 def _chosen(path: str, nodes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -133,7 +133,8 @@ class ModelConfig:
         1e-3,
         'test-time learning rate at init (choice: the printed softplus(x + 0.001), about 0.69, '
         'diverges)',
-        low=0.0,
+        low=1e-9,
+        high=100.0,
     )
     fast_query_norm: str = setting(
         'head',

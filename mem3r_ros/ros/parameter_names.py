@@ -33,7 +33,7 @@ def parameters_of_file(path: Path, node_name: str) -> dict[str, Any]:
     for pattern, parameters in _nodes(read_yaml(path)):
         if not _matches(pattern, f'/{node_name}'):
             continue
-        given = dict(_dotted(parameters))
+        given = dict(dotted(parameters))
         check_names(given, str(path), is_shared='*' in pattern)
         chosen |= given
     return chosen
@@ -76,9 +76,10 @@ def _matches(pattern: str, full_name: str) -> bool:
     return re.fullmatch(escaped, full_name) is not None
 
 
-def _dotted(values: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+def dotted(values: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the values of groups of settings with their dotted names."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _dotted(value, f'{prefix}{name}.')
+            yield from dotted(value, f'{prefix}{name}.')
         else:
             yield f'{prefix}{name}', value
