@@ -1,0 +1,337 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Odometry of the tracker beside textbook visual odometry, on any recordings with true poses.
+
+    python benchmarks/odometry.py SEQUENCE... --worlds room:11 street:14 --output odometry_output
+
+Methods: the tracker with and without its sliding window, each with the calibration and without;
+standing still and the best line at constant velocity, fitted to the truth; KLT+E, ORB+E and KLT+BA
+(textbook_odometry.py; with the calibration); COLMAP where pycolmap is installed (--colmap;
+offline). Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames,
+error of the metres, AbsRel after median scaling, statuses, time of the window. The last line is
+the geometric mean of the tracker's ATE over that of the best online baseline. Writes odometry.md,
+odometry.json and index.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import asdict, dataclass
+import html
+import json
+import math
+from pathlib import Path
+import time
+
+import cv2
+import numpy as np
+from textbook_odometry import BASELINES
+
+from mem3r_ros.camera import Intrinsics, Rectifier
+from mem3r_ros.data import open_sequence
+from mem3r_ros.data.sequence import SequenceFrame
+from mem3r_ros.errors import BadFrame, UserError
+from mem3r_ros.evaluation import trajectory_error
+from mem3r_ros.evaluation.depth_error import DepthMeter, true_depth_at
+from mem3r_ros.evaluation.scale_drift import scale_drift
+from mem3r_ros.evaluation.trajectory_error import align, matched
+from mem3r_ros.model import load_model
+from mem3r_ros.odometry import RefinementConfig
+from mem3r_ros.reports.plots import error_lines_svg, path_lines_svg
+from mem3r_ros.tracker import CameraFrame, Status, Tracker, TrackerConfig
+from mem3r_ros.trajectory import Trajectory
+from mem3r_ros.worlds import WorldConfig, render_clip
+
+WORLD_SIZE = (640, 480)
+WORLD_FRAME_NS = 66_666_667
+OURS = 'ours'
+VARIANTS = {
+    OURS: (True, True),  # the window, the calibration
+    'ours, no window': (False, True),
+    'ours, not calibrated': (True, False),
+    'ours, no window, not calibrated': (False, False),
+}
+COLUMNS = (
+    ('ATE m', 'ate_m', '{:.4f}'),
+    ('RPE m', 'rpe_m', '{:.4f}'),
+    ('RPE deg', 'rpe_deg', '{:.3f}'),
+    ('scale drift', 'scale_drift', '{:.2f}'),
+    ('metres', 'scale_error_percent', '{:+.0f} %'),
+    ('AbsRel', 'abs_rel', '{:.3f}'),
+    ('ms', 'time_ms', '{:.0f}'),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures of one method on one sequence; NaN where it has none."""
+
+    method: str
+    ate_m: float
+    rpe_m: float = math.nan
+    rpe_deg: float = math.nan
+    scale_drift: float = math.nan
+    scale_error_percent: float = math.nan
+    abs_rel: float = math.nan
+    time_ms: float = math.nan  # of a frame; of the tracker: its window alone
+    statuses: str = ''
+    is_online: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a method made of a sequence."""
+
+    path: Trajectory
+    settled: int = 0  # first frame that counts for the drift of the scale
+    abs_rel: float = math.nan
+    time_ms: float = math.nan
+    statuses: str = ''
+    is_metric: bool = False
+
+
+def read(name: str, max_frames: int | None) -> list[SequenceFrame]:
+    """
+    Return the frames of a recording.
+
+    :raises UserError: it has no true poses or no calibration.
+    """
+    frames = []
+    for frame in open_sequence(Path(name)):
+        if max_frames is not None and len(frames) == max_frames:
+            break
+        frames.append(frame)
+    if not any(frame.T_world_camera is not None for frame in frames):
+        raise UserError(f'{name} has no true poses to compare with')
+    if frames[0].camera is None:
+        raise UserError(f'{name} has no calibration, which the textbook methods need')
+    return frames
+
+
+def rendered(name: str, num_frames: int) -> list[SequenceFrame]:
+    """Render a world, given as KIND:INDEX."""
+    kind, _, index = name.partition(':')
+    clip = render_clip(int(index), num_frames, WORLD_SIZE, WorldConfig(world=kind))
+    camera = Intrinsics(*map(float, clip.intrinsics), *WORLD_SIZE)
+    return [
+        SequenceFrame(
+            (i + 1) * WORLD_FRAME_NS,
+            clip.image[i].numpy(),
+            camera,
+            clip.T_world_camera[i].double().numpy(),
+            clip.depth_m[i].numpy(),
+        )
+        for i in range(num_frames)
+    ]
+
+
+def run_tracker(
+    frames: list[SequenceFrame], model: object, has_window: bool, is_calibrated: bool
+) -> Run:
+    """Track a sequence."""
+    config = TrackerConfig(refinement=RefinementConfig(enabled=has_window))
+    tracker, meter = Tracker(model, config), DepthMeter()
+    stamps, poses, statuses, times = [], [], [], []
+    for frame in frames:
+        camera = frame.camera if is_calibrated else None
+        try:
+            tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, camera))
+        except BadFrame:
+            continue
+        stamps.append(frame.stamp_ns)
+        poses.append(tracked.T_odom_camera)
+        statuses.append(tracked.status)
+        times.append(tracked.health.stage_ms.get('refinement', 0.0))
+        if frame.depth_m is not None and tracked.depth is not None:
+            seen_by = frame.camera if is_calibrated else tracked.source_camera
+            meter.add(tracked.depth, true_depth_at(frame.depth_m, seen_by, tracked.intrinsics))
+    depth = meter.result()
+    settled = next((i for i, s in enumerate(statuses) if s is not Status.INITIALISING), 0)
+    return Run(
+        Trajectory(np.array(stamps), np.array(poses)),
+        settled,
+        math.nan if depth is None else depth.abs_rel,
+        float(np.mean(times)),
+        ', '.join(f'{n} {s.value}' for s, n in Counter(statuses).items()),
+        True,
+    )
+
+
+def run_baseline(frames: list[SequenceFrame], name: str) -> Run:
+    """Run a textbook method on the rectified images."""
+    rectifier = Rectifier(frames[0].camera)
+    images = [cv2.cvtColor(rectifier.image(f.image), cv2.COLOR_RGB2GRAY) for f in frames]
+    start = time.process_time()
+    poses = BASELINES[name](images, rectifier.rectified)
+    time_ms = 1e3 * (time.process_time() - start) / len(frames)
+    stamps = np.array([frame.stamp_ns for frame in frames])
+    return Run(Trajectory(stamps, poses), time_ms=time_ms)
+
+
+def run_colmap(frames: list[SequenceFrame], folder: Path) -> Run | None:
+    """Run COLMAP's incremental mapper offline; None where it finds no model."""
+    import pycolmap
+
+    images, work = folder / 'images', folder / 'colmap'
+    for path in (images, work):
+        path.mkdir(parents=True, exist_ok=True)
+    rectifier = Rectifier(frames[0].camera)
+    for index, frame in enumerate(frames):
+        picture = cv2.cvtColor(rectifier.image(frame.image), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(images / f'{index:06d}.png'), picture)
+    camera = rectifier.rectified
+    options = pycolmap.ImageReaderOptions(
+        camera_model='PINHOLE',
+        camera_params=f'{camera.fx},{camera.fy},{camera.cx},{camera.cy}',
+    )
+    database = work / 'database.db'
+    database.unlink(missing_ok=True)
+    pycolmap.extract_features(
+        database, images, camera_mode=pycolmap.CameraMode.SINGLE, reader_options=options
+    )
+    pycolmap.match_sequential(database)
+    models = pycolmap.incremental_mapping(database, images, work)
+    if not models:
+        return None
+    best = max(models.values(), key=lambda model: model.num_reg_images())
+    found = {}
+    for image in best.images.values():
+        T_camera_world = np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]])
+        found[int(Path(image.name).stem)] = np.linalg.inv(T_camera_world)
+    order = sorted(found)
+    stamps = np.array([frames[index].stamp_ns for index in order])
+    return Run(Trajectory(stamps, np.stack([found[index] for index in order])))
+
+
+def measure(method: str, run: Run, truth: Trajectory) -> Result:
+    """Compare a path with the truth."""
+    error = trajectory_error(run.path, truth)
+    estimate, true = matched(run.path, truth)
+    settled = estimate.stamps_ns >= run.path.stamps_ns[run.settled]
+    return Result(
+        method,
+        error.ate_sim3_rmse_m,
+        error.rpe_translation_m,
+        error.rpe_rotation_deg,
+        scale_drift(estimate.select(settled), true.select(settled)),
+        error.scale_error_percent if run.is_metric else math.nan,
+        run.abs_rel,
+        run.time_ms,
+        run.statuses,
+        method != 'COLMAP',
+    )
+
+
+def compare(
+    name: str, frames: list[SequenceFrame], model: object, output: Path, has_colmap: bool
+) -> tuple[list[Result], str]:
+    """Run all methods on a sequence; return their figures and the plots as SVG."""
+    known = [frame for frame in frames if frame.T_world_camera is not None]
+    truth = Trajectory(
+        np.array([frame.stamp_ns for frame in known]),
+        np.stack([frame.T_world_camera for frame in known]),
+    )
+    runs = {method: run_tracker(frames, model, *variant) for method, variant in VARIANTS.items()}
+    runs |= {method: run_baseline(frames, method) for method in BASELINES}
+    if has_colmap:
+        run = run_colmap(frames, output / name)
+        runs |= {} if run is None else {'COLMAP': run}
+    error = trajectory_error(runs[OURS].path, truth)
+    results = [
+        Result('still', error.stand_still.ate_rmse_m),
+        Result('line', error.constant_velocity.ate_rmse_m, is_online=False),
+    ]
+    results += [measure(method, run, truth) for method, run in runs.items()]
+    return results, plots(runs, truth)
+
+
+def plots(runs: dict[str, Run], truth: Trajectory) -> str:
+    """Draw the paths, aligned to the truth, and their errors over time."""
+    lines, errors, shown = {}, {}, (OURS, 'ours, no window', 'KLT+E', 'KLT+BA', 'COLMAP')
+    for method in (method for method in shown if method in runs):
+        estimate, true = matched(runs[method].path, truth)
+        positions = align(estimate, true, True).apply(estimate.poses)[:, :3, 3]
+        lines[method] = positions
+        seconds = (estimate.stamps_ns - truth.stamps_ns[0]) * 1e-9
+        errors[method] = seconds, np.linalg.norm(positions - true.positions, axis=1)
+    return path_lines_svg(lines, truth.positions) + error_lines_svg(errors)
+
+
+def ratio(results: list[Result], method: str = OURS) -> float:
+    """Return the ATE of a method over that of the best online baseline."""
+    baselines = [r.ate_m for r in results if r.method in BASELINES]
+    return next(r.ate_m for r in results if r.method == method) / min(baselines)
+
+
+def table(found: dict[str, list[Result]]) -> str:
+    """Return all figures as Markdown."""
+    lines = [
+        f'| sequence | method | {" | ".join(name for name, _, _ in COLUMNS)} | statuses |',
+        f'|---|---|{"---:|" * len(COLUMNS)}---|',
+    ]
+    for name, results in found.items():
+        for result in results:
+            values = [(getattr(result, key), form) for _, key, form in COLUMNS]
+            cells = [form.format(value) if value == value else '' for value, form in values]
+            lines.append(f'| {name} | {result.method} | {" | ".join(cells)} | {result.statuses} |')
+    lines.append('')
+    for method in VARIANTS:
+        ratios = {name: ratio(results, method) for name, results in found.items()}
+        mean = math.exp(float(np.mean(np.log(list(ratios.values())))))
+        worst = max(ratios, key=ratios.get)
+        lines.append(
+            f'{method}: ATE over the best online baseline {mean:.2f} (geometric mean), '
+            f'{ratios[worst]:.2f} at the most ({worst})  '
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def page(text: str, drawings: dict[str, str]) -> str:
+    """Return the table and the plots as one page."""
+    parts = [f'<h2>{html.escape(name)}</h2>{svg}' for name, svg in drawings.items()]
+    return (
+        '<!doctype html><meta charset="utf-8"><title>Odometry</title>'
+        '<style>body{font-family:sans-serif;max-width:1100px;margin:2em auto}</style>'
+        f'<h1>Odometry</h1><pre>{html.escape(text)}</pre>{"".join(parts)}'
+    )
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('sequences', nargs='*', metavar='SEQUENCE')
+    parser.add_argument('--worlds', nargs='*', default=[], metavar='KIND:INDEX')
+    parser.add_argument('--world-frames', type=int, default=60)
+    parser.add_argument('--max-frames', type=int)
+    parser.add_argument('--model', default='mem3r-tiny')
+    parser.add_argument('--colmap', action='store_true', help='run pycolmap too (slow)')
+    parser.add_argument('--output', type=Path, default=Path('odometry_output'))
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    model = load_model(args.model)
+    args.output.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[Result]] = {}
+    drawings: dict[str, str] = {}
+    sources = [
+        (Path(name).name, lambda n=name: read(n, args.max_frames)) for name in args.sequences
+    ]
+    sources += [(n, lambda n=n: rendered(n, args.world_frames)) for n in args.worlds]
+    if not sources:
+        parser.error('give at least one SEQUENCE or world')
+    for name, load in sources:
+        found[name], drawings[name] = compare(name, load(), model, args.output, args.colmap)
+        text = table(found)
+        (args.output / 'odometry.md').write_text(text)
+        values = {key: [asdict(result) for result in rows] for key, rows in found.items()}
+        (args.output / 'odometry.json').write_text(json.dumps(values, indent=2) + '\n')
+        (args.output / 'index.html').write_text(page(text, drawings))
+        print(table({name: found[name]}), flush=True)
+    print(table(found))
+
+
+if __name__ == '__main__':
+    main()
