@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from mem3r_ros.data.calibration import camera_from_numbers, distortion_model
+from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.data.folder import read_camera
-from mem3r_ros.data.message_decoding import camera_from_info
 from mem3r_ros.errors import BadFrame, UserError
 
 

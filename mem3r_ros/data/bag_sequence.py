@@ -27,12 +27,8 @@ from mem3r_ros.data.bag_topics import (
     depth_topic,
     truth_topic,
 )
-from mem3r_ros.data.message_decoding import (
-    camera_from_info,
-    depth_from_message,
-    header_stamp_ns,
-    image_from_message,
-)
+from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.message_decoding import depth_from_message, header_stamp_ns, image_from_message
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame, pose_at
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.geometry import matrix_from_pose

@@ -21,7 +21,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_ros import Buffer, TransformException, TransformListener
 import torch
 
-from mem3r_ros.data.message_decoding import camera_from_info, image_from_message
+from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import load_model
 from mem3r_ros.ros.conversions import stamp_ns

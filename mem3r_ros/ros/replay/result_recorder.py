@@ -18,7 +18,8 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_ros import Buffer, TransformException, TransformListener
 
-from mem3r_ros.data.message_decoding import camera_from_info, depth_from_message
+from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.message_decoding import depth_from_message
 from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.ros.conversions import (
