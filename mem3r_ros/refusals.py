@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import re
 
 _NUMBER = re.compile(r'-?\d[\d.e+-]*')
+_OTHER = 'other reasons'
 _MAX_KINDS = 50  # reasons kept apart; a stream may run for weeks
 
 
@@ -21,13 +22,18 @@ class Refusals:
 
     def add(self, reason: object) -> int:
         """Count one; return how often its reason has come."""
-        text = str(reason)
-        kind = _NUMBER.sub('N', text)
-        if kind not in self.counts and len(self.counts) >= _MAX_KINDS:
-            kind = text = 'other reasons'
+        kind = self._kind(reason)
         self.counts[kind] += 1
-        self.examples.setdefault(kind, text)
+        self.examples.setdefault(kind, kind if kind == _OTHER else str(reason))
         return self.counts[kind]
+
+    def example(self, reason: object) -> str:
+        """Return the first one of the same reason."""
+        return self.examples[self._kind(reason)]
+
+    def _kind(self, reason: object) -> str:
+        kind = _NUMBER.sub('N', str(reason))
+        return kind if kind in self.counts or len(self.counts) < _MAX_KINDS else _OTHER
 
     def total(self) -> int:
         """Return how many there are."""

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from builtin_interfaces.msg import Time
 from cv_bridge import CvBridge
-from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import Pose, Transform, TransformStamped
 from nav_msgs.msg import Odometry
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from sensor_msgs_py.point_cloud2 import create_cloud, read_points, read_points_numpy
 from std_msgs.msg import Header
-from tf_transformations import euler_matrix, quaternion_from_matrix, quaternion_matrix
+from tf_transformations import euler_matrix, quaternion_from_matrix
 
+from mem3r_ros import plausible
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
 
@@ -131,9 +132,19 @@ def pose_message(T: np.ndarray) -> Pose:
     return pose
 
 
-def matrix_from_pose_message(pose: Pose) -> np.ndarray:
-    """Return a pose as a transform [4, 4]; a zero quaternion is no rotation."""
-    return _matrix(pose.position, pose.orientation)
+def matrix_from_pose_message(message: Pose, what: str = 'pose') -> np.ndarray:
+    """
+    Return a pose as a transform [4, 4]; a zero quaternion, as in an unset message, is no rotation.
+
+    :param message: the pose.
+    :param what: its name, for the error.
+    :raises UserError: it is not finite, no rotation, or farther away than anything is.
+    """
+    p, q = message.position, message.orientation
+    quaternion = (q.x, q.y, q.z, q.w)
+    if not any(quaternion):
+        quaternion = (0.0, 0.0, 0.0, 1.0)
+    return plausible.pose((p.x, p.y, p.z), quaternion, what)
 
 
 def transform_message(header: Header, child_frame_id: str, T: np.ndarray) -> TransformStamped:
@@ -146,9 +157,19 @@ def transform_message(header: Header, child_frame_id: str, T: np.ndarray) -> Tra
     return TransformStamped(header=header, child_frame_id=child_frame_id, transform=transform)
 
 
-def matrix_from_transform(transform: Transform) -> np.ndarray:
-    """Return a transform of TF as the matrix [4, 4] from child points to parent points."""
-    return _matrix(transform.translation, transform.rotation)
+def matrix_from_transform(
+    transform: Transform, what: str = 'transform', max_position_m: float = plausible.MAX_POSITION_M
+) -> np.ndarray:
+    """
+    Return a transform of TF as the matrix [4, 4] from child points to parent points.
+
+    :param transform: from a message of TF.
+    :param what: its name, for the error.
+    :param max_position_m: largest coordinate.
+    :raises UserError: it is not finite, no rotation, or moves farther than is possible.
+    """
+    t, q = transform.translation, transform.rotation
+    return plausible.pose((t.x, t.y, t.z), (q.x, q.y, q.z, q.w), what, max_position_m)
 
 
 def matrix_from_xyz_rpy(numbers: tuple[float, ...]) -> np.ndarray:
@@ -187,9 +208,3 @@ def odometry_message(
     linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, twist)
     message.twist.covariance = np.ascontiguousarray(twist_covariance, np.float64).ravel()
     return message
-
-
-def _matrix(translation: Point | Vector3, q: Quaternion) -> np.ndarray:
-    T = quaternion_matrix((q.x, q.y, q.z, q.w))
-    T[:3, 3] = translation.x, translation.y, translation.z
-    return T

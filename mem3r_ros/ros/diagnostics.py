@@ -28,6 +28,8 @@ _STATUS_LEVELS = {
     Status.LOST: ERROR,
 }
 _MIB = 2**20
+PAUSED = 'paused by ~/pause; call ~/resume'
+_MAX_UNTRACKED_S = 2.0
 
 
 def node_statuses(
@@ -45,10 +47,10 @@ def node_statuses(
         transport_status(transport),
     ]
     if snapshot.input is not None:
-        statuses.append(input_status(snapshot.input, snapshot.counts, findings))
+        statuses.append(input_status(snapshot, snapshot.input, findings))
     if snapshot.tracking is not None:
         statuses += [
-            tracking_status(snapshot.tracking),
+            tracking_status(snapshot, snapshot.tracking),
             latency_status(snapshot.stage_times),
             memory_status(snapshot.device),
             model_status(snapshot),
@@ -70,42 +72,66 @@ def lifecycle_status(state: str, error: str) -> DiagnosticStatus:
 
 
 def input_status(
-    inputs: InputSnapshot, counts: FrameCounts, findings: list[Finding]
+    snapshot: NodeSnapshot, inputs: InputSnapshot, findings: list[Finding]
 ) -> DiagnosticStatus:
     """
     Return the rate of images, their counts, and the problems of the input.
 
+    :param snapshot: state of the node.
     :param inputs: state of the subscriptions.
-    :param counts: images by outcome.
     :param findings: problems of the image topic.
     """
+    skipped = snapshot.skipped
     level, message = OK, f'{inputs.rate_hz:.1f} images/s'
+    warnings = [*skipped.recent, *inputs.warnings, *snapshot.refusals]
     if inputs.is_paused:
-        message = 'paused by service'
-    elif findings or inputs.warnings:
-        levels = [_LEVELS[finding.level] for finding in findings] + [WARN] * len(inputs.warnings)
+        level, message = WARN, PAUSED
+    elif findings or warnings:
+        levels = [_LEVELS[finding.level] for finding in findings] + [WARN] * len(warnings)
         level = max(levels, key=_severity)
         found = [f'{finding.topic}: {finding.message}' for finding in findings]
-        message = '; '.join([*found, *inputs.warnings])
+        message = '; '.join([*found, *warnings])
     values = {
         'rate_hz': inputs.rate_hz,
         'topic': inputs.topic,
         'encoding': inputs.encoding,
         'frame_id': inputs.frame_id,
         'calibrated': inputs.is_calibrated,
-        **counts.as_dict(),
+        'images': snapshot.counts.line(),
+        **snapshot.counts.as_dict(),
     }
+    values |= {f'refused.{source}': number for source, number in snapshot.refused.items()}
+    values |= {f'skipped: {reason}': number for reason, number in skipped.by_reason.items()}
     return diagnostic(level, 'mem3r: input', message, values)
 
 
-def tracking_status(tracking: TrackingSnapshot) -> DiagnosticStatus:
-    """Return the state of tracking after the last image."""
+def tracking_status(snapshot: NodeSnapshot, tracking: TrackingSnapshot) -> DiagnosticStatus:
+    """
+    Return the state of tracking; it is OK only while images are tracked and give odometry.
+
+    :param snapshot: state of the node.
+    :param tracking: state of the published results.
+    """
     name = 'mem3r: tracking'
-    if tracking.problem:
-        return diagnostic(ERROR, name, tracking.problem, {})
-    if tracking.status is None:
-        return diagnostic(WARN, name, 'No image tracked yet', {})
     values = {'poses': tracking.num_poses, 'map_points': tracking.num_map_points}
+    if snapshot.input is None:
+        return diagnostic(WARN, name, f'The node is {snapshot.lifecycle_state}', values)
+    if snapshot.input.is_paused:
+        return diagnostic(WARN, name, PAUSED, values)
+    skipped = snapshot.skipped
+    if skipped.since_tracked:
+        is_long = tracking.status is None or skipped.untracked_s > _MAX_UNTRACKED_S
+        message = (
+            f'{skipped.since_tracked} refused since the last tracked image: {skipped.last_reason}'
+        )
+        return diagnostic(ERROR if is_long else WARN, name, message, values)
+    if tracking.problem:
+        return diagnostic(ERROR, name, tracking.problem, values)
+    if tracking.status is None:
+        return diagnostic(WARN, name, 'No image tracked yet', values)
+    if skipped.untracked_s > max(snapshot.max_silence_s, _MAX_UNTRACKED_S):
+        message = f'No image tracked for {skipped.untracked_s:.0f} s; see mem3r: input'
+        return diagnostic(WARN, name, message, values)
     message = tracking.status.name.capitalize()
     return diagnostic(_STATUS_LEVELS[tracking.status], name, message, values)
 

@@ -15,14 +15,21 @@ _WINDOW = 100
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Images by outcome; received = tracked + failed + late + dropped + waiting."""
+    """
+    Images by outcome; received = tracked + failed + late + dropped + waiting.
+
+    Of the tracked ones, posed + without_transform + unpublished have passed the publishing thread.
+    """
 
     received: int = 0  # images that arrived
-    tracked: int = 0  # gave a pose
-    failed: int = 0  # not usable: corrupt, wrong size, stamp zero or far ahead
+    tracked: int = 0  # gave a pose of the camera
+    failed: int = 0  # not usable: corrupt, wrong size, stamp zero, far ahead or far back
     late: int = 0  # repeated or older than the one before
     dropped: int = 0  # replaced by a newer one, beyond max_rate, or the node was paused
     without_transform: int = 0  # tracked, but TF had no transform to the base: no odometry
+    posed: int = 0  # gave a pose of the base
+    published: int = 0  # odometry or TF was published
+    unpublished: int = 0  # an exception while publishing
 
     def answered(self) -> int:
         """Return how many images have an outcome."""
@@ -31,6 +38,14 @@ class FrameCounts:
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
         return {**asdict(self), 'answered': self.answered()}
+
+    def line(self) -> str:
+        """Return the way of the images as one line."""
+        refused = self.failed + self.late
+        return (
+            f'{self.received} received, {self.dropped} dropped, {refused} refused, '
+            f'{self.tracked} tracked, {self.posed} with a pose, {self.published} published'
+        )
 
 
 class StageTimes:

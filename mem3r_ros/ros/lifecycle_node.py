@@ -29,12 +29,14 @@ from mem3r_ros.ros import parameters
 from mem3r_ros.ros.diagnostics_publisher import DiagnosticsPublisher
 from mem3r_ros.ros.frame_result import FrameResult
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
+from mem3r_ros.ros.input_refusals import InputRefusals
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.node_snapshot import NodeSnapshot
 from mem3r_ros.ros.pipeline import Pipeline
 from mem3r_ros.ros.publishers import Publishers
 from mem3r_ros.ros.result_publisher import ResultPublisher
 from mem3r_ros.ros.services import ActiveNode, Services
+from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.stamp_monitor import StampMonitor
 from mem3r_ros.ros.subscriptions import Subscriptions
 from mem3r_ros.ros.tracking_worker import TrackingWorker, WorkerPorts, make_tracker
@@ -58,6 +60,7 @@ class Mem3rNode(LifecycleNode):
         self.config = parameters.declare(self, NodeConfig())
         self.counts = FrameCounts()
         self.stage_times = StageTimes()
+        self.skipped = SkippedImages()
         self.tracker: Tracker | None = None
         self.device = ''
         self.worker: TrackingWorker | None = None
@@ -66,6 +69,7 @@ class Mem3rNode(LifecycleNode):
         self.configure_error = ''
         self._is_running = is_running or self.context.ok
         self.log = WarningLog(self.get_logger())
+        self.refusals = InputRefusals(lambda text: self.log.warn(text))
         self._topics: Publishers | None = None
         self._transforms: Transforms | None = None
         service = self._service_change_state
@@ -88,7 +92,7 @@ class Mem3rNode(LifecycleNode):
         try:
             self.tracker, self.device = make_tracker(self.config, self._is_running)
             self._topics = Publishers(self, self.config)
-            self._transforms = Transforms(self, self.config)
+            self._transforms = Transforms(self, self.config, self.refusals)
         except UserError as error:
             self._configure_failed(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -98,11 +102,14 @@ class Mem3rNode(LifecycleNode):
                 self._configure_failed(f'{type(error).__name__}: {error}')
             return TransitionCallbackReturn.FAILURE
         self.counts, self.stage_times = FrameCounts(), StageTimes()
+        self.skipped = SkippedImages()
         self.results = ResultPublisher(
             self.config, self._topics, self._transforms, self.counts, self.stage_times
         )
         stamps = StampMonitor(self.config.input.time_jump)
-        self.worker = TrackingWorker(self.tracker, stamps, self.counts, self._worker_ports())
+        self.worker = TrackingWorker(
+            self.tracker, stamps, self.counts, self.skipped, self._worker_ports()
+        )
         self.configure_error = ''
         self.get_logger().info(f'ready: {self.config.model} on {self.device}')
         return super().on_configure(state)
@@ -110,7 +117,14 @@ class Mem3rNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the threads, then subscribe."""
         self.pipeline = Pipeline(
-            self.config, self.worker, self.results, self.counts, self.log, self._on_frame_error
+            self.config,
+            self.worker,
+            self.results,
+            self.counts,
+            self.skipped,
+            self.refusals,
+            self.log,
+            self.report_error,
         )
         try:
             self.pipeline.start(self, self.config)
@@ -184,6 +198,9 @@ class Mem3rNode(LifecycleNode):
             update_rule=self.config.tracking.update_rule,
             max_silence_s=self.config.diagnostics.silence,
             counts=self.counts,
+            skipped=self.skipped.snapshot(),
+            refusals=self.refusals.warnings(),
+            refused=self.refusals.counts(),
             stage_times=self.stage_times,
             input=received,
             tracking=None if results is None else results.snapshot(),
@@ -256,11 +273,6 @@ class Mem3rNode(LifecycleNode):
         if self._is_running():
             text = ''.join(traceback.format_exception(error))
             self.log.warn(f'unexpected error: {error!r}', text)
-
-    def _on_frame_error(self, error: Exception) -> None:
-        """Count and log an unexpected exception of a thread; the node continues."""
-        self.counts.failed += 1
-        self.report_error(error)
 
     # --- parts ---
 

@@ -62,12 +62,17 @@ def _run(watcher: SignalWatcher, args: list[str] | None) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from mem3r_ros.ros.lifecycle_node import Mem3rNode
+    from mem3r_ros.ros.parameter_names import check_arguments
 
     warning = prepare_log_directory()
     watcher.close_on_signal()
     # The handlers of rclpy would end the context while results are still published.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = Mem3rNode(is_running=watcher.is_running)
+    arguments = sys.argv if args is None else args
+    if unknown := check_arguments(arguments, node.get_fully_qualified_name()):
+        names = ', '.join(unknown)
+        node.get_logger().warning(f'parameters that this node does not have: {names}')
     if warning:
         node.get_logger().warning(warning)
     executor = MultiThreadedExecutor(_NUM_THREADS)

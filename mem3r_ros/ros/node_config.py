@@ -8,11 +8,10 @@ The ROS parameters, ``config/default.yaml`` and the table in the documentation a
 
 from __future__ import annotations
 
-import math
-
 from mem3r_ros.config import section, setting, settings
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.backend import BackendConfig
+from mem3r_ros.plausible import MAX_POSITION_M, number
 from mem3r_ros.ros.qos import QOS_NAMES
 from mem3r_ros.tracker import TrackerConfig
 
@@ -224,10 +223,8 @@ class NodeConfig(BackendConfig):
                 f'initial_base_pose has {len(self.initial_base_pose)} numbers; it takes six: '
                 'x y z roll pitch yaw'
             )
-        if not all(map(math.isfinite, self.initial_base_pose)):
-            raise UserError(
-                f'initial_base_pose is {self.initial_base_pose}; give six finite numbers'
-            )
+        for index, value in enumerate(self.initial_base_pose):
+            number(value, f'initial_base_pose[{index}]', -MAX_POSITION_M, MAX_POSITION_M)
         if len(self.warm_up_size) != 2:
             raise UserError(
                 f'warm_up_size has {len(self.warm_up_size)} numbers; it takes width and height'

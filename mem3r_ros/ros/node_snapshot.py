@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rclpy.qos import QoSProfile
 
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
+from mem3r_ros.ros.skipped_images import SkippedSnapshot
 from mem3r_ros.tracker import Status
 
 
@@ -26,7 +28,7 @@ class InputSnapshot:
     encoding: str
     frame_id: str
     is_calibrated: bool
-    warnings: tuple[str, ...]  # side inputs that are not used, with the reason
+    warnings: tuple[str, ...]  # side inputs that do not fit the last image, with the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class NodeSnapshot:
     update_rule: str
     max_silence_s: float  # parameter diagnostics.silence
     counts: FrameCounts
+    skipped: SkippedSnapshot
+    refusals: tuple[str, ...]  # why messages beside the images were refused, lately
+    refused: Mapping[str, int]  # number of refused messages by input
     stage_times: StageTimes
     input: InputSnapshot | None  # None while the node is not active
     tracking: TrackingSnapshot | None  # None while the node is not configured

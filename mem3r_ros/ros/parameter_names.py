@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import difflib
+from itertools import pairwise
 from pathlib import Path
 import re
 from typing import Any
@@ -37,6 +38,39 @@ def parameters_of_file(path: Path, node_name: str) -> dict[str, Any]:
         check_names(given, str(path), is_shared='*' in pattern)
         chosen |= given
     return chosen
+
+
+def check_arguments(arguments: Sequence[str], full_name: str) -> list[str]:
+    """
+    Check the names of parameters on a command line, and in its parameter files.
+
+    :param arguments: of the process, with --ros-args.
+    :param full_name: of the node, with its namespace.
+    :return: names that nobody here knows, but that other nodes may read.
+    :raises UserError: the node does not have a parameter.
+    """
+    unknown: list[str] = []
+    for option, value in _ros_arguments(arguments):
+        if option in ('-p', '--param'):
+            node, _, name = value.partition(':=')[0].rpartition(':')
+            if not node or node == full_name.rpartition('/')[2]:
+                check_names([name], option)
+        elif option == '--params-file':
+            for pattern, parameters in _nodes(read_yaml(Path(value))):
+                if _matches(pattern, full_name):
+                    names = [name for name, _ in dotted(parameters)]
+                    unknown += check_names(names, value, is_shared='*' in pattern)
+    return unknown
+
+
+def _ros_arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each option between --ros-args and --, with the argument after it."""
+    is_inside = False
+    for option, value in pairwise([*arguments, '']):
+        if option in ('--ros-args', '--'):
+            is_inside = option == '--ros-args'
+        elif is_inside:
+            yield option, value
 
 
 def check_names(names: Iterable[str], source: str, *, is_shared: bool = False) -> list[str]:

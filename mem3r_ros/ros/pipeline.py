@@ -9,11 +9,14 @@ from collections.abc import Callable
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 
+from mem3r_ros.errors import UserError
 from mem3r_ros.ros.conversions import frame_name, matrix_from_pose_message
 from mem3r_ros.ros.frame_statistics import FrameCounts
+from mem3r_ros.ros.input_refusals import InputRefusals
 from mem3r_ros.ros.mailbox import Mailbox
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.result_publisher import ResultPublisher
+from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.subscriptions import Subscriptions
 from mem3r_ros.ros.tracking_worker import TrackingWorker
 from mem3r_ros.ros.warning_log import WarningLog
@@ -35,6 +38,8 @@ class Pipeline:
         worker: TrackingWorker,
         results: ResultPublisher,
         counts: FrameCounts,
+        skipped: SkippedImages,
+        refusals: InputRefusals,
         log: WarningLog,
         on_error: Callable[[Exception], None],
     ) -> None:
@@ -45,6 +50,8 @@ class Pipeline:
         :param worker: tracks images.
         :param results: publishes results.
         :param counts: images by outcome.
+        :param skipped: images that were not tracked, by reason.
+        :param refusals: refused messages beside the images.
         :param log: gets the answer to each pose_hint.
         :param on_error: called with each unexpected exception of a thread.
         """
@@ -57,6 +64,8 @@ class Pipeline:
         self.inputs: Subscriptions | None = None
         self._results = results
         self._counts = counts
+        self._skipped = skipped
+        self._refusals = refusals
         self._log = log
         self._odom_frame = config.odom_frame
 
@@ -70,7 +79,13 @@ class Pipeline:
         self.publishing.start()
         self.tracking.start()
         self.inputs = Subscriptions(
-            node, config, self.tracking.mailbox, self._counts, self._take_hint
+            node,
+            config,
+            self.tracking.mailbox,
+            self._counts,
+            self._skipped,
+            self._refusals,
+            self._take_hint,
         )
 
     def stop(self) -> bool:
@@ -88,13 +103,18 @@ class Pipeline:
     def _take_hint(self, message: PoseWithCovarianceStamped) -> None:
         """Use a pose of the base from outside."""
         frame = frame_name(message.header.frame_id)
-        if frame not in ('', self._odom_frame):
-            self._log.warn(f'pose_hint is in {frame}; publish it in {self._odom_frame}')
+        try:
+            if frame not in ('', self._odom_frame):
+                raise UserError(f'it is in {frame}; publish it in {self._odom_frame}')
+            T_odom_base = matrix_from_pose_message(message.pose.pose, 'its pose')
+        except UserError as error:
+            self._refusals.refuse('pose_hint', error)
             return
-        T_odom_base = matrix_from_pose_message(message.pose.pose)
+        self._refusals.accept('pose_hint')
         self.publishing.post(
             lambda: self._log.warn(f'pose_hint: {self._results.take_hint(T_odom_base)}')
         )
 
     def _count_dropped(self) -> None:
         self._counts.dropped += 1
+        self._skipped.drop('replaced by a newer image')

@@ -87,6 +87,7 @@ class ResultPublisher:
             self._publish(result, published)
         except Exception as error:
             self.problem = f'cannot publish: {type(error).__name__}: {error}'
+            self._counts.unpublished += 1
             raise
         finally:
             self._publish_status(result, published)
@@ -103,6 +104,7 @@ class ResultPublisher:
                 motion = self._motion(result, tracked)
                 if motion is not None:
                     self._publish_motion(result, tracked, motion, published)
+                    self._counts.published += bool(published)
             with clock('publish'):
                 self._publish_images(result, tracked, published)
                 self._publish_points(result, tracked, published)
@@ -141,8 +143,6 @@ class ResultPublisher:
         :param T_odom_base: pose of the base.
         :return: one sentence about how it is used.
         """
-        if not np.isfinite(T_odom_base).all():
-            return 'refused: its position or orientation is not finite'
         if self.odometry.T_odom_base is None:
             self._hint = T_odom_base
             return 'odometry will start at this pose'
@@ -150,6 +150,11 @@ class ResultPublisher:
             self._hint = T_odom_base
             return 'odometry will continue from this pose when tracking recovers'
         return 'ignored: tracking works, and odometry must not jump'
+
+    def reset(self) -> None:
+        """Clear path, trajectory and map, and the moving transforms; odometry continues."""
+        self.clear()
+        self._transforms.forget()
 
     def save_trajectory(self, path: FilePath) -> str:
         """Write the poses of the base as a TUM file."""
@@ -203,6 +208,7 @@ class ResultPublisher:
             is_planar=config.two_d_mode,
         )
         self._last_motion = result.stamp_ns, motion
+        self._counts.posed += 1
         return motion
 
     def _expected_pose(self, stamp_ns: int) -> np.ndarray | None:

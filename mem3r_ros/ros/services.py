@@ -64,7 +64,8 @@ class Services:
     def reset(self, active: ActiveNode) -> str:
         """Clear memory, path and map; odometry continues from the last pose."""
         answer = active.pipeline.tracking.call(active.worker.reset)
-        active.pipeline.publishing.call(active.results.clear)
+        active.pipeline.publishing.call(active.results.reset)
+        active.pipeline.inputs.forget()
         return answer
 
     def pause(self, active: ActiveNode) -> str:

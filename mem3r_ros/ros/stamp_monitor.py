@@ -6,8 +6,8 @@ Classifies frames by their stamps: the next one, late, or the first of a new ses
 Time can go back in two ways: ``/clock`` jumps (a bag loops), and the stamps of images jump. A
 loop usually shows both, in either order; it must reset the node only once.
 
-A stamp far ahead is accepted only when the next one confirms it: if a single wrong stamp were
-accepted, all following images would seem to go back.
+A stamp far ahead or far back is accepted only when the next one confirms it: a single wrong stamp
+would otherwise hide all following images, or clear path and map.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _NANOSECONDS = 1_000_000_000
 _SAME_JUMP_S = 3.0
 # A recording of slow images may be played fast: gaps up to this many usual steps are accepted.
 _USUAL_STEPS = 4
+# The frame that confirms a jump back follows within this time.
+_CONFIRMS_NS = 10 * _NANOSECONDS
 
 
 class Verdict(Enum):
@@ -29,6 +31,7 @@ class Verdict(Enum):
     LATE = 'stamp before the last one'
     ZERO = 'stamp is zero'
     AHEAD = 'stamp far ahead of the last one'
+    BEHIND = 'stamp far before the last one'
     STALE = 'stamp of the time before the clock jumped back'
     NEW_SESSION = 'time went back'
 
@@ -46,7 +49,7 @@ class StampMonitor:
         self._last_ns: int | None = None
         self._last_at = 0.0, 0  # wall time and ROS clock then
         self._step_ns: int | None = None  # between the last two accepted frames
-        self._unconfirmed_ns: int | None = None
+        self._unconfirmed_ns: int | None = None  # a stamp far ahead or far back
         self._clock_jump: tuple[float, int] | None = None  # wall time, clock after the jump
         self._restarted_at_s = -float('inf')
         self.session = 1
@@ -75,6 +78,9 @@ class StampMonitor:
                 return Verdict.REPEATED
             if last - stamp_ns <= self._time_jump_ns:
                 return Verdict.LATE
+            if not self._confirms_jump_back(stamp_ns):
+                self._unconfirmed_ns = stamp_ns
+                return Verdict.BEHIND
             self._restart(now_s)
             self._take(stamp_ns, now_s, clock_ns)
             return Verdict.NEW_SESSION
@@ -110,13 +116,18 @@ class StampMonitor:
         self._last_ns, self._unconfirmed_ns = stamp_ns, None
         self._last_at = now_s, clock_ns
 
+    def _confirms_jump_back(self, stamp_ns: int) -> bool:
+        """Return whether a stamp far back follows one that is as far back."""
+        before_ns = self._unconfirmed_ns
+        return before_ns is not None and before_ns < stamp_ns <= before_ns + _CONFIRMS_NS
+
     def _is_leap(self, stamp_ns: int, now_s: float, clock_ns: int) -> bool:
         """Return whether a stamp is ahead of the clocks and the usual step, and not confirmed."""
         if self._last_ns is None or self._step_ns is None:
             return False
-        if self._unconfirmed_ns is not None and stamp_ns > self._unconfirmed_ns:
-            return False
         step_ns = stamp_ns - self._last_ns
+        if self._unconfirmed_ns is not None and self._last_ns < self._unconfirmed_ns < stamp_ns:
+            return False
         last_at_s, last_clock_ns = self._last_at
         passed_ns = max(int((now_s - last_at_s) * _NANOSECONDS), clock_ns - last_clock_ns)
         is_unusual = step_ns > _USUAL_STEPS * self._step_ns

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-import math
 import time
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -14,22 +12,38 @@ from nav_msgs.msg import Odometry
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.data.message_decoding import camera_from_info
+from mem3r_ros.data.camera_info import camera_from_info
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.conversions import frame_name, mask_from_message, stamp_ns
 from mem3r_ros.ros.frame_result import InputFrame
 from mem3r_ros.ros.frame_statistics import FrameCounts, RateMeter
+from mem3r_ros.ros.input_refusals import InputRefusals
 from mem3r_ros.ros.mailbox import Mailbox
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.node_snapshot import InputSnapshot
 from mem3r_ros.ros.qos import qos_profile
+from mem3r_ros.ros.skipped_images import SkippedImages
+from mem3r_ros.ros.wheel_path import WINDOW, WheelPath
 
-_WHEEL_WINDOW = 500  # messages
 _POLL_S = 0.005
+_LOOK_S = 0.5  # between two looks for a latched camera_info
+
+
+def compressed_topic(node: Node) -> str:
+    """
+    Return the topic of compressed images: the one beside ``image``, also where that is remapped.
+
+    :param node: its remappings are used; ``image/compressed`` may be remapped by itself.
+    """
+    own = node.resolve_topic_name('image/compressed')
+    if own != node.resolve_topic_name('image/compressed', only_expand=True):
+        return own
+    image = node.resolve_topic_name('image')
+    return image if image.endswith('/compressed') else f'{image}/compressed'
 
 
 class Subscriptions:
@@ -46,6 +60,8 @@ class Subscriptions:
         config: NodeConfig,
         mailbox: Mailbox,
         counts: FrameCounts,
+        skipped: SkippedImages,
+        refusals: InputRefusals,
         take_hint: Callable[[PoseWithCovarianceStamped], None],
     ) -> None:
         """
@@ -55,6 +71,8 @@ class Subscriptions:
         :param config: parameters; ``config`` may be replaced while running.
         :param mailbox: receives the images.
         :param counts: received and dropped images are counted here.
+        :param skipped: gets the reason of each dropped image.
+        :param refusals: gets each refused message beside the images.
         :param take_hint: called with each message of pose_hint.
         """
         self.config = config
@@ -64,30 +82,32 @@ class Subscriptions:
         self.last_frame_id = ''
         self.last_stamp_ns: int | None = None
         self.camera: Intrinsics | None = None
-        self.camera_warning = ''
-        self.mask_warning = ''
         self._node = node
         self._mailbox = mailbox
         self._counts = counts
+        self._skipped = skipped
+        self._refusals = refusals
         self._mask: tuple[int, np.ndarray] | None = None
-        self._wheel: deque[tuple[int, float]] = deque(maxlen=_WHEEL_WINDOW)
-        self._wheel_position: np.ndarray | None = None
+        self.wheel = WheelPath(config.input.time_jump)
         self._accepted_ns = 0
         self._waits_until_s: float | None = None
+        self._is_latched = False  # the subscription of a latched camera_info exists
+        self._looked_s = 0.0
         self._subscriptions = self._subscribe(take_hint)
 
     def _subscribe(self, take_hint: Callable[[PoseWithCovarianceStamped], None]) -> list:
         config, node = self.config, self._node
         is_compressed = config.image_transport == 'compressed'
         self.image_type = CompressedImage if is_compressed else Image
-        topic = 'image/compressed' if is_compressed else 'image'
+        topic = compressed_topic(node) if is_compressed else 'image'
         automatic = 'KEEP_ALL' if config.input_policy == 'all' else 'SENSOR_DATA'
         self.image_qos = qos_profile(config.image_qos, automatic)
         info_qos = qos_profile(config.camera_info_qos, automatic)
         images, others = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        self._others = others
         sensor = qos_profile('SENSOR_DATA')
         # Each message adds to the path length: none may be overwritten.
-        wheels = QoSProfile(depth=_WHEEL_WINDOW, reliability=ReliabilityPolicy.BEST_EFFORT)
+        wheels = QoSProfile(depth=WINDOW, reliability=ReliabilityPolicy.BEST_EFFORT)
         create = node.create_subscription
         image = create(
             self.image_type, topic, self._on_image, self.image_qos, callback_group=images
@@ -118,7 +138,7 @@ class Subscriptions:
             encoding=self.last_encoding,
             frame_id=self.last_frame_id,
             is_calibrated=self.camera is not None,
-            warnings=tuple(filter(None, (self.camera_warning, self.mask_warning))),
+            warnings=(),
         )
 
     def close(self) -> None:
@@ -129,10 +149,9 @@ class Subscriptions:
 
     def forget(self) -> None:
         """Drop masks and wheel odometry of the old time after a clock jump."""
-        self._wheel.clear()
-        self._wheel_position = None
+        self.wheel.forget()
         self._mask = None
-        self.mask_warning = ''
+        self._refusals.forget('mask')
         self._accepted_ns = 0
 
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -144,8 +163,11 @@ class Subscriptions:
         self.last_stamp_ns = stamp
         self.last_frame_id = frame_name(self.config.input.camera_frame or message.header.frame_id)
         self.last_encoding = getattr(message, 'encoding', '') or getattr(message, 'format', '')
-        if self.is_paused or self._is_too_soon(stamp) or not self._has_calibration():
+        if self.camera is None:
+            self._join_latched_info()
+        if reason := self._reason_to_drop(stamp):
             self._counts.dropped += 1
+            self._skipped.drop(reason)
             return
         frame = InputFrame(
             message,
@@ -153,39 +175,44 @@ class Subscriptions:
             self.last_frame_id,
             self.camera,
             self._mask_at(stamp),
-            self._wheel_path_at(stamp),
+            self.wheel.at(stamp),
             arrived_s,
         )
         if not self._mailbox.put(frame):
             self._counts.dropped += 1
+            self._skipped.drop('the node was deactivated')
+
+    def _reason_to_drop(self, stamp: int) -> str:
+        """Return why an image is left out on purpose, or ''."""
+        if self.is_paused:
+            return 'paused by ~/pause'
+        if self._is_too_soon(stamp):
+            return 'above input.max_rate'
+        return '' if self._has_calibration() else 'waiting for camera_info'
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        """Keep the newest calibration; K of zeros means uncalibrated."""
+        """Keep the newest good calibration; K of zeros means uncalibrated."""
         try:
             self.camera = camera_from_info(message, self.image_topic)
-            self.camera_warning = ''
+            self._refusals.accept('camera_info')
         except UserError as error:
-            self.camera = None
-            self.camera_warning = f'camera_info not used: {error}'
+            self._refusals.refuse('camera_info', error)
 
     def _on_mask(self, message: Image) -> None:
         try:
             self._mask = stamp_ns(message.header.stamp), mask_from_message(message)
-            self.mask_warning = ''
+            self._refusals.accept('mask')
         except UserError as error:
-            self.mask_warning = f'mask not used: {error}'
+            self._refusals.refuse('mask', error)
 
     def _on_wheel_odom(self, message: Odometry) -> None:
         """Add up the length of the path; the wheel odometry is used only for that."""
-        p = message.pose.pose.position
-        position = np.array([p.x, p.y, p.z])
-        if not np.isfinite(position).all():
-            return
-        path_m = self._wheel[-1][1] if self._wheel else 0.0
-        if self._wheel_position is not None:
-            path_m += float(np.linalg.norm(position - self._wheel_position))
-        self._wheel_position = position
-        self._wheel.append((stamp_ns(message.header.stamp), path_m))
+        clock_ns = self._node.get_clock().now().nanoseconds
+        try:
+            self.wheel.add(message, self.config.tracking.health.max_speed, clock_ns)
+            self._refusals.accept('wheel_odom')
+        except UserError as error:
+            self._refusals.refuse('wheel_odom', error)
 
     def _is_too_soon(self, stamp: int) -> bool:
         """Return whether the image exceeds ``input.max_rate``, by its stamp."""
@@ -205,7 +232,7 @@ class Subscriptions:
         wait_s = self.config.input.camera_info_wait
         if self._waits_until_s is None:
             self._waits_until_s = time.monotonic() + wait_s
-        while self.camera is None and not self.camera_warning:
+        while self.camera is None and not self._refusals.current('camera_info'):
             if time.monotonic() >= self._waits_until_s:
                 return True
             if not self._node.count_publishers(self.camera_info_topic):
@@ -215,17 +242,34 @@ class Subscriptions:
             time.sleep(_POLL_S)
         return True
 
+    def _join_latched_info(self) -> None:
+        """
+        Subscribe to a camera_info that was published once, latched, before the node started.
+
+        The subscription of all drivers would not receive it, and a latched subscription would make
+        the other drivers log a warning; so it is created only if there is such a publisher.
+        """
+        now_s = time.monotonic()
+        if self._is_latched or now_s - self._looked_s < _LOOK_S:
+            return
+        self._looked_s = now_s
+        latched = DurabilityPolicy.TRANSIENT_LOCAL
+        topic = self.camera_info_topic
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if any(info.qos_profile.durability is latched for info in publishers):
+            self._is_latched = True
+            subscription = self._node.create_subscription(
+                CameraInfo,
+                topic,
+                self._on_camera_info,
+                qos_profile('LATCHED'),
+                callback_group=self._others,
+            )
+            self._subscriptions.append(subscription)
+
     def _mask_at(self, stamp: int) -> np.ndarray | None:
         if self._mask is None:
             return None
         mask_ns, mask = self._mask
         is_fresh = abs(stamp - mask_ns) <= self.config.input.mask_max_age * 1e9
         return mask if is_fresh else None
-
-    def _wheel_path_at(self, stamp: int) -> float | None:
-        """Return the path length at a stamp, m, interpolated; None without wheel odometry."""
-        if not self._wheel:
-            return None
-        stamps, paths = zip(*list(self._wheel), strict=True)
-        path_m = float(np.interp(stamp, stamps, paths))
-        return path_m if math.isfinite(path_m) else None

@@ -17,6 +17,7 @@ from mem3r_ros.model.backend import load_backend
 from mem3r_ros.ros.frame_result import FrameResult, InputFrame, Start
 from mem3r_ros.ros.frame_statistics import FrameCounts
 from mem3r_ros.ros.node_config import NodeConfig
+from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.stamp_monitor import StampMonitor, Verdict
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
 from mem3r_ros.tracker.stage_clock import StageClock
@@ -27,6 +28,21 @@ _UNUSED = {
     ),
     'mask': 'mask not used: it {}',
 }
+_SKIPPED = {
+    Verdict.REPEATED: 'repeated stamp; two publishers, or a driver that sends images twice',
+    Verdict.LATE: 'stamp before the last one; set the driver to send images in order',
+    Verdict.STALE: 'stamp of the time before the clock jumped back; later images are used',
+    Verdict.ZERO: 'stamp is zero; set the driver to stamp images when they are taken',
+    Verdict.AHEAD: (
+        'stamp is {:.1f} s ahead of the last one; it is accepted only if the next image confirms '
+        'it: check the recording for gaps and the clock of the driver'
+    ),
+    Verdict.BEHIND: (
+        'stamp is {:.1f} s before the last one; a new session starts only if the next image '
+        'confirms it: check the clock of the driver'
+    ),
+}
+_LATE = (Verdict.REPEATED, Verdict.LATE, Verdict.STALE)
 
 
 def make_tracker(config: NodeConfig, is_running: Callable[[], bool]) -> tuple[Tracker, str]:
@@ -60,7 +76,12 @@ class TrackingWorker:
     """Checks the stamp of each image, decodes and tracks it; sends one result for every image."""
 
     def __init__(
-        self, tracker: Tracker, stamps: StampMonitor, counts: FrameCounts, ports: WorkerPorts
+        self,
+        tracker: Tracker,
+        stamps: StampMonitor,
+        counts: FrameCounts,
+        skipped: SkippedImages,
+        ports: WorkerPorts,
     ) -> None:
         """
         Connect a tracker.
@@ -68,11 +89,13 @@ class TrackingWorker:
         :param tracker: owned by this object from now on.
         :param stamps: checks the stamps of images.
         :param counts: shared with the publishing thread.
+        :param skipped: gets the reason of each image that is not tracked.
         :param ports: connections to the node.
         """
         self.tracker = tracker
         self.stamps = stamps
         self._counts = counts
+        self._skipped = skipped
         self._ports = ports
         self._start = Start.SESSION
         self._bit_depth = BitDepth()
@@ -95,9 +118,11 @@ class TrackingWorker:
         except UserError as error:
             self._fail(frame, str(error))
         except Exception as error:  # one bad frame must not end the node
-            self._fail(frame, f'{type(error).__name__}: {error}', traceback.format_exc())
+            reason = f'{type(error).__name__}: {error}; the log of the node has the traceback'
+            self._fail(frame, reason, traceback.format_exc())
         else:
             self._counts.tracked += 1
+            self._skipped.tracked()
             self._send(frame, tracked, '', stage_ms)
 
     def start_session(self) -> None:
@@ -167,23 +192,20 @@ class TrackingWorker:
 
     def _fail(self, frame: InputFrame, reason: str, details: str = '') -> None:
         self._counts.failed += 1
+        self._skipped.refuse(reason)
         self._ports.warn(f'image skipped: {reason}', details)
         self._send(frame, None, reason, {})
 
     def _skip(self, frame: InputFrame, verdict: Verdict) -> None:
-        if verdict is Verdict.ZERO:
-            self._fail(frame, 'stamp is zero; set the driver to stamp images when they are taken')
-            return
-        if verdict is Verdict.AHEAD:
-            ahead_s = (frame.stamp_ns - self.stamps.last_stamp_ns) * 1e-9
-            self._fail(
-                frame,
-                f'stamp is {ahead_s:.1f} s ahead of the last one; it is accepted only if the next '
-                'image confirms it: check the recording for gaps and the clock of the driver',
-            )
+        """Refuse an image by its stamp."""
+        apart_s = abs(frame.stamp_ns - (self.stamps.last_stamp_ns or 0)) * 1e-9
+        reason = _SKIPPED[verdict].format(apart_s)
+        if verdict not in _LATE:
+            self._fail(frame, reason)
             return
         self._counts.late += 1
-        self._send(frame, None, verdict.value, {})
+        self._skipped.refuse(reason)
+        self._send(frame, None, reason, {})
 
     def _send(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 
+from geometry_msgs.msg import Transform
 import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -16,19 +17,23 @@ from tf2_ros import (
     StaticTransformBroadcaster,
     TransformBroadcaster,
     TransformException,
-    TransformListener,
 )
 
+from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import T_FLU_OPTICAL
+from mem3r_ros.plausible import MAX_LINK_M
+from mem3r_ros.ros.checked_listener import CheckedListener
 from mem3r_ros.ros.conversions import (
     frame_name,
     header_at,
     matrix_from_transform,
     transform_message,
 )
+from mem3r_ros.ros.input_refusals import InputRefusals
 from mem3r_ros.ros.node_config import NodeConfig
 
 _POLL_S = 0.002
+_CACHE_S = 10.0
 
 
 class MissingTransform(Exception):
@@ -38,12 +43,13 @@ class MissingTransform(Exception):
 class Transforms:
     """The node's TF listener and broadcasters."""
 
-    def __init__(self, node: Node, config: NodeConfig) -> None:
+    def __init__(self, node: Node, config: NodeConfig, refusals: InputRefusals) -> None:
         """
         Subscribe to TF, unless mount is standalone.
 
         :param node: owner of the subscriptions and publishers.
         :param config: frames and mount.
+        :param refusals: gets each transform that is impossible.
         """
         self._node = node
         self._mount = config.mount
@@ -54,10 +60,16 @@ class Transforms:
         self._standalone_frame = ''
         self._missing_frame = ''
         self._buffer: Buffer | None = None
-        self._listener: TransformListener | None = None
+        self._listener: CheckedListener | None = None
         if self._mount == 'tf':
-            self._buffer = Buffer(cache_time=Duration(seconds=10.0))
-            self._listener = TransformListener(self._buffer, node, spin_thread=False)
+            self._buffer = Buffer(cache_time=Duration(seconds=_CACHE_S))
+            self._listener = CheckedListener(
+                self._buffer,
+                node,
+                _CACHE_S,
+                lambda reason: refusals.refuse('tf', reason),
+                lambda: refusals.accept('tf'),
+            )
 
     def T_base_camera(self, camera_frame: str, stamp_ns: int, wait_s: float) -> np.ndarray:
         """
@@ -68,7 +80,8 @@ class Transforms:
         :param wait_s: longest wait for a transform that is late; for a transform that was never
             published, the wait happens only once.
         :return: ``T_base_camera``.
-        :raises MissingTransform: TF has no such transform at that time; no identity is assumed.
+        :raises MissingTransform: TF has no such transform at that time, or an impossible one; no
+            identity is assumed.
         """
         if not camera_frame:
             raise MissingTransform(
@@ -93,7 +106,7 @@ class Transforms:
                 self._missing_frame = '' if is_known else camera_frame
                 raise MissingTransform(self._explain(camera_frame, str(error))) from error
             self._missing_frame = ''
-            return matrix_from_transform(found.transform)
+            return self._checked(found.transform, camera_frame)
 
     def broadcast(self, T_odom_base: np.ndarray, stamp_ns: int) -> None:
         """
@@ -107,8 +120,8 @@ class Transforms:
 
     def forget(self) -> None:
         """Drop moving transforms of the old time after a clock jump; static ones stay."""
-        if self._buffer is not None:
-            self._buffer.clear()
+        if self._listener is not None:
+            self._listener.forget()
         self._missing_frame = ''
 
     def close(self) -> None:
@@ -132,9 +145,19 @@ class Transforms:
         self._static_broadcaster.sendTransform(message)
         self._standalone_frame = camera_frame
 
+    def _checked(self, transform: Transform, camera_frame: str) -> np.ndarray:
+        """Return the matrix of a transform that a camera on a robot can have."""
+        name = f'transform from {self._base_frame} to {camera_frame}'
+        try:
+            return matrix_from_transform(transform, name, MAX_LINK_M)
+        except UserError as error:
+            raise MissingTransform(f'{error}: correct this transform') from error
+
     def _explain(self, camera_frame: str, reason: str) -> str:
+        refused = self._listener.refusals() if self._listener is not None else ()
+        reason = '; refused: '.join([reason.rstrip('.'), *refused[:3]])
         return (
-            f'no transform from {self._base_frame} to {camera_frame} ({reason.rstrip(".")}): '
+            f'no transform from {self._base_frame} to {camera_frame} ({reason}): '
             'publish this transform (robot_state_publisher, static_transform_publisher) or set '
             'mount to standalone'
         )

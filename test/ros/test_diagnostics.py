@@ -126,7 +126,7 @@ def test_unused_side_inputs_are_in_the_diagnostics_and_logged_once(
     assert spin_until(lambda: masks.get_subscription_count() > 0)
     masks.publish(Image(encoding='rgb8'))
     camera.send_info(width=640, height=100)
-    assert spin_until(lambda: node.inputs.camera is not None and node.inputs.mask_warning)
+    assert spin_until(lambda: node.inputs.camera is not None and node.refusals.current('mask'))
 
     camera.send(START_NS)
 

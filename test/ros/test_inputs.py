@@ -14,7 +14,8 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 
-from mem3r_ros.data.message_decoding import camera_from_info, image_from_message
+from mem3r_ros.data.camera_info import camera_from_info
+from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.ros.conversions import (
     header_at,
@@ -93,7 +94,7 @@ def test_a_bad_mask_does_not_end_the_wait_for_a_calibration(
     masks = make_node('masker').create_publisher(Image, 'mask', 10)
     assert spin_until(lambda: masks.get_subscription_count() > 0)
     masks.publish(Image(encoding='rgb8'))
-    assert spin_until(lambda: node.inputs.mask_warning)
+    assert spin_until(lambda: node.refusals.current('mask'))
 
     camera.send()
     spin_until(lambda: False, 0.3)
@@ -111,25 +112,24 @@ def test_warnings_about_mask_and_calibration_are_independent(
     node, send = running()
     masks = make_node('masker').create_publisher(Image, 'mask', 10)
     assert spin_until(lambda: masks.get_subscription_count() > 0)
-    inputs = node.inputs
 
     masks.publish(Image(encoding='rgb8'))
-    assert spin_until(lambda: inputs.mask_warning)
+    assert spin_until(lambda: node.refusals.current('mask'))
     camera.send_info()
-    assert spin_until(lambda: inputs.camera is not None)
-    assert inputs.mask_warning  # a good calibration makes no good mask
+    assert spin_until(lambda: node.inputs.camera is not None)
+    assert node.refusals.current('mask')  # a good calibration makes no good mask
 
     good = Image(header=camera.header(), height=2, width=2, step=2, encoding='mono8')
     good.data = array('B', bytes(4))
     masks.publish(good)
-    assert spin_until(lambda: not inputs.mask_warning)
+    assert spin_until(lambda: not node.refusals.current('mask'))
     camera.info.publish(CameraInfo(width=WIDTH, height=HEIGHT, k=[-1.0] * 9))
-    assert spin_until(lambda: inputs.camera_warning)
+    assert spin_until(lambda: node.refusals.current('camera_info'))
     send()
     assert node.worker.warnings == ('mask not used: it has shape (2, 2), the image (48, 64)',)
 
     camera.send_info()
-    assert spin_until(lambda: not inputs.camera_warning)
+    assert spin_until(lambda: not node.refusals.current('camera_info'))
 
 
 def test_an_uncalibrated_camera_info_counts_as_none(running, camera, spin_until):
@@ -191,7 +191,7 @@ def test_wheel_odometry_gives_the_path_length_at_the_stamp(running, make_node, s
         message = Odometry(header=header_at(START_NS + i * STEP_NS // 2, 'odom'))
         message.pose.pose.position.x = 0.1 * i
         wheels.publish(message)
-    assert spin_until(lambda: len(node.inputs._wheel) == 4)
+    assert spin_until(lambda: len(node.inputs.wheel) == 4)
 
     send(2)
 
@@ -239,11 +239,11 @@ def test_a_pose_hint_that_is_not_finite_is_refused(
     part, axis = field.split('.')
     setattr(getattr(message.pose.pose, part), axis, math.nan)
     hints.publish(message)
-    assert spin_until(lambda: logged)
+    assert spin_until(lambda: node.refusals.counts() == {'pose_hint': 1})
 
     send(2)
 
-    assert 'pose_hint: refused' in logged[0]
+    assert sum('pose_hint not used: its pose is not finite' in line for line in logged) == 1
     assert spin_until(lambda: len(odom) == 2)
     np.testing.assert_allclose(matrix_from_pose_message(odom[0].pose.pose), np.eye(4), atol=1e-9)
 

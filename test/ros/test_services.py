@@ -123,7 +123,7 @@ def test_a_state_from_a_later_time_is_discarded_and_odometry_continues(stream, c
     running.send(6)
     assert running.ask('save_state').success
     camera.count = 0
-    running.send(1)  # stamps went back: a new session
+    running.send(2)  # stamps went back: the second one confirms a new session
 
     assert running.ask('load_state').success
     running.send(3)

@@ -28,10 +28,36 @@ def judge_all(session, stamps, now_s=0.0):
 def test_a_small_step_back_is_a_late_image_a_large_one_a_new_session():
     session = StampMonitor(1.0)
 
-    verdicts = judge_all(session, [10 * SECOND, 11 * SECOND, 10 * SECOND + 5, 2 * SECOND])
+    stamps = [10 * SECOND, 11 * SECOND, 10 * SECOND + 5, 2 * SECOND, 2 * SECOND + 5]
+    verdicts = judge_all(session, stamps)
 
-    assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.LATE, Verdict.NEW_SESSION]
+    assert verdicts == [
+        Verdict.NEXT,
+        Verdict.NEXT,
+        Verdict.LATE,
+        Verdict.BEHIND,
+        Verdict.NEW_SESSION,
+    ]
     assert session.session == 2
+
+
+@pytest.mark.fault('one image stamp far back in the node', 'that image alone is refused')
+def test_a_single_stamp_far_back_is_skipped_and_the_session_continues():
+    session = StampMonitor(1.0)
+
+    verdicts = judge_at(session, [(100, 0.0), (100.1, 0.1), (1, 0.2), (100.2, 0.2), (0.5, 0.3)])
+
+    assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.BEHIND, Verdict.NEXT, Verdict.BEHIND]
+    assert session.session == 1
+
+
+@pytest.mark.fault('a first image stamp far ahead in the node', 'the second good image is tracked')
+def test_a_first_stamp_far_ahead_hides_nothing():
+    session = StampMonitor(1.0)
+
+    verdicts = judge_at(session, [(10**9, 0.0), (10, 0.1), (10.1, 0.2), (10.2, 0.3)])
+
+    assert verdicts == [Verdict.NEXT, Verdict.BEHIND, Verdict.NEW_SESSION, Verdict.NEXT]
 
 
 def test_repeated_and_zero_stamps_are_named():
@@ -56,7 +82,7 @@ def test_a_loop_in_clock_and_stamps_is_one_new_session():
 
 def test_a_loop_in_stamps_before_the_clock_is_one_new_session():
     session = StampMonitor(1.0)
-    judge_all(session, [100 * SECOND, 10 * SECOND])
+    judge_all(session, [100 * SECOND, 10 * SECOND, 10 * SECOND + 1])
 
     assert not session.clock_jumped_back(10 * SECOND + 5, 0.1)
 
@@ -128,7 +154,7 @@ def test_a_loop_after_a_real_jump_ahead_is_a_new_session():
     session = StampMonitor(1.0)
     judge_at(session, [(10, 0.0), (10.1, 0.1), (70, 0.2), (70.1, 0.3)])
 
-    assert judge_at(session, [(10, 0.4)]) == [Verdict.NEW_SESSION]
+    assert judge_at(session, [(10, 0.4), (10.1, 0.5)]) == [Verdict.BEHIND, Verdict.NEW_SESSION]
 
 
 @pytest.fixture
@@ -257,9 +283,10 @@ def test_stamps_that_go_back_without_a_clock_remove_moving_transforms_too(
     camera.send(START_NS)
     assert spin_until(lambda: len(statuses) == 1)
 
-    camera.send(START_NS - 100 * SECOND)
+    for count, back_s in enumerate((100, 99), 2):
+        camera.send(START_NS - back_s * SECOND)
+        assert spin_until(lambda count=count: len(statuses) == count)
 
-    assert spin_until(lambda: len(statuses) == 2)
     assert values_of(statuses[-1])['session'] == '2'
     with pytest.raises(Exception, match='arm'):
         node._transforms.T_base_camera('arm', START_NS, 0.0)

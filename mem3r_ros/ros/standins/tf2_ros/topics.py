@@ -50,24 +50,30 @@ class TransformListener:
     def __init__(self, buffer: Buffer, node: Node, *, spin_thread: bool = False) -> None:
         """Subscribe; the caller spins the node, so spin_thread must be False."""
         assert not spin_thread, 'spin_thread needs the real tf2_ros'
+        self.buffer = buffer
         self.node = node
-
-        def add(message: TFMessage) -> None:
-            for transform in message.transforms:
-                buffer.set_transform(transform, 'default_authority')
-
-        def add_static(message: TFMessage) -> None:
-            for transform in message.transforms:
-                buffer.set_transform_static(transform, 'default_authority')
-
         # Their own group: a callback that waits for a transform must not block them.
         group = ReentrantCallbackGroup()
         self.tf_sub = node.create_subscription(
-            TFMessage, '/tf', add, _qos(100), callback_group=group
+            TFMessage, '/tf', self.callback, _qos(100), callback_group=group
         )
         self.tf_static_sub = node.create_subscription(
-            TFMessage, '/tf_static', add_static, _qos(100, is_latched=True), callback_group=group
+            TFMessage,
+            '/tf_static',
+            self.static_callback,
+            _qos(100, is_latched=True),
+            callback_group=group,
         )
+
+    def callback(self, data: TFMessage) -> None:
+        """Add moving transforms."""
+        for transform in data.transforms:
+            self.buffer.set_transform(transform, 'default_authority')
+
+    def static_callback(self, data: TFMessage) -> None:
+        """Add static transforms."""
+        for transform in data.transforms:
+            self.buffer.set_transform_static(transform, 'default_authority')
 
     def unregister(self) -> None:
         """Unsubscribe."""
