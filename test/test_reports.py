@@ -351,13 +351,14 @@ def poses_in(folder):
 @pytest.mark.fault('a run that is killed', 'trajectory and depth so far are readable')
 def test_what_was_recorded_so_far_is_readable(tmp_path):
     recorder = RunRecorder(tmp_path, title='run')
+    so_far = tmp_path / 'unfinished'
     for index in range(5):
         recorder.add(index * 10**8, pose(index), depth_m=np.ones((4, 6), np.float32))
-        assert poses_in(tmp_path) == index + 1
-        names = [line.split()[1] for line in (tmp_path / 'depth.txt').read_text().splitlines()]
+        assert poses_in(so_far) == index + 1
+        names = [line.split()[1] for line in (so_far / 'depth.txt').read_text().splitlines()]
         assert len(names) == index + 1
         assert all(
-            cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) is not None for name in names
+            cv2.imread(str(so_far / name), cv2.IMREAD_UNCHANGED) is not None for name in names
         )
 
 
@@ -436,3 +437,17 @@ def test_the_balance_says_what_is_missing(tmp_path):
     assert '4 of 7 tracked images have no pose' in summary['notes'][1]
     assert not balance.is_even
     assert Balance(promised=None, found=3, read=3, tracked=3, posed=3).is_even
+
+
+def test_a_run_that_fails_leaves_the_results_of_the_run_before(tmp_path):
+    record(tmp_path, num_frames=5).finish()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    recorder = RunRecorder(tmp_path, title='fails')
+    recorder.add_depth(0, np.ones((6, 8), np.float32))
+    with pytest.raises(UserError, match='no pose at all'):
+        recorder.finish()
+
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert after == before
+    assert len(list((tmp_path / 'depth').iterdir())) == 5

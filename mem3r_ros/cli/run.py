@@ -139,9 +139,9 @@ def run_sequence(
         depth_every=depth_every,
     )
     started_s = time.perf_counter()
-    log_path = output_dir / 'run.rrd' if use_rerun else None
+    log_path = recorder.work_dir / 'run.rrd' if use_rerun else None
     if use_rerun:
-        recorder.begin()  # it removes the log of an earlier run
+        recorder.begin()
     with progress(sequence.name, sequence.num_frames) as bar, open_log(log_path) as log:
 
         def on_frame(frame: Any, tracked: Any) -> None:

@@ -4,7 +4,9 @@
 The output folder of a run; only files of an earlier run are ever removed.
 
 Data sets use the same names (``depth/``, ``depth.txt``), so a name proves nothing. A run writes a
-marker file first; a folder without it is not changed.
+marker file first; a folder without it is not changed. A run writes into ``unfinished/`` in the
+folder; at its end the files take the place of those of the run before, which a failing run leaves
+as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import re
+import shutil
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import remove_leftovers
@@ -29,6 +32,7 @@ OUTPUTS = (
     'run.rrd',
 )
 DEPTH_FOLDER = 'depth'
+UNFINISHED = 'unfinished'
 _DEPTH_PICTURE = re.compile(rf'{DEPTH_FOLDER}/(\d+\.png)')
 _MARK_TEXT = 'Results of mem3r; the next run into this folder replaces them.\n'
 
@@ -45,11 +49,11 @@ def check_output(folder: Path) -> None:
         existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise UserError(f'cannot write to {folder}; choose another folder for --output')
-        if (folder / DEPTH_FOLDER).is_symlink():
-            raise UserError(
-                f'{folder / DEPTH_FOLDER} is a link; choose another folder for --output'
-            )
-        foreign = [name for name in (*OUTPUTS, DEPTH_FOLDER) if (folder / name).exists()]
+        for name in (DEPTH_FOLDER, UNFINISHED):
+            if (folder / name).is_symlink():
+                raise UserError(f'{folder / name} is a link; choose another folder for --output')
+        names = (*OUTPUTS, DEPTH_FOLDER, UNFINISHED)
+        foreign = [name for name in names if (folder / name).exists()]
         if foreign and not _is_run(folder):
             raise UserError(
                 f'{folder} holds files of another kind ({foreign[0]}); '
@@ -59,17 +63,36 @@ def check_output(folder: Path) -> None:
         raise UserError(f'cannot write to {folder}: {error.strerror}') from error
 
 
-def clear_output(folder: Path) -> None:
+def begin_output(folder: Path) -> Path:
     """
-    Prepare a folder for a run; files of an earlier run are removed.
+    Prepare a folder for a run.
 
+    :return: the folder inside it that the run writes to; what a run that failed left there is
+        removed.
     :raises UserError: it holds files of another kind, or cannot be written.
     """
     check_output(folder)
+    work = folder / UNFINISHED
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # First of all, so that an interrupted run counts as one.
         (folder / MARK).write_text(_MARK_TEXT, encoding='ascii')
+        if work.exists():
+            shutil.rmtree(work)
+        (work / DEPTH_FOLDER).mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f'cannot write to {folder}: {error.strerror}') from error
+    return work
+
+
+def finish_output(folder: Path) -> None:
+    """
+    Put the files of the finished run in the place of those of the run before.
+
+    :raises UserError: the folder cannot be written.
+    """
+    work = folder / UNFINISHED
+    try:
         for name in _depth_pictures(folder):
             (folder / DEPTH_FOLDER / name).unlink(missing_ok=True)
         for place in (folder, folder / DEPTH_FOLDER):
@@ -77,6 +100,11 @@ def clear_output(folder: Path) -> None:
         for name in OUTPUTS:
             (folder / name).unlink(missing_ok=True)
         (folder / DEPTH_FOLDER).mkdir(exist_ok=True)
+        for place in (work / DEPTH_FOLDER, work):
+            for file in place.iterdir():
+                if not file.is_dir():
+                    file.replace(folder / file.relative_to(work))
+        shutil.rmtree(work)
     except OSError as error:
         raise UserError(f'cannot write to {folder}: {error.strerror}') from error
 

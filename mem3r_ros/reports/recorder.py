@@ -31,7 +31,13 @@ from mem3r_ros.files import GrowingFile, write_image, write_text
 from mem3r_ros.geometry import transform_points
 from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports.balance import Balance
-from mem3r_ros.reports.output_folder import DEPTH_FOLDER, check_output, clear_output
+from mem3r_ros.reports.output_folder import (
+    DEPTH_FOLDER,
+    UNFINISHED,
+    begin_output,
+    check_output,
+    finish_output,
+)
 from mem3r_ros.reports.page import write_report
 from mem3r_ros.reports.result import RunResult, StatusSpan, StripFrame
 from mem3r_ros.reports.summary import write_summary
@@ -69,7 +75,7 @@ class RunRecorder:
         max_points: int = 200_000,
     ) -> None:
         """
-        Check the folder; results of an earlier run in it are removed with the first result.
+        Check the folder; results of an earlier run in it are replaced when this one is finished.
 
         :param output_dir: output folder.
         :param title: heading of the report.
@@ -90,8 +96,9 @@ class RunRecorder:
         self._strip_length = strip_length
         check_output(self.output_dir)
         self._is_begun = False
-        self._path_so_far = GrowingFile(self.output_dir / 'trajectory.txt')
-        self._depth_list = GrowingFile(self.output_dir / 'depth.txt')
+        self.work_dir = self.output_dir / UNFINISHED
+        self._path_so_far = GrowingFile(self.work_dir / 'trajectory.txt')
+        self._depth_list = GrowingFile(self.work_dir / 'depth.txt')
         self._unwritten = Refusals()
         self._stamps, self._poses = array('q'), array('d')
         self._recent_poses: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -299,25 +306,24 @@ class RunRecorder:
         self.begin()
         self._path_so_far.close()
         self._depth_list.close()
-        write_tum(self.output_dir / 'trajectory.txt', result.trajectory)
+        write_tum(self.work_dir / 'trajectory.txt', result.trajectory)
         if result.truth is not None:
-            write_tum(self.output_dir / 'truth.txt', result.truth)
-        write_ply(self.output_dir / 'map.ply', result.points, result.colours)
+            write_tum(self.work_dir / 'truth.txt', result.truth)
+        write_ply(self.work_dir / 'map.ply', result.points, result.colours)
         if result.config:
             import yaml
 
             text = yaml.safe_dump(result.config, sort_keys=False, default_flow_style=None)
-            write_text(self.output_dir / 'config.yaml', text)
-        write_summary(self.output_dir / 'summary.json', result)
-        write_report(self.output_dir, result)
+            write_text(self.work_dir / 'config.yaml', text)
+        write_summary(self.work_dir / 'summary.json', result)
+        write_report(self.work_dir, result)
+        finish_output(self.output_dir)
 
     def _write_depth(self, index: int, stamp_ns: int, depth_m: np.ndarray) -> None:
         name = f'{DEPTH_FOLDER}/{index:06d}.png'
         # Compression 1 is four times as fast as the default for a tenth more bytes.
         options = cv2.IMWRITE_PNG_COMPRESSION, 1
-        if self._attempt(
-            lambda: write_image(self.output_dir / name, millimetres(depth_m), options)
-        ):
+        if self._attempt(lambda: write_image(self.work_dir / name, millimetres(depth_m), options)):
             self._attempt(lambda: self._depth_list.add(f'{ns_to_seconds(stamp_ns)} {name}\n'))
 
     def _attempt(self, write: Callable[[], None]) -> bool:
@@ -338,7 +344,7 @@ class RunRecorder:
         :raises UserError: the folder cannot be written, or holds something else than a run.
         """
         if not self._is_begun:
-            clear_output(self.output_dir)
+            begin_output(self.output_dir)
             self._is_begun = True
 
     def _chosen_strip(self) -> tuple[StripFrame, ...]:

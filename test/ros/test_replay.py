@@ -222,7 +222,9 @@ def test_a_node_that_crashes_is_reported_with_its_last_log_lines(ros_domain, mod
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     child = None
-    while time.monotonic() < deadline and not list((output / 'depth').glob('*.png')):
+    while time.monotonic() < deadline and not list(
+        (output / 'unfinished' / 'depth').glob('*.png')
+    ):
         time.sleep(0.1)
     for stat in Path('/proc').glob('[0-9]*/stat'):
         try:
