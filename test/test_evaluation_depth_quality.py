@@ -22,9 +22,9 @@ def test_one_scale_serves_all_frames_of_a_run():
 
 def test_errors_near_a_step_are_counted_apart():
     true_m = np.full((40, 80), 2.0)
-    true_m[:, 40:] = 4.0
+    true_m[:, 30:] = 4.0
     depth_m = true_m.copy()
-    depth_m[:, 39:41] *= 1.5
+    depth_m[:, 29:31] *= 1.5
     meter = DepthQualityMeter(thinning=1)
     meter.add(depth_m, np.ones_like(true_m), true_m)
 
