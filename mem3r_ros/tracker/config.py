@@ -137,6 +137,12 @@ class HealthConfig:
         high=1.0,
         dynamic=True,
     )
+    check_continuity: bool = setting(
+        True,
+        'do not use images that cannot be of the same moving camera as the ones before: noise, '
+        'damaged images, cuts, a frozen camera',
+        dynamic=True,
+    )
     max_speed: float = setting(
         40.0, 'faster motion is rejected', low=0.01, high=1000.0, unit='m/s', dynamic=True
     )

@@ -76,6 +76,8 @@ def _break_reason(valid: ValidFrame, stream: StreamState, config: TrackerConfig)
         return ''
     if stream.segments.break_reason:
         return stream.segments.break_reason
+    if stream.continuity.is_new_scene:
+        return 'new segment: another scene than before'
     if valid.is_new_size:
         return 'new segment: the image size has changed'
     if valid.gap_s > max(config.health.max_gap_s, _STALE_GAPS * valid.usual_gap_s):

@@ -53,3 +53,7 @@ class ImageQuality:
         if len(window) > _MIN_FRAMES and sharpness < config.min_sharpness * usual:
             return Flaw(f'blurred (sharpness is {100 * sharpness / usual:.0f} % of the median)')
         return Flaw()
+
+    def discard_last(self) -> None:
+        """Do not use the last image in the median: it is not of this camera's scene."""
+        del self.sharpness[-1:]

@@ -36,6 +36,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     'intake.shift': (0, 8),
     'intake.gaps_s': (0.0, _ANY),
     'quality.sharpness': (0.0, _ANY),
+    'continuity.last_stamp_ns': _STAMP,
+    'continuity.motion_px': (0.0, _ANY),
+    'continuity.num_identical': (0, _ANY),
+    'continuity.num_damaged': (0, _ANY),
+    'continuity.num_new_scene': (0, _ANY),
+    'continuity.shares': (0.0, 1.0),
+    'continuity.halves': (0.0, 1.0),
     'segments.index': (0, _ANY),
     'segments.age': (0, _ANY),
     'segments.scale': plausible.SCALE_RANGE,
@@ -67,6 +74,8 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 # Shapes of arrays; a letter is a size that is the same in all arrays of the stage.
 _SHAPES: dict[str, tuple[int | str, ...]] = {
+    'continuity.last': ('h', 'w'),
+    'continuity.believed': ('H', 'W'),
     'stillness.grey': ('H', 'W'),
     'stillness.corners': ('N', 1, 2),
     'segments.T_world_camera': (4, 4),
@@ -124,7 +133,14 @@ _MAY_BE_NAN = frozenset(
     }
 )
 _BYTES = frozenset(
-    {'stillness.grey', 'window.previous', 'window_keyframes.grey', 'depth_fusion.images'}
+    {
+        'continuity.last',
+        'continuity.believed',
+        'stillness.grey',
+        'window.previous',
+        'window_keyframes.grey',
+        'depth_fusion.images',
+    }
 )
 _BOOLEANS = frozenset({'window_landmarks.is_tracked'})
 

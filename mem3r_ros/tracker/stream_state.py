@@ -17,6 +17,7 @@ from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.dense_outputs import DenseOutputs, DenseView
 from mem3r_ros.tracker.frame_validation import FrameValidation
 from mem3r_ros.tracker.health import HealthMonitor
+from mem3r_ros.tracker.image_continuity import ImageContinuity
 from mem3r_ros.tracker.image_quality import ImageQuality
 from mem3r_ros.tracker.motion_model import MotionModel
 from mem3r_ros.tracker.odometry import Odometry
@@ -37,6 +38,7 @@ class StreamState:
         """Start a stream without frames."""
         self.validation = FrameValidation()
         self.quality = ImageQuality()
+        self.continuity = ImageContinuity()
         self.stillness = Stillness()
         self.segments = Segments()
         self.scale = Scale()
@@ -94,6 +96,7 @@ class StreamState:
         return {
             'intake': self.validation,
             'quality': self.quality,
+            'continuity': self.continuity,
             'stillness': self.stillness,
             'segments': self.segments,
             'scale': self.scale,

@@ -118,6 +118,17 @@ class Tracker:
             valid = stream.validation.check(frame)
             prepared = self._preparation.prepare(valid, config.input)
             flaw = stream.quality.check(prepared.grey, config.health)
+        if not flaw.reason:
+            with clock('continuity'):
+                flaw = stream.continuity.check(
+                    prepared.grey,
+                    prepared.ignore_grey,
+                    frame.stamp_ns,
+                    valid.usual_gap_s,
+                    config.health,
+                )
+            if flaw.is_blind:
+                stream.quality.discard_last()
         with clock('stillness'):
             is_still = not flaw.reason and stream.stillness.check(prepared.grey, config.stillness)
         decision = decide(valid, flaw, is_still, stream, config)

@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Finds images that do not continue the stream: noise, damaged images, cuts, a frozen camera.
+
+Corners of the last image are tracked into the new one and back (Lucas and Kanade 1981), and an
+epipolar geometry is fitted to them. In images of one moving camera a good part of the corners
+fits; in others only as many as chance allows. Where the scene has little texture the coarse
+brightness decides instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from mem3r_ros.tracker.config import HealthConfig
+from mem3r_ros.tracker.corners import grid_corners
+from mem3r_ros.tracker.image_quality import Flaw
+
+_NUM_CELLS = 120
+_MIN_CORNERS = 12
+_MIN_SIDE = 90  # px; corners in smaller images say too little
+_REFERENCE_WIDTH = 320  # px at which pixels are stated
+_BACKWARD_PX = 1.0
+_RESIDUAL = 5.0  # grey levels around a corner that always count as alike
+_RESIDUAL_FACTOR = 4.0  # and this many times the median of the image
+_EPIPOLAR_PX = 1.0
+_MARGIN_PX = 8  # of the image; corners that move beyond are not expected to be found
+_WINDOW = 60  # frames that the usual shares are computed from
+_MIN_FRAMES = 5
+_CHANCE = 0.25  # share of corners that noise reaches
+_POOR_TEXTURE = 0.5  # with a usual share below, the coarse brightness may decide
+_SIMILAR = 0.8  # correlation of the coarse brightness of two images that follow each other
+_HALF_SHARE = 0.45  # of the usual one, in the worse half of the image
+_DAMAGED_FRAMES = 3  # one after the other: a fast turn may hide half of one image
+# A camera that turns sees new things at one side: the left and right half may differ more.
+_SIDE_FACTOR = 1.8
+_MIN_OTHER_HALF = 0.6  # in the half opposite a damaged one
+_FLAT_ROWS = 0.3  # share of the rows that repeat the row above
+_SAME_ROW = 0.1  # grey levels
+_GAPS = 2.5  # usual intervals; after a longer one images may differ as much as they like
+_NEW_SCENE_FRAMES = 3
+_FROZEN_FRAMES = 3
+_FROZEN_PX = 0.3  # motion before; a simulated camera at rest may give equal images
+
+
+class _Comparison(NamedTuple):
+    """What two images have in common."""
+
+    share: float  # of the corners that fit one motion; NaN without corners
+    worse_half: float  # share of corners found in the worse half of the image
+    other_half: float  # in the opposite half
+    similarity: float  # correlation of the coarse brightness, at the best shift
+    motion_px: float  # median motion of the corners
+
+
+@dataclass(slots=True)
+class ImageContinuity:
+    """Compares each image with the last one, and with the last one that was believed."""
+
+    last: np.ndarray | None = None  # [H, W] uint8, the last image, whatever it showed
+    believed: np.ndarray | None = None  # [H, W] uint8, the last image without a flaw
+    is_last_believed: bool = True  # whether it continued the stream
+    last_stamp_ns: int = 0
+    motion_px: float = 0.0  # between the last two different images that continue each other
+    num_identical: int = 0
+    num_damaged: int = 0  # images in a row with a half that was not found
+    num_new_scene: int = 0  # images that continue each other, but not the believed one
+    shares: list[float] = field(default_factory=list)  # usual share of fitting corners
+    halves: list[float] = field(default_factory=list)  # usual share in the worse half
+
+    def check(
+        self,
+        grey: np.ndarray,
+        ignore: np.ndarray | None,
+        stamp_ns: int,
+        usual_gap_s: float,
+        config: HealthConfig,
+    ) -> Flaw:
+        """
+        Find out whether an image continues the stream.
+
+        :param grey: the image at working size, [H, W] uint8.
+        :param ignore: pixels without corners, [H, W] bool.
+        :param usual_gap_s: between two images.
+        :return: a flaw with an empty reason if it does, or if nothing can be said.
+        """
+        last, was_believed = self.last, self.is_last_believed
+        gap_s = (stamp_ns - self.last_stamp_ns) * 1e-9
+        self.last, self.is_last_believed, self.last_stamp_ns = grey, False, stamp_ns
+        if not config.check_continuity or min(grey.shape) < _MIN_SIDE:
+            return self._believe(grey, None)
+        flaw = _flat_rows(grey)
+        if flaw.reason:
+            return flaw
+        if last is None or self.believed is None or last.shape != grey.shape:
+            return self._believe(grey, None)
+        if np.array_equal(last, grey):
+            self.is_last_believed = was_believed
+            return self._frozen()
+        self.num_identical = 0
+        found = _compare(last, grey, ignore)
+        self._count_damaged(found)
+        reason = self._reason(found)
+        if gap_s > _GAPS * usual_gap_s > 0:
+            return self._believe(grey, None if reason else found)
+        if not was_believed:
+            return self._after_flaw(grey, ignore, reason)
+        return Flaw(reason, True) if reason else self._believe(grey, found)
+
+    @property
+    def is_new_scene(self) -> bool:
+        """Whether the last image was the first believed one of another scene."""
+        return self.num_new_scene >= _NEW_SCENE_FRAMES
+
+    def _after_flaw(self, grey: np.ndarray, ignore: np.ndarray | None, reason: str) -> Flaw:
+        """Check an image after one that was not believed."""
+        again = _compare(self.believed, grey, ignore)
+        reason_again = self._reason(again)
+        if not reason_again:
+            return self._believe(grey, again)
+        self.num_new_scene = 0 if reason else self.num_new_scene + 1
+        if self.is_new_scene:
+            self._believe(grey, None)
+            self.num_new_scene, self.shares, self.halves = _NEW_SCENE_FRAMES, [], []
+            return Flaw()
+        return Flaw(reason or reason_again, True)
+
+    def _believe(self, grey: np.ndarray, found: _Comparison | None) -> Flaw:
+        """Take an image as one that continues the stream."""
+        self.believed, self.is_last_believed = grey, True
+        self.num_new_scene = 0
+        if found is not None and np.isfinite(found.share):
+            self.motion_px = found.motion_px
+            for window, value in ((self.shares, found.share), (self.halves, found.worse_half)):
+                window.append(value)
+                del window[:-_WINDOW]
+        return Flaw()
+
+    def _frozen(self) -> Flaw:
+        """Check an image equal to the last one, which only a camera at rest gives."""
+        self.num_identical += 1
+        if self.num_identical < _FROZEN_FRAMES or self.motion_px < _FROZEN_PX:
+            return Flaw()
+        return Flaw(f'frozen: {self.num_identical + 1} equal images while moving', True)
+
+    def _reason(self, found: _Comparison) -> str:
+        """Return why an image does not continue another one; empty if it does."""
+        usual = float(np.median(self.shares)) if len(self.shares) > _MIN_FRAMES else np.nan
+        is_poor = not usual >= _POOR_TEXTURE
+        if (is_poor and found.similarity > _SIMILAR) or np.isnan(found.share):
+            return ''
+        if found.share < max(_CHANCE, 0.35 * usual if usual > 0 else 0.0):
+            return (
+                f'unrelated to the image before ({100 * found.share:.0f} % of the corners fit '
+                f'one motion)'
+            )
+        if self.num_damaged >= _DAMAGED_FRAMES:
+            return f'half of it damaged ({100 * found.worse_half:.0f} % of its corners found)'
+        return ''
+
+    def _count_damaged(self, found: _Comparison) -> None:
+        """Count images of which one half is found again and the other is not."""
+        is_damaged = False
+        if len(self.halves) > _MIN_FRAMES:
+            limit = _HALF_SHARE * float(np.median(self.halves))
+            is_damaged = found.worse_half < limit and found.other_half > _MIN_OTHER_HALF
+        self.num_damaged = self.num_damaged + 1 if is_damaged else 0
+
+
+def _flat_rows(grey: np.ndarray) -> Flaw:
+    """Find rows that repeat the row above, as a decoder writes where data are missing."""
+    change = np.abs(np.diff(grey.astype(np.int16), axis=0)).mean(axis=1)
+    share = float((change < _SAME_ROW).mean())
+    if share < _FLAT_ROWS:
+        return Flaw()
+    return Flaw(f'damaged ({100 * share:.0f} % of its rows repeat the row above)', True)
+
+
+def _compare(before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None) -> _Comparison:
+    similarity = _similarity(before, grey)
+    corners = grid_corners(before, _NUM_CELLS, ignore)
+    if len(corners) < _MIN_CORNERS:
+        return _Comparison(np.nan, 1.0, 1.0, similarity, 0.0)
+    moved, is_found = _tracked(before, grey, corners)
+    start, end = corners[:, 0], moved[:, 0]
+    if is_found.sum() < _MIN_CORNERS:
+        return _Comparison(is_found.mean(), 1.0, 1.0, similarity, 0.0)
+    _, mask = cv2.findFundamentalMat(
+        start[is_found], end[is_found], cv2.FM_RANSAC, _EPIPOLAR_PX, 0.99, 200
+    )
+    num_fitting = 0 if mask is None else int(mask.sum())
+    flow = end[is_found] - start[is_found]
+    motion_px = float(np.median(np.linalg.norm(flow, axis=1))) * _REFERENCE_WIDTH / grey.shape[1]
+    halves = _halves(start, np.median(flow, axis=0), is_found, grey.shape)
+    return _Comparison(num_fitting / len(start), *halves, similarity, motion_px)
+
+
+def _tracked(
+    before: np.ndarray, grey: np.ndarray, corners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where corners are, [N, 1, 2], and which of them were found there and back, [N]."""
+    options = {'winSize': (15, 15), 'maxLevel': 4}
+    moved, found, residual = cv2.calcOpticalFlowPyrLK(before, grey, corners, None, **options)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(grey, before, moved, None, **options)
+    error = np.linalg.norm((back - corners)[:, 0], axis=1)
+    size = np.array(grey.shape[::-1])
+    inside = ((moved[:, 0] >= 0) & (moved[:, 0] < size)).all(axis=1)
+    is_found = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < _BACKWARD_PX)
+    is_found &= inside
+    if is_found.any():
+        # What is found by chance looks less alike than the rest of the image.
+        usual = float(np.median(residual.ravel()[is_found]))
+        is_found &= residual.ravel() < max(_RESIDUAL_FACTOR * usual, _RESIDUAL)
+    return moved, is_found
+
+
+def _halves(
+    start: np.ndarray, shift: np.ndarray, is_found: np.ndarray, shape: tuple[int, ...]
+) -> tuple[float, float]:
+    """Return the share of corners found in the worst half of the image, and in the opposite."""
+    size = np.array(shape[::-1])
+    end = start + shift
+    stays = ((end > _MARGIN_PX) & (end < size - _MARGIN_PX)).all(axis=1)
+    worst = (1.0, 1.0)
+    for axis in (0, 1):
+        is_first = start[:, axis] < size[axis] / 2
+        sides = [stays & is_first, stays & ~is_first]
+        if min(side.sum() for side in sides) < _MIN_CORNERS:
+            continue
+        shares = sorted(float(is_found[side].mean()) for side in sides)
+        factor = _SIDE_FACTOR if axis == 0 else 1.0
+        worst = min(worst, (min(1.0, factor * shares[0]), shares[1]))
+    return worst
+
+
+def _similarity(before: np.ndarray, grey: np.ndarray) -> float:
+    """Return the correlation of the middle of a coarse image with another, at the best shift."""
+    size = (48, 36)
+    coarse = [
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for image in (before, grey)
+    ]
+    middle = coarse[0][9:27, 12:36]
+    return float(cv2.matchTemplate(coarse[1], middle, cv2.TM_CCOEFF_NORMED).max())
