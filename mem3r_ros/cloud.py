@@ -47,6 +47,30 @@ def edge_mask(depth_m: np.ndarray, ratio: float) -> np.ndarray:
     return edges
 
 
+def neighbours_at_same_depth(depth_m: np.ndarray, ratio: float = 0.1) -> np.ndarray:
+    """
+    Count the neighbours of each pixel that lie on the same surface.
+
+    The radius outlier filter of point clouds, on the grid of the image: no search for neighbours.
+
+    :param depth_m: [H, W], NaN invalid.
+    :param ratio: largest difference in depth, relative to the nearer one.
+    :return: 0 to 8, [H, W] uint8.
+    """
+    count = np.zeros(depth_m.shape, np.uint8)
+    height, width = depth_m.shape
+    # Each pair of neighbours is compared once and counted for both.
+    for down, right in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        here = (slice(0, height - down), slice(max(0, -right), width - max(0, right)))
+        there = (slice(down, height), slice(max(0, right), width + min(0, right)))
+        first, second = depth_m[here], depth_m[there]
+        with np.errstate(invalid='ignore'):
+            same = np.abs(first - second) <= ratio * np.minimum(first, second)
+        count[here] += same
+        count[there] += same
+    return count
+
+
 def select_points(
     depth_m: np.ndarray,
     intrinsics: Intrinsics,
@@ -72,6 +96,8 @@ def select_points(
             keep &= confidence >= config.min_confidence
     if config.edge_ratio > 0:
         keep &= ~edge_mask(depth_m, config.edge_ratio)
+    if config.min_neighbours > 0:
+        keep &= neighbours_at_same_depth(depth_m) >= config.min_neighbours
     grid = (slice(None, None, config.stride),) * 2
     keep = keep[grid]
     rays = intrinsics.rays() if rays is None else rays

@@ -40,3 +40,11 @@ class CloudConfig:
         high=10.0,
         dynamic=True,
     )
+    min_neighbours: int = setting(
+        0,
+        'points with fewer than this many of the 8 neighbours at about their depth are dropped: '
+        'noise that a costmap would mark as obstacles; 0 keeps all',
+        low=0,
+        high=8,
+        dynamic=True,
+    )

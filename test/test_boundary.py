@@ -23,6 +23,7 @@ LAYERS = [
         '',
         'errors',
         'installed',
+        'laser_scan',
         'names',
         'plausible',
         'refusals',

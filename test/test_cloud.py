@@ -112,3 +112,17 @@ def test_points_at_absurd_distances_do_not_break_the_map():
     voxels.add(points, np.zeros((4, 3), np.uint8))
 
     assert np.allclose(voxels.points(), [[1.0, 2.0, 3.0]])
+
+
+def test_lone_pixels_are_dropped_and_a_sloped_floor_is_kept():
+    rows = np.arange(48)[:, None] * np.ones((1, 64))
+    depth = (60.0 / (rows + 10.0)).astype(np.float32)  # a plane below the camera
+    depth[20, 30] = 0.4  # one pixel of noise
+    camera = Intrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
+    image = np.zeros((48, 64, 3), np.uint8)
+
+    config = CloudConfig(edge_ratio=0.0, min_neighbours=3)
+    kept = select_points(depth, camera, image, config=config).points
+
+    assert len(kept) == 48 * 64 - 1
+    assert kept[:, 2].min() > 0.5

@@ -46,16 +46,19 @@ class BaseOdometry:
 
         :param T_odom_initial: pose of the base in odom at the first frame.
         """
-        self._T_odom_initial = T_odom_initial
         self._T_odom_next = T_odom_initial
         self._T_odom_start: np.ndarray | None = None
         # The tracker's first camera; a state loaded before the first image refers to it, too.
         self._T_start_anchor: np.ndarray | None = T_FLU_OPTICAL
         self.T_odom_base: np.ndarray | None = None
 
-    def start_over(self) -> None:
-        """Start a new session at the initial pose."""
-        self.__init__(self._T_odom_initial)
+    def start_over(self, T_odom_initial: np.ndarray) -> None:
+        """
+        Start a new session.
+
+        :param T_odom_initial: pose of the base in odom at the next frame.
+        """
+        self.__init__(T_odom_initial)
 
     def continue_from(self, T_odom_base: np.ndarray | None = None) -> None:
         """

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from array import array
+
 from builtin_interfaces.msg import Time
 from cv_bridge import CvBridge
 from geometry_msgs.msg import Pose, Transform, TransformStamped
 from nav_msgs.msg import Odometry
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField
 from sensor_msgs_py.point_cloud2 import create_cloud, read_points, read_points_numpy
 from std_msgs.msg import Header
 from tf_transformations import euler_matrix, quaternion_from_matrix
@@ -17,12 +19,14 @@ from tf_transformations import euler_matrix, quaternion_from_matrix
 from mem3r_ros import plausible
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.laser_scan import Scan
 
 _BRIDGE = CvBridge()
 _XYZ_RGB = [
     PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
     for i, name in enumerate(('x', 'y', 'z', 'rgb'))
 ]
+_CONFIDENCE = PointField(name='confidence', offset=16, datatype=PointField.FLOAT32, count=1)
 _MASK_ENCODINGS = ('mono8', '8UC1')
 
 
@@ -93,21 +97,63 @@ def float_image_message(header: Header, values: np.ndarray, invalid: str = 'rep1
     return _BRIDGE.cv2_to_imgmsg(values.astype(np.float32, copy=False), '32FC1', header)
 
 
-def cloud_message(header: Header, points: np.ndarray, colours: np.ndarray) -> PointCloud2:
+def rgb_image_message(header: Header, image: np.ndarray) -> Image:
+    """
+    Return colours as an image message rgb8.
+
+    :param image: [H, W, 3] uint8 RGB.
+    """
+    return _BRIDGE.cv2_to_imgmsg(np.ascontiguousarray(image), 'rgb8', header)
+
+
+def scan_message(
+    header: Header, scan: Scan, range_min_m: float, range_max_m: float, period_s: float
+) -> LaserScan:
+    """
+    Return a planar scan; all its ranges are of one instant.
+
+    :param header: stamp of the image, and a frame with x forward and z up.
+    :param period_s: time since the last scan.
+    """
+    last = len(scan.ranges_m) - 1
+    return LaserScan(
+        header=header,
+        angle_min=scan.angle_min_rad,
+        angle_max=scan.angle_min_rad + last * scan.angle_increment_rad,
+        angle_increment=scan.angle_increment_rad,
+        time_increment=0.0,
+        scan_time=period_s,
+        range_min=range_min_m,
+        range_max=range_max_m,
+        ranges=array('f', scan.ranges_m.tobytes()),
+    )
+
+
+def cloud_message(
+    header: Header,
+    points: np.ndarray,
+    colours: np.ndarray,
+    confidence: np.ndarray | None = None,
+) -> PointCloud2:
     """
     Return a cloud message with the fields x, y, z and rgb, as RViz expects them.
 
     :param header: stamp and frame of the points.
     :param points: [P, 3] float32, m.
     :param colours: [P, 3] uint8 RGB.
+    :param confidence: [P] float32, a fifth field; None: without it.
     """
+    fields = _XYZ_RGB if confidence is None else [*_XYZ_RGB, _CONFIDENCE]
+    step = 4 * len(fields)
     if not len(points):  # create_cloud cannot write an empty cloud
-        return PointCloud2(header=header, height=1, fields=_XYZ_RGB, point_step=16, is_dense=True)
-    packed = np.empty((len(points), 4), np.float32)
+        return PointCloud2(header=header, height=1, fields=fields, point_step=step, is_dense=True)
+    packed = np.empty((len(points), len(fields)), np.float32)
+    if confidence is not None:
+        packed[:, 4] = confidence
     packed[:, :3] = points
     red, green, blue = (colours[:, i].astype(np.uint32) for i in range(3))
     packed[:, 3] = (red << 16 | green << 8 | blue).view(np.float32)
-    cloud = create_cloud(header, _XYZ_RGB, packed)
+    cloud = create_cloud(header, fields, packed)
     cloud.is_dense = True  # no point is NaN
     return cloud
 

@@ -113,7 +113,10 @@ def tracking_status(snapshot: NodeSnapshot, tracking: TrackingSnapshot) -> Diagn
     :param tracking: state of the published results.
     """
     name = 'mem3r: tracking'
-    values = {'poses': tracking.num_poses, 'map_points': tracking.num_map_points}
+    values: dict[str, Any] = {'poses': tracking.num_poses, 'map_points': tracking.num_map_points}
+    for key in ('first_odometry_s', 'transform_age_s'):
+        if (seconds := getattr(tracking, key)) is not None:
+            values[key] = float(seconds)
     if snapshot.input is None:
         return diagnostic(WARN, name, f'The node is {snapshot.lifecycle_state}', values)
     if snapshot.input.is_paused:
@@ -243,6 +246,7 @@ def _tracking_values(tracked: TrackedFrame) -> dict[str, Any]:
         'scale': tracked.scale,
         'scale_spread': health.scale_spread,
         'is_still': health.is_still,
+        'brightness': health.brightness,
         'confidence': health.confidence,
         'fast_weight_norm': health.fast_weight_norm,
         'gate_mean': health.gate_mean,

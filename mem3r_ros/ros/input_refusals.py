@@ -29,8 +29,8 @@ class InputRefusals:
     """
     One place for the refusals of all inputs beside the images; usable from several threads.
 
-    The inputs are camera_info, mask, wheel_odom, pose_hint and tf. A refused message changes no
-    stored value.
+    The inputs are camera_info, mask, wheel_odom, pose_hint, set_pose and tf. A refused message
+    changes no stored value.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:

@@ -38,6 +38,7 @@ from mem3r_ros.ros.result_publisher import ResultPublisher
 from mem3r_ros.ros.services import ActiveNode, Services
 from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.stamp_monitor import StampMonitor
+from mem3r_ros.ros.static_mask import StaticMask
 from mem3r_ros.ros.subscriptions import Subscriptions
 from mem3r_ros.ros.tracking_worker import TrackingWorker, WorkerPorts, make_tracker
 from mem3r_ros.ros.transforms import Transforms
@@ -91,6 +92,7 @@ class Mem3rNode(LifecycleNode):
         """Load the network, run it once, create the publishers; a failure is reported."""
         try:
             self.tracker, self.device = make_tracker(self.config, self._is_running)
+            static_mask = StaticMask(self.config.input)
             self._topics = Publishers(self, self.config)
             self._transforms = Transforms(self, self.config, self.refusals)
         except UserError as error:
@@ -108,7 +110,7 @@ class Mem3rNode(LifecycleNode):
         )
         stamps = StampMonitor(self.config.input.time_jump)
         self.worker = TrackingWorker(
-            self.tracker, stamps, self.counts, self.skipped, self._worker_ports()
+            self.tracker, stamps, self.counts, self.skipped, self._worker_ports(), static_mask
         )
         self.configure_error = ''
         self.get_logger().info(f'ready: {self.config.model} on {self.device}')
@@ -132,6 +134,7 @@ class Mem3rNode(LifecycleNode):
             self.get_logger().error(f'cannot activate: {error}\n{traceback.format_exc()}')
             self._stop()
             return TransitionCallbackReturn.FAILURE
+        self.results.start_clock()
         topic, policy = self.pipeline.inputs.image_topic, self.config.input_policy
         self.get_logger().info(f'subscribed to {topic} (input_policy {policy})')
         return super().on_activate(state)

@@ -45,6 +45,17 @@ class InputSettings:
         unit='s',
         dynamic=True,
     )
+    mask_file: str = setting(
+        '',
+        'image file of the camera size; its nonzero pixels are ignored in every image, for '
+        'example the body of the robot',
+    )
+    mask_border: tuple = setting(
+        (0, 0, 0, 0),
+        'pixels that are ignored at the left, top, right and bottom of every image',
+        low=0,
+        unit='px',
+    )
     time_jump: float = setting(
         1.0,
         'stamps or a clock that go back by more start a new session; smaller steps back make the '
@@ -64,6 +75,36 @@ class DepthSettings:
         'value of pixels without depth: rep117 (NaN, and +inf beyond the range) or zero',
         choices=('rep117', 'zero'),
         dynamic=True,
+    )
+
+
+@settings
+class ScanSettings:
+    """Topic scan: the depth image as a planar laser scan."""
+
+    rows: int = setting(
+        10,
+        'height of the band of depth rows around the optical axis that becomes the scan',
+        low=1,
+        high=10000,
+        unit='px',
+        dynamic=True,
+    )
+    range_min: float = setting(
+        0.1, 'nearer depth is ignored', low=0.0, high=1000.0, unit='m', dynamic=True
+    )
+    range_max: float = setting(
+        10.0,
+        'a direction with only farther depth is +inf',
+        low=0.1,
+        high=1e6,
+        unit='m',
+        dynamic=True,
+    )
+    frame: str = setting(
+        '',
+        'existing frame at the camera with x forward and z up; empty: the node broadcasts the '
+        'frame of the image with _scan appended',
     )
 
 
@@ -158,7 +199,9 @@ class NodeConfig(BackendConfig):
     )
     initial_base_pose: tuple = setting(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-        'pose of the base in odom at the first image: x y z in m, roll pitch yaw in rad',
+        'pose of the base in odom at the first image, and of ~/set_pose: x y z in m, roll pitch '
+        'yaw in rad',
+        dynamic=True,
     )
     two_d_mode: bool = setting(
         False, 'keep x, y and yaw of the base; z, roll and pitch are zero', dynamic=True
@@ -187,7 +230,10 @@ class NodeConfig(BackendConfig):
     )
     publish_odom: bool = setting(True, 'publish odom, pose and path', dynamic=True)
     publish_depth: bool = setting(
-        True, 'publish depth/image, depth/camera_info, confidence/image', dynamic=True
+        True,
+        'publish depth/image, depth/camera_info, confidence/image, scan, rgb/image, '
+        'rgb/camera_info',
+        dynamic=True,
     )
     publish_points: bool = setting(
         True,
@@ -201,7 +247,9 @@ class NodeConfig(BackendConfig):
     )
     camera_info_qos: str = setting('AUTO', 'of camera_info; AUTO: as image_qos', choices=QOS_NAMES)
     odom_qos: str = setting('AUTO', 'of odom, pose, path; AUTO: DEFAULT', choices=QOS_NAMES)
-    depth_qos: str = setting('AUTO', 'of depth and confidence; AUTO: DEFAULT', choices=QOS_NAMES)
+    depth_qos: str = setting(
+        'AUTO', 'of depth, confidence, scan and rgb; AUTO: DEFAULT', choices=QOS_NAMES
+    )
     points_qos: str = setting('AUTO', 'of points; AUTO: DEFAULT', choices=QOS_NAMES)
     map_qos: str = setting('AUTO', 'of map/points; AUTO: LATCHED', choices=QOS_NAMES)
     output_directory: str = setting(
@@ -211,6 +259,7 @@ class NodeConfig(BackendConfig):
     )
     input: InputSettings = section(InputSettings)
     depth: DepthSettings = section(DepthSettings)
+    scan: ScanSettings = section(ScanSettings)
     path: PathSettings = section(PathSettings)
     map: MapSettings = section(MapSettings)
     diagnostics: DiagnosticSettings = section(DiagnosticSettings)
@@ -225,6 +274,16 @@ class NodeConfig(BackendConfig):
             )
         for index, value in enumerate(self.initial_base_pose):
             number(value, f'initial_base_pose[{index}]', -MAX_POSITION_M, MAX_POSITION_M)
+        if len(self.input.mask_border) != 4:
+            raise UserError(
+                f'input.mask_border has {len(self.input.mask_border)} numbers; it takes four: '
+                'left top right bottom'
+            )
+        if self.scan.range_min >= self.scan.range_max:
+            raise UserError(
+                f'scan.range_min is {self.scan.range_min} m; it must be smaller than '
+                f'scan.range_max, {self.scan.range_max} m'
+            )
         if len(self.warm_up_size) != 2:
             raise UserError(
                 f'warm_up_size has {len(self.warm_up_size)} numbers; it takes width and height'

@@ -39,6 +39,8 @@ class TrackingSnapshot:
     status: Status | None  # of the last tracked image
     num_poses: int
     num_map_points: int
+    first_odometry_s: float | None  # from activation; None before the first odometry
+    transform_age_s: float | None  # of the camera mount; None: static, or never received
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
+import numpy as np
 from rclpy.node import Node
 
 from mem3r_ros.errors import UserError
@@ -52,7 +53,7 @@ class Pipeline:
         :param counts: images by outcome.
         :param skipped: images that were not tracked, by reason.
         :param refusals: refused messages beside the images.
-        :param log: gets the answer to each pose_hint.
+        :param log: gets the answer to each pose_hint and set_pose.
         :param on_error: called with each unexpected exception of a thread.
         """
         is_lossless = config.input_policy == 'all'
@@ -86,6 +87,7 @@ class Pipeline:
             self._skipped,
             self._refusals,
             self._take_hint,
+            self._set_pose,
         )
 
     def stop(self) -> bool:
@@ -101,19 +103,27 @@ class Pipeline:
         return all([self.tracking.stop(), self.publishing.stop()])
 
     def _take_hint(self, message: PoseWithCovarianceStamped) -> None:
-        """Use a pose of the base from outside."""
+        """Use a pose of the base from outside, unless odometry would jump."""
+        self._pass_on('pose_hint', message, self._results.take_hint)
+
+    def _set_pose(self, message: PoseWithCovarianceStamped) -> None:
+        """Move odometry to a pose of the base from outside."""
+        self._pass_on('set_pose', message, self._results.set_pose)
+
+    def _pass_on(
+        self, topic: str, message: PoseWithCovarianceStamped, use: Callable[[np.ndarray], str]
+    ) -> None:
+        """Let the publishing thread use a pose, and log its answer."""
         frame = frame_name(message.header.frame_id)
         try:
             if frame not in ('', self._odom_frame):
                 raise UserError(f'it is in {frame}; publish it in {self._odom_frame}')
             T_odom_base = matrix_from_pose_message(message.pose.pose, 'its pose')
         except UserError as error:
-            self._refusals.refuse('pose_hint', error)
+            self._refusals.refuse(topic, error)
             return
-        self._refusals.accept('pose_hint')
-        self.publishing.post(
-            lambda: self._log.warn(f'pose_hint: {self._results.take_hint(T_odom_base)}')
-        )
+        self._refusals.accept(topic)
+        self.publishing.post(lambda: self._log.warn(f'{topic}: {use(T_odom_base)}'))
 
     def _count_dropped(self) -> None:
         self._counts.dropped += 1

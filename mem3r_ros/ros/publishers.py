@@ -10,7 +10,7 @@ from nav_msgs.msg import Odometry, Path
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.qos import qos_profile
@@ -38,6 +38,9 @@ class Publishers:
         self.depth = create(Image, 'depth/image', depth)
         self.depth_info = create(CameraInfo, 'depth/camera_info', depth)
         self.confidence = create(Image, 'confidence/image', depth)
+        self.rgb = create(Image, 'rgb/image', depth)
+        self.rgb_info = create(CameraInfo, 'rgb/camera_info', depth)
+        self.scan = create(LaserScan, 'scan', depth)
         self.points = create(PointCloud2, 'points', qos_profile(config.points_qos))
         self.map = create(PointCloud2, 'map/points', qos_profile(config.map_qos, 'LATCHED'))
         # Latched, so late subscribers get the last status.
@@ -52,8 +55,10 @@ class Publishers:
         """
         wanted = set()
         if config.publish_depth:
-            if has_subscriber(self.depth) or has_subscriber(self.depth_info):
+            if any(map(has_subscriber, (self.depth, self.depth_info, self.scan))):
                 wanted.add('depth')
+            if has_subscriber(self.rgb) or has_subscriber(self.rgb_info):
+                wanted.add('image')
             if has_subscriber(self.confidence):
                 wanted.add('confidence')
         if config.publish_points and has_subscriber(self.points):

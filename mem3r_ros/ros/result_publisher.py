@@ -10,11 +10,13 @@ import time
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Path
 import numpy as np
+from std_msgs.msg import Header
 
 from mem3r_ros.cloud import VoxelMap
 from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import se3_exp, transform_points
+from mem3r_ros.laser_scan import scan_from_depth
 from mem3r_ros.ros.base_odometry import BaseMotion, BaseOdometry
 from mem3r_ros.ros.conversions import (
     camera_info_message,
@@ -24,6 +26,8 @@ from mem3r_ros.ros.conversions import (
     matrix_from_xyz_rpy,
     odometry_message,
     pose_message,
+    rgb_image_message,
+    scan_message,
 )
 from mem3r_ros.ros.diagnostics import image_status
 from mem3r_ros.ros.frame_result import FrameResult, Start
@@ -78,6 +82,9 @@ class ResultPublisher:
         self.last_status: Status | None = None
         self._last_motion: tuple[int, BaseMotion] | None = None
         self._hint: np.ndarray | None = None
+        self.next_pose: np.ndarray | None = None  # of set_pose; used with the next image
+        self._started_s = time.monotonic()
+        self.first_odometry_s: float | None = None  # from activation to the first odometry
         self._sent_ns: dict[str, int] = {}
 
     def handle(self, result: FrameResult) -> None:
@@ -125,15 +132,20 @@ class ResultPublisher:
     def snapshot(self) -> TrackingSnapshot:
         """Return the state for diagnostics; may be called on any thread."""
         return TrackingSnapshot(
-            self.problem, self.last_status, len(self.trajectory), self.num_map_points
+            self.problem,
+            self.last_status,
+            len(self.trajectory),
+            self.num_map_points,
+            self.first_odometry_s,
+            self._transforms.age_s(),
         )
 
     def start_over(self) -> None:
         """Start a new session: odometry at the initial pose, path and map empty."""
         if self.odometry.T_odom_base is not None:
-            self._hint = None  # it belongs to the previous session
+            self._hint = self.next_pose = None  # they belong to the previous session
         self._last_motion = None
-        self.odometry.start_over()
+        self.odometry.start_over(matrix_from_xyz_rpy(self.config.initial_base_pose))
         self.clear()
 
     def take_hint(self, T_odom_base: np.ndarray) -> str:
@@ -155,6 +167,26 @@ class ResultPublisher:
         """Clear path, trajectory and map, and the moving transforms; odometry continues."""
         self.clear()
         self._transforms.forget()
+
+    def set_pose(self, T_odom_base: np.ndarray) -> str:
+        """
+        Move odometry to a pose with the next image, although it jumps; clear path and map.
+
+        :param T_odom_base: pose of the base.
+        :return: one sentence about how it is used.
+        """
+        self.next_pose = T_odom_base
+        self.clear()
+        x, y, z = T_odom_base[:3, 3]
+        return f'odometry is at ({x:.3f}, {y:.3f}, {z:.3f}) m from the next image on'
+
+    def set_initial_pose(self) -> str:
+        """Move odometry to the parameter ``initial_base_pose``."""
+        return self.set_pose(matrix_from_xyz_rpy(self.config.initial_base_pose))
+
+    def start_clock(self) -> None:
+        """Measure the time to the first odometry from now on."""
+        self._started_s, self.first_odometry_s = time.monotonic(), None
 
     def save_trajectory(self, path: FilePath) -> str:
         """Write the poses of the base as a TUM file."""
@@ -199,6 +231,9 @@ class ResultPublisher:
         if self._hint is not None and tracked.status is not Status.LOST:
             self.odometry.continue_from(self._hint)
             self._hint = None
+        if self.next_pose is not None:
+            self.odometry.continue_from(self.next_pose)
+            self._hint = self.next_pose = None
         motion = self.odometry.motion(
             tracked.T_odom_camera,
             T_base_camera,
@@ -209,6 +244,8 @@ class ResultPublisher:
         )
         self._last_motion = result.stamp_ns, motion
         self._counts.posed += 1
+        if self.first_odometry_s is None:
+            self.first_odometry_s = time.monotonic() - self._started_s
         return motion
 
     def _expected_pose(self, stamp_ns: int) -> np.ndarray | None:
@@ -267,6 +304,44 @@ class ResultPublisher:
             publishers.confidence.publish(float_image_message(header, tracked.confidence))
             published.append('confidence/image')
 
+        if tracked.image is not None:
+            self._publish_rgb(header, tracked, published)
+        if tracked.depth is not None and has_subscriber(publishers.scan):
+            self._publish_scan(result, tracked, published)
+
+    def _publish_rgb(self, header: Header, tracked: TrackedFrame, published: list[str]) -> None:
+        """Publish the colours of the depth image: same stamp, same size, same camera."""
+        publishers = self._publishers
+        if has_subscriber(publishers.rgb_info):
+            publishers.rgb_info.publish(camera_info_message(header, tracked.intrinsics))
+            published.append('rgb/camera_info')
+        if has_subscriber(publishers.rgb):
+            publishers.rgb.publish(rgb_image_message(header, tracked.image))
+            published.append('rgb/image')
+
+    def _publish_scan(
+        self, result: FrameResult, tracked: TrackedFrame, published: list[str]
+    ) -> None:
+        config = self.config.scan
+        frame = config.frame or self._transforms.scan_frame(result.camera_frame)
+        if not frame:  # the image has no frame; the status reports it
+            return
+        scan = scan_from_depth(
+            tracked.depth, tracked.intrinsics, config.rows, config.range_min, config.range_max
+        )
+        last_ns = self._sent_ns.get('scan', result.stamp_ns)
+        self._sent_ns['scan'] = result.stamp_ns
+        self._publishers.scan.publish(
+            scan_message(
+                header_at(result.stamp_ns, frame),
+                scan,
+                config.range_min,
+                config.range_max,
+                max(0.0, (result.stamp_ns - last_ns) * 1e-9),
+            )
+        )
+        published.append('scan')
+
     def _publish_points(
         self, result: FrameResult, tracked: TrackedFrame, published: list[str]
     ) -> None:
@@ -278,7 +353,7 @@ class ResultPublisher:
         ):
             return
         header = header_at(result.stamp_ns, result.camera_frame)
-        publisher.publish(cloud_message(header, tracked.points, tracked.colours))
+        publisher.publish(cloud_message(header, tracked.points, tracked.colours, tracked.weights))
         published.append('points')
 
     def _publish_path(self, result: FrameResult, published: list[str]) -> None:

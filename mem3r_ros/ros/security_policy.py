@@ -10,7 +10,15 @@ from xml.etree import ElementTree
 # Every node has these: logs, time and the services of parameters.
 _PUBLISHED = ('/rosout', '/parameter_events', '/diagnostics', '/tf', '/tf_static')
 _SUBSCRIBED = ('/clock', '/parameter_events', '/tf', '/tf_static')
-TOPICS_IN = ('image', 'image/compressed', 'camera_info', 'mask', 'wheel_odom', 'pose_hint')
+TOPICS_IN = (
+    'image',
+    'image/compressed',
+    'camera_info',
+    'mask',
+    'wheel_odom',
+    'pose_hint',
+    'set_pose',
+)
 TOPICS_OUT = (
     'odom',
     'pose',
@@ -18,6 +26,9 @@ TOPICS_OUT = (
     'depth/image',
     'depth/camera_info',
     'confidence/image',
+    'rgb/image',
+    'rgb/camera_info',
+    'scan',
     'points',
     'map/points',
     'status',
@@ -27,6 +38,8 @@ SERVICES = (
     'reset',
     'pause',
     'resume',
+    'set_pose',
+    'set_distance',
     'save_state',
     'load_state',
     'save_trajectory',

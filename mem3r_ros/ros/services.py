@@ -52,6 +52,8 @@ class Services:
             self.reset,
             self.pause,
             self.resume,
+            self.set_pose,
+            self.set_distance,
             self.save_state,
             self.load_state,
             self.save_trajectory,
@@ -77,6 +79,14 @@ class Services:
         """Process images again."""
         active.pipeline.inputs.is_paused = False
         return 'resumed'
+
+    def set_pose(self, active: ActiveNode) -> str:
+        """Move odometry to ``initial_base_pose``; path and map are cleared."""
+        return active.pipeline.publishing.call(active.results.set_initial_pose)
+
+    def set_distance(self, active: ActiveNode) -> str:
+        """Set the scale by the true depth ``tracking.scale.distance_m`` at the image centre."""
+        return active.pipeline.tracking.call(active.worker.set_distance)
 
     def save_state(self, active: ActiveNode) -> str:
         """Save the state of the stream to a file."""

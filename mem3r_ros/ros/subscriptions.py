@@ -63,6 +63,7 @@ class Subscriptions:
         skipped: SkippedImages,
         refusals: InputRefusals,
         take_hint: Callable[[PoseWithCovarianceStamped], None],
+        set_pose: Callable[[PoseWithCovarianceStamped], None],
     ) -> None:
         """
         Subscribe.
@@ -74,6 +75,7 @@ class Subscriptions:
         :param skipped: gets the reason of each dropped image.
         :param refusals: gets each refused message beside the images.
         :param take_hint: called with each message of pose_hint.
+        :param set_pose: called with each message of set_pose.
         """
         self.config = config
         self.is_paused = False
@@ -93,9 +95,13 @@ class Subscriptions:
         self._waits_until_s: float | None = None
         self._is_latched = False  # the subscription of a latched camera_info exists
         self._looked_s = 0.0
-        self._subscriptions = self._subscribe(take_hint)
+        self._subscriptions = self._subscribe(take_hint, set_pose)
 
-    def _subscribe(self, take_hint: Callable[[PoseWithCovarianceStamped], None]) -> list:
+    def _subscribe(
+        self,
+        take_hint: Callable[[PoseWithCovarianceStamped], None],
+        set_pose: Callable[[PoseWithCovarianceStamped], None],
+    ) -> list:
         config, node = self.config, self._node
         is_compressed = config.image_transport == 'compressed'
         self.image_type = CompressedImage if is_compressed else Image
@@ -118,6 +124,7 @@ class Subscriptions:
             (Image, 'mask', self._on_mask, sensor),
             (Odometry, 'wheel_odom', self._on_wheel_odom, wheels),
             (PoseWithCovarianceStamped, 'pose_hint', take_hint, qos_profile('DEFAULT')),
+            (PoseWithCovarianceStamped, 'set_pose', set_pose, qos_profile('DEFAULT')),
         )
         created = [image]
         for kind, name, callback, qos in table:

@@ -19,6 +19,7 @@ from mem3r_ros.ros.frame_statistics import FrameCounts
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.stamp_monitor import StampMonitor, Verdict
+from mem3r_ros.ros.static_mask import StaticMask
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
 from mem3r_ros.tracker.stage_clock import StageClock
 
@@ -82,6 +83,7 @@ class TrackingWorker:
         counts: FrameCounts,
         skipped: SkippedImages,
         ports: WorkerPorts,
+        static_mask: StaticMask,
     ) -> None:
         """
         Connect a tracker.
@@ -91,6 +93,7 @@ class TrackingWorker:
         :param counts: shared with the publishing thread.
         :param skipped: gets the reason of each image that is not tracked.
         :param ports: connections to the node.
+        :param static_mask: ignored in every image.
         """
         self.tracker = tracker
         self.stamps = stamps
@@ -98,6 +101,7 @@ class TrackingWorker:
         self._skipped = skipped
         self._ports = ports
         self._start = Start.SESSION
+        self._static_mask = static_mask
         self._bit_depth = BitDepth()
         self._is_restored = False  # a state was loaded and no image has followed yet
         self.warnings: tuple[str, ...] = ()  # side inputs not used for the last image
@@ -143,6 +147,17 @@ class TrackingWorker:
             self._start = Start.GOES_ON
         return f'state read from {path}'
 
+    def set_distance(self) -> str:
+        """Set the scale by the true depth at the centre of the last image."""
+        scale = self.tracker.config.scale
+        if scale.source != 'distance':
+            raise UserError(
+                f'tracking.scale.source is {scale.source!r}; set it to distance, so that a '
+                'measured distance sets the scale'
+            )
+        self.tracker.measure_distance(scale.distance_m)
+        return f'the centre of the last image is {scale.distance_m:g} m away'
+
     def save(self, path: Path) -> str:
         """Write the state of the stream to a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,18 +188,20 @@ class TrackingWorker:
         wait_ms = 1e3 * (time.monotonic() - frame.arrived_s)
         with clock('decode'):
             image = image_from_message(frame.message, self._bit_depth)
+        mask, warning = self._static_mask.combined(image.shape[:2], frame.mask)
         with clock('track'):
             tracked = self.tracker.track(
                 CameraFrame(
                     frame.stamp_ns,
                     image,
                     frame.camera,
-                    frame.mask,
+                    mask,
                     wheel_path_m=frame.wheel_path_m,
                 ),
                 outputs=self._ports.wanted_outputs(),
             )
-        self.warnings = tuple(_UNUSED[name].format(why) for name, why in tracked.ignored.items())
+        unused = [_UNUSED[name].format(why) for name, why in tracked.ignored.items()]
+        self.warnings = tuple(filter(None, (*unused, warning)))
         if tracked.notice and not tracked.ignored:  # warnings are logged with the diagnostics
             self._ports.warn(tracked.notice)
         inner_ms = {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}

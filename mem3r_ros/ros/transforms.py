@@ -20,13 +20,14 @@ from tf2_ros import (
 )
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.geometry import T_FLU_OPTICAL
+from mem3r_ros.geometry import T_FLU_OPTICAL, invert
 from mem3r_ros.plausible import MAX_LINK_M
 from mem3r_ros.ros.checked_listener import CheckedListener
 from mem3r_ros.ros.conversions import (
     frame_name,
     header_at,
     matrix_from_transform,
+    stamp_ns,
     transform_message,
 )
 from mem3r_ros.ros.input_refusals import InputRefusals
@@ -57,8 +58,9 @@ class Transforms:
         self._odom_frame = frame_name(config.odom_frame)
         self._broadcaster = TransformBroadcaster(node)
         self._static_broadcaster: StaticTransformBroadcaster | None = None
-        self._standalone_frame = ''
+        self._static_frames: set[str] = set()
         self._missing_frame = ''
+        self._camera_frame = ''  # of the last image
         self._buffer: Buffer | None = None
         self._listener: CheckedListener | None = None
         if self._mount == 'tf':
@@ -71,12 +73,12 @@ class Transforms:
                 lambda: refusals.accept('tf'),
             )
 
-    def T_base_camera(self, camera_frame: str, stamp_ns: int, wait_s: float) -> np.ndarray:
+    def T_base_camera(self, camera_frame: str, image_ns: int, wait_s: float) -> np.ndarray:
         """
         Look up the mount of the camera at a stamp.
 
         :param camera_frame: optical frame of the image.
-        :param stamp_ns: stamp of the image.
+        :param image_ns: stamp of the image.
         :param wait_s: longest wait for a transform that is late; for a transform that was never
             published, the wait happens only once.
         :return: ``T_base_camera``.
@@ -90,8 +92,9 @@ class Transforms:
         if self._mount == 'standalone':
             self._broadcast_standalone(camera_frame)
             return np.array(T_FLU_OPTICAL)
+        self._camera_frame = camera_frame
         deadline = time.monotonic() + wait_s
-        stamp = Time(nanoseconds=stamp_ns)
+        stamp = Time(nanoseconds=image_ns)
         while True:
             try:
                 found = self._buffer.lookup_transform(self._base_frame, camera_frame, stamp)
@@ -108,14 +111,14 @@ class Transforms:
             self._missing_frame = ''
             return self._checked(found.transform, camera_frame)
 
-    def broadcast(self, T_odom_base: np.ndarray, stamp_ns: int) -> None:
+    def broadcast(self, T_odom_base: np.ndarray, sent_ns: int) -> None:
         """
         Broadcast the pose of the base.
 
         :param T_odom_base: pose of the base.
-        :param stamp_ns: the image's stamp plus ``transform_time_offset``.
+        :param sent_ns: the image's stamp plus ``transform_time_offset``.
         """
-        header = header_at(stamp_ns, self._odom_frame)
+        header = header_at(sent_ns, self._odom_frame)
         self._broadcaster.sendTransform(transform_message(header, self._base_frame, T_odom_base))
 
     def forget(self) -> None:
@@ -136,14 +139,41 @@ class Transforms:
 
     def _broadcast_standalone(self, camera_frame: str) -> None:
         """Broadcast once the static mount: the optical axis is the x axis of the base."""
-        if camera_frame == self._standalone_frame:
+        self._broadcast_static(self._base_frame, camera_frame, np.array(T_FLU_OPTICAL))
+
+    def scan_frame(self, camera_frame: str) -> str:
+        """
+        Return a frame at the camera with x forward and z up; it is broadcast once.
+
+        A child of the optical frame, because a frame of TF has only one parent. Empty if the
+        image has no frame.
+        """
+        if not camera_frame:
+            return ''
+        frame = f'{camera_frame}_scan'
+        self._broadcast_static(camera_frame, frame, invert(np.array(T_FLU_OPTICAL)))
+        return frame
+
+    def age_s(self) -> float | None:
+        """Return the age of the newest camera mount on TF, s; None: static, or never received."""
+        if self._buffer is None or not self._camera_frame:
+            return None
+        try:
+            found = self._buffer.lookup_transform(self._base_frame, self._camera_frame, Time())
+        except TransformException:
+            return None
+        found_ns = stamp_ns(found.header.stamp)
+        now_ns = self._node.get_clock().now().nanoseconds
+        return (now_ns - found_ns) * 1e-9 if found_ns else None
+
+    def _broadcast_static(self, parent: str, child: str, T_parent_child: np.ndarray) -> None:
+        if child in self._static_frames:
             return
         if self._static_broadcaster is None:
             self._static_broadcaster = StaticTransformBroadcaster(self._node)
-        header = header_at(0, self._base_frame)
-        message = transform_message(header, camera_frame, np.array(T_FLU_OPTICAL))
+        message = transform_message(header_at(0, parent), child, T_parent_child)
         self._static_broadcaster.sendTransform(message)
-        self._standalone_frame = camera_frame
+        self._static_frames.add(child)
 
     def _checked(self, transform: Transform, camera_frame: str) -> np.ndarray:
         """Return the matrix of a transform that a camera on a robot can have."""

@@ -72,10 +72,11 @@ class ScaleConfig:
     )
     distance_m: float = setting(
         1.0,
-        "depth at the centre of the first image (source 'distance')",
+        "depth at the centre of the first image, and at ~/set_distance (source 'distance')",
         low=0.01,
         high=100000.0,
         unit='m',
+        dynamic=True,
     )
 
 

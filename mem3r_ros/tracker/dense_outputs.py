@@ -142,7 +142,7 @@ class DenseOutputs:
         Return the dense fields of a tracked frame.
 
         :param view: see :meth:`depth_view`.
-        :param wanted: names among depth, points and confidence.
+        :param wanted: names among depth, points, confidence and image.
         """
         depth, confidence, camera = view.depth_m.copy(), view.confidence, view.camera
         with np.errstate(invalid='ignore'):
@@ -160,8 +160,11 @@ class DenseOutputs:
             made['depth'] = depth
         if 'confidence' in wanted:
             made['confidence'] = confidence
-        if 'points' in wanted:
+        if not wanted.isdisjoint({'points', 'image'}):
             image = prepared.image if is_camera else _image_of(view, prepared)
+        if 'image' in wanted:
+            made['image'] = image
+        if 'points' in wanted:
             cloud = select_points(
                 depth, camera, image, confidence, config.cloud, self.rays(camera)
             )

@@ -49,6 +49,7 @@ class Health:
     scale_spread: float = float('nan')  # relative standard deviation
     focal_spread: float = float('nan')  # relative standard deviation; 0 when calibrated
     is_still: bool = False
+    brightness: float = float('nan')  # mean grey level of the image, 0-255
     stage_ms: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # bad frames by reason
 
@@ -71,6 +72,7 @@ class TrackedFrame:
     colours: np.ndarray | None = None  # [P, 3] uint8
     weights: np.ndarray | None = None  # [P] float32, confidence of each point
     confidence: np.ndarray | None = None  # [H, W] float32
+    image: np.ndarray | None = None  # [H, W, 3] uint8, the colours of the depth image's pixels
     health: Health = field(default_factory=Health)
     segment: int = 0
     scale: float = 1.0  # metres per unit of the network

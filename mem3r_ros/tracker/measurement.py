@@ -25,19 +25,18 @@ from mem3r_ros.tracker.state_guard import flaw_of_pose, flaw_of_state
 from mem3r_ros.tracker.stream_state import StreamState
 
 ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
+_POSSIBLE = ALL_OUTPUTS | {'image'}
 
 
 def wanted_outputs(outputs: Collection[str] | None) -> frozenset[str]:
     """
-    Return which outputs are wanted; None means all.
+    Return which outputs are wanted; None means all but the image, which the caller has.
 
     :raises UserError: one of them does not exist.
     """
     wanted = ALL_OUTPUTS if outputs is None else frozenset(outputs)
-    if not wanted <= ALL_OUTPUTS:
-        raise UserError(
-            f'outputs are {sorted(wanted)}; choose of {", ".join(sorted(ALL_OUTPUTS))}'
-        )
+    if not wanted <= _POSSIBLE:
+        raise UserError(f'outputs are {sorted(wanted)}; choose of {", ".join(sorted(_POSSIBLE))}')
     return wanted
 
 

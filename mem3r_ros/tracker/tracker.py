@@ -93,7 +93,8 @@ class Tracker:
         Track one frame.
 
         :param frame: the image, its stamp, and optional calibration, mask and wheel path.
-        :param outputs: wanted ones among depth, points and confidence; default all. Heads that
+        :param outputs: wanted ones among depth, points, confidence and image; default all but the
+            image. Heads that
             are not needed are not computed.
         :return: pose, covariance, twist, status and the wanted outputs. A frame without a
             measurement gets an extrapolated pose, and its status has the reason.

@@ -110,10 +110,10 @@ def test_points_are_the_depth_image_seen_through_its_camera(
     assert spin_until(lambda: points and depth and info)
     cloud = points[0]
     assert [(f.name, f.offset, f.datatype) for f in cloud.fields] == [
-        ('x', 0, 7), ('y', 4, 7), ('z', 8, 7), ('rgb', 12, 7)
+        ('x', 0, 7), ('y', 4, 7), ('z', 8, 7), ('rgb', 12, 7), ('confidence', 16, 7)
     ]  # fmt: skip
-    assert (cloud.point_step, cloud.row_step) == (16, 16 * cloud.width)
-    xyz = np.frombuffer(cloud.data, np.float32).reshape(-1, 4)[:, :3]
+    assert (cloud.point_step, cloud.row_step) == (20, 20 * cloud.width)
+    xyz = np.frombuffer(cloud.data, np.float32).reshape(-1, 5)[:, :3]
     K = np.array(info[0].k).reshape(3, 3)
     pixels = np.rint(xyz @ K.T / xyz[:, 2:]).astype(int)
     values = np.frombuffer(depth[0].data, np.float32).reshape(depth[0].height, -1)
