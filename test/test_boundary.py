@@ -25,6 +25,7 @@ LAYERS = [
         'installed',
         'laser_scan',
         'names',
+        'live_sources',
         'plausible',
         'refusals',
         'text_files',

@@ -353,7 +353,7 @@ def test_the_help_lists_every_command(capsys):
     ('command', 'flags'),
     [
         ('run', '--config --depth-every --device --fps --help --image-topic --max-frames --model '
-         '--output --rerun --set --stride'),
+         '--output --rerun --set --stride --video --view'),
         ('evaluate', '--config --device --fps --help --image-topic --max-frames --model --output '
          '--protocol --rules --set --stride --views'),
         ('score', '--depth-factor --help --output --truth'),

@@ -15,8 +15,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.reports.balance import Balance
 from mem3r_ros.reports.cloud_view import cloud_view
-from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth
-from mem3r_ros.reports.recorder import millimetres
+from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth, millimetres
 from mem3r_ros.reports.result import StripFrame
 from mem3r_ros.reports.training_page import write_training_page
 from mem3r_ros.trajectory import Trajectory, read_tum

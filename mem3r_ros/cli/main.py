@@ -28,10 +28,11 @@ sleep_while_waiting()  # before a command imports torch
 COMMANDS = {
     'demo': ('mem3r_ros.cli.demo', 'play the shipped recording through the node'),
     'replay': ('mem3r_ros.cli.replay', 'play a rosbag2 through the node'),
-    'run': ('mem3r_ros.cli.run', 'track a bag, a video or a folder of images without ROS'),
+    'run': ('mem3r_ros.cli.run', 'track a camera, a bag, a video or images without ROS'),
     'score': ('mem3r_ros.cli.score', 'score a trajectory, depth images or a cloud of any system'),
     'evaluate': ('mem3r_ros.cli.evaluate', 'track several sequences and print a table of errors'),
     'batch': ('mem3r_ros.cli.batch', 'track many recordings, over processes, GPUs or Ray'),
+    'view': ('mem3r_ros.cli.view', 'open the page of a run in the browser'),
     'compare': ('mem3r_ros.cli.compare', 'compare several runs on one page'),
     'benchmark': ('mem3r_ros.cli.benchmark', 'measure time and memory over many frames'),
     'fit-covariance': ('mem3r_ros.cli.fit_covariance', 'fit the covariance to ground truth'),

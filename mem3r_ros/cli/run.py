@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r run``: track a bag, a video or a folder of images without ROS."""
+"""The command ``mem3r run``: track a camera, a bag, a video or a folder of images without ROS."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from mem3r_ros.data import Sequence
     from mem3r_ros.reports import RunResult
 
-HELP = 'track a bag, a video or a folder of images without ROS'
+HELP = 'track a camera, a bag, a video or a folder of images without ROS'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     from mem3r_ros.cli.arguments import add_sequence_arguments, add_tracking_arguments
 
-    parser.add_argument('path', metavar='PATH', help='bag, video, data set or folder of images')
+    parser.add_argument(
+        'path',
+        metavar='PATH',
+        help='bag, video, data set or folder of images; or a live camera: 0, /dev/video0, '
+        'rtsp://... (Ctrl-C ends it and writes the results)',
+    )
     parser.add_argument(
         '--output', metavar='DIR', default='run_output', help='folder for the results (run_output)'
     )
@@ -36,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--rerun', action='store_true', help='also write run.rrd for the Rerun viewer'
     )
+    parser.add_argument(
+        '--view', action='store_true', help='show the run live in the Rerun viewer'
+    )
+    parser.add_argument(
+        '--video',
+        action='store_true',
+        help='also write video.mp4: image, depth, path and map side by side',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,28 +61,23 @@ def run(args: argparse.Namespace) -> int:
     from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.cli.settings import config_from
     from mem3r_ros.errors import UserError
+    from mem3r_ros.live_sources import is_live
     from mem3r_ros.reports.output_folder import check_output
     from mem3r_ros.reports.rerun_log import require_rerun
 
     # First what can be wrong with the arguments; the imports below take seconds.
     if args.depth_every < 0:
         raise UserError(f'--depth-every is {args.depth_every}; it must be 0 or more')
-    if args.rerun:
+    if args.rerun or args.view:
         require_rerun()
-    check_paths([args.path])
+    if not is_live(args.path):
+        check_paths([args.path])
     check_output(Path(args.output))
     config = config_from(args)
-    from mem3r_ros.data import open_sequence
     from mem3r_ros.model.backend import load_backend
     from mem3r_ros.reports.summary import print_summary
 
-    sequence = open_sequence(
-        args.path,
-        args.image_topic,
-        stride=args.stride,
-        max_frames=args.max_frames,
-        fps=args.fps,
-    )
+    sequence = _opened(args)
     check_place(sequence, Path(args.output))
     network, device = load_backend(config)
     result = run_sequence(
@@ -79,10 +87,30 @@ def run(args: argparse.Namespace) -> int:
         config,
         Path(args.output),
         depth_every=args.depth_every,
-        use_rerun=args.rerun,
+        listeners=frozenset(k for k in ('rerun', 'view', 'video') if getattr(args, k)),
     )
     print_summary(result, Path(args.output))
     return 0
+
+
+def _opened(args: argparse.Namespace) -> Sequence:
+    """Open the recording or the camera."""
+    from mem3r_ros.live_sources import is_live
+
+    if is_live(args.path):
+        from mem3r_ros.data import Selection
+        from mem3r_ros.data.live_camera import LiveCamera
+
+        return LiveCamera(args.path, Selection(args.stride, args.max_frames))
+    from mem3r_ros.data import open_sequence
+
+    return open_sequence(
+        args.path,
+        args.image_topic,
+        stride=args.stride,
+        max_frames=args.max_frames,
+        fps=args.fps,
+    )
 
 
 def check_place(sequence: Sequence, output_dir: Path) -> None:
@@ -108,7 +136,7 @@ def run_sequence(
     output_dir: Path,
     *,
     depth_every: int = 1,
-    use_rerun: bool = False,
+    listeners: frozenset[str] = frozenset(),
 ) -> RunResult:
     """
     Track one sequence with a fresh tracker and write the results, with a progress bar.
@@ -119,14 +147,14 @@ def run_sequence(
     :param config: a RunConfig.
     :param output_dir: folder for the results.
     :param depth_every: write every n-th depth image; 0 writes none.
-    :param use_rerun: also write ``run.rrd``.
+    :param listeners: what else is shown or written, see ``listeners.open_listeners``.
     :return: the result.
     """
+    from mem3r_ros.cli.listeners import open_listeners
     from mem3r_ros.cli.tracking import Tracked, device_name, track_sequence
     from mem3r_ros.config import to_dict
     from mem3r_ros.reports import RunRecorder
     from mem3r_ros.reports.progress import progress
-    from mem3r_ros.reports.rerun_log import open_log
     from mem3r_ros.tracker import Tracker
 
     recorder = RunRecorder(
@@ -139,15 +167,16 @@ def run_sequence(
         depth_every=depth_every,
     )
     started_s = time.perf_counter()
-    log_path = recorder.work_dir / 'run.rrd' if use_rerun else None
-    if use_rerun:
-        recorder.begin()
-    with progress(sequence.name, sequence.num_frames) as bar, open_log(log_path) as log:
+    with (
+        progress(sequence.name, sequence.num_frames) as bar,
+        open_listeners(recorder, listeners) as opened,
+    ):
 
         def on_frame(frame: Any, tracked: Any) -> None:
             bar.advance('' if tracked is None else tracked.status.value)
-            if log is not None and tracked is not None:
-                log.frame(frame, tracked)
+            if tracked is not None:
+                for listener in opened:
+                    listener.frame(frame, tracked)
 
         tracker = Tracker(network, config.tracking)
         counts = Tracked()
@@ -158,6 +187,8 @@ def run_sequence(
             interrupted = error  # what there is so far is written before the program ends
     balance = counts.balance(sequence, len(recorder.trajectory()))
     notes = counts.notes(sequence, balance)
+    if sequence.is_live and balance.posed:
+        interrupted = None  # the usual end of a live run
     if interrupted is not None:
         notes.insert(0, f'The run was interrupted after {counts.num_images} images.')
         if not balance.posed:

@@ -54,6 +54,7 @@ class Tracked:
     def notes(self, sequence: Sequence, balance: Balance) -> list[str]:
         """Return remarks for the reader of the figures."""
         return [
+            *sequence.remarks(),
             *self.clock.sentences(),
             *sequence.refused.sentences(),
             *self.refused.sentences(),

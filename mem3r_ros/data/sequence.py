@@ -60,6 +60,8 @@ class Sequence(ABC):
     Frames that cannot be decoded are logged, counted by reason in ``refused`` and left out.
     """
 
+    is_live = False  # a camera, not a recording: the user ends it
+
     def __init__(self, path: Path, selection: Selection) -> None:
         self.path = path
         self.selection = selection
@@ -97,6 +99,10 @@ class Sequence(ABC):
     def truth(self) -> Trajectory | None:
         """Return the true path of the camera, None if it was not recorded."""
         return None
+
+    def remarks(self) -> list[str]:
+        """Return sentences about the source for the reader of the figures."""
+        return []
 
     def __len__(self) -> int:
         if self.num_frames is None:

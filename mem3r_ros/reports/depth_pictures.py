@@ -19,6 +19,7 @@ _COLOUR_MAP = 'magma_r'
 _STEPS_M = tuple(m * 10.0**e for e in range(-3, 4) for m in (1, 2, 5))
 _UNSURE = (222, 226, 230)
 _BEYOND = (190, 205, 224)
+_FARTHEST = 65535  # largest depth of a 16-bit image, mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,17 @@ def colour_depth(depth_m: np.ndarray, limits: DepthRange) -> np.ndarray:
     picture[~np.isfinite(depth_m) | ~(depth_m > 0)] = _UNSURE
     picture[np.isposinf(depth_m)] = _BEYOND
     return picture
+
+
+def millimetres(depth_m: np.ndarray) -> np.ndarray:
+    """
+    Return depth as 16-bit millimetres, the usual form of depth images.
+
+    :param depth_m: [H, W] m.
+    :return: uint16 [H, W]; 0 where uncertain, 65535 where farther than 65.534 m.
+    """
+    known = np.nan_to_num(depth_m, nan=0.0, posinf=1e6, neginf=0.0)
+    return np.rint(np.clip(known * 1000.0, 0, _FARTHEST)).astype(np.uint16)
 
 
 def bar_css() -> str:

@@ -30,6 +30,7 @@ OUTPUTS = (
     'config.yaml',
     'summary.json',
     'run.rrd',
+    'video.mp4',
 )
 DEPTH_FOLDER = 'depth'
 UNFINISHED = 'unfinished'

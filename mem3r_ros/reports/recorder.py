@@ -31,6 +31,7 @@ from mem3r_ros.files import GrowingFile, write_image, write_text
 from mem3r_ros.geometry import transform_points
 from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports.balance import Balance
+from mem3r_ros.reports.depth_pictures import millimetres
 from mem3r_ros.reports.output_folder import (
     DEPTH_FOLDER,
     UNFINISHED,
@@ -52,7 +53,6 @@ _STRIP_WIDTH_PX = 320
 # The map may exceed its limit this far between two checks of its size, which cost a sort.
 _MAP_RESERVE = 4
 _CLOUDS_A_CHECK = 8
-_FARTHEST = 65535  # largest depth of a 16-bit image, mm
 
 Value = TypeVar('Value')
 
@@ -364,17 +364,6 @@ def _error(
         return trajectory_error(trajectory, truth), []
     except UserError as reason:
         return None, [f'No trajectory error: {reason}.']
-
-
-def millimetres(depth_m: np.ndarray) -> np.ndarray:
-    """
-    Return depth as 16-bit millimetres, the usual form of depth images.
-
-    :param depth_m: [H, W] m.
-    :return: uint16 [H, W]; 0 where uncertain, 65535 where farther than 65.534 m.
-    """
-    known = np.nan_to_num(depth_m, nan=0.0, posinf=1e6, neginf=0.0)
-    return np.rint(np.clip(known * 1000.0, 0, _FARTHEST)).astype(np.uint16)
 
 
 def _keep(store: OrderedDict[int, Value], stamp_ns: int, value: Value) -> None:
