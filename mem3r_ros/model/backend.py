@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
 from mem3r_ros.config import setting, settings
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.checkpoints.find import find_weights
+from mem3r_ros.model.processor import multiplies_bfloat16, multiplies_float16
 from mem3r_ros.threads import choose_num_threads, use_num_threads
 
 if TYPE_CHECKING:
     from mem3r_ros.model import Mem3R
 
+logger = logging.getLogger(__name__)
+
+DTYPES = ('float32', 'auto', 'int8', 'float16', 'bfloat16')
 _DEVICE = re.compile(r'auto|cpu|cuda(:\d+)?')
 
 
@@ -27,7 +32,10 @@ class BackendConfig:
     )
     device: str = setting('auto', 'auto (CUDA if there is one), cpu, cuda or cuda:N')
     dtype: str = setting(
-        'float32', 'dtype of the network weights', choices=('float32', 'float16', 'bfloat16')
+        'float32',
+        'dtype of the network weights; int8: large layers of a large network on a CPU; auto: the '
+        'faster of float32 and int8, measured at the start (a GPU and a small network: float32)',
+        choices=DTYPES,
     )
     num_threads: int = setting(0, 'CPU threads; 0: as many as cores are idle at the start', low=0)
 
@@ -83,16 +91,45 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     Load the network onto its device and set the number of CPU threads.
 
     :return: the network and its device.
-    :raises UserError: the model does not load or the device does not exist.
+    :raises UserError: the model does not load, the device does not exist, or the processor does
+        not compute in the dtype.
     """
     check_backend(config)
     device = choose_device(config.device)
     import torch
 
     from mem3r_ros.model import load_model
+    from mem3r_ros.model.speedups import SpeedUps, choose_cpu_dtype
 
-    if config.dtype == 'float32':
+    dtype = getattr(torch, _weights_dtype(config.dtype, device))
+    if dtype == torch.float32:
         # TF32 convolutions round their inputs to 10 bits of mantissa, which is not float32.
         torch.backends.cudnn.allow_tf32 = False
     use_num_threads(choose_num_threads(config.num_threads))
-    return load_model(config.model, device=device, dtype=getattr(torch, config.dtype)), device
+    model = load_model(config.model, device=device, dtype=dtype)
+    if config.dtype == 'int8' or (
+        config.dtype == 'auto' and device == 'cpu' and choose_cpu_dtype(model) == 'int8'
+    ):
+        SpeedUps.int8(model).apply(model)
+    return model, device
+
+
+def _weights_dtype(name: str, device: str) -> str:
+    """
+    Return the name of the dtype to load the weights in.
+
+    :param name: one of :data:`DTYPES`.
+    :raises UserError: a GPU is asked for int8.
+    """
+    if name == 'int8' and device != 'cpu':
+        raise UserError(f'dtype is int8 and device is {device}; int8 is for device cpu')
+    if name in ('auto', 'int8'):
+        return 'float32'
+    in_hardware = {'bfloat16': multiplies_bfloat16, 'float16': multiplies_float16}
+    if device == 'cpu' and name in in_hardware and not in_hardware[name]():
+        logger.warning(
+            'this processor does not multiply %s in hardware, so it is slower than float32; set '
+            'dtype to auto',
+            name,
+        )
+    return name

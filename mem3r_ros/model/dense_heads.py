@@ -138,6 +138,11 @@ class DptHead(nn.Module):
         """The layer that gives the values."""
         return self.head3
 
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """Dtype of the levels."""
+        return self.project[0].weight.dtype
+
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:
         """
         Predict every pixel.
@@ -162,7 +167,8 @@ class DptHead(nn.Module):
             path = self.fusion[stage](path, maps[stage])
         size = (grid[0] * self.patch_size, grid[1] * self.patch_size)
         path = F.interpolate(self.head1(path), size=size, mode='bilinear', align_corners=True)
-        return self.head3(F.relu(self.head2(path))).permute(0, 2, 3, 1)
+        path = F.relu(self.head2(path)).to(self.head3.weight.dtype)
+        return self.head3(path).permute(0, 2, 3, 1)
 
 
 class LinearHead(nn.Module):
@@ -179,6 +185,11 @@ class LinearHead(nn.Module):
     def last_layer(self) -> nn.Module:
         """The layer that gives the values."""
         return self.proj.fc2
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """Dtype of the levels."""
+        return self.proj.fc1.weight.dtype
 
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:
         """Use the last level only; see :meth:`DptHead.forward`."""

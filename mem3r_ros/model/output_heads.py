@@ -93,7 +93,7 @@ class Predictor(nn.Module):
 
         :param positions: of the image tokens, without the pose token.
         """
-        dtype = self.camera_head.last_layer.weight.dtype
+        dtype = self.camera_head.input_dtype
         levels = tuple(
             level.to(dtype) for level in (encoded.features, *decoded.levels, decoded.image_tokens)
         )

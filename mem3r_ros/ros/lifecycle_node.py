@@ -25,6 +25,7 @@ from rclpy.parameter import Parameter
 import torch
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.model.speedups import arithmetic_of
 from mem3r_ros.ros import parameters
 from mem3r_ros.ros.diagnostics_publisher import DiagnosticsPublisher
 from mem3r_ros.ros.frame_result import FrameResult
@@ -64,6 +65,7 @@ class Mem3rNode(LifecycleNode):
         self.skipped = SkippedImages()
         self.tracker: Tracker | None = None
         self.device = ''
+        self.dtype = ''
         self.worker: TrackingWorker | None = None
         self.results: ResultPublisher | None = None
         self.pipeline: Pipeline | None = None
@@ -92,6 +94,7 @@ class Mem3rNode(LifecycleNode):
         """Load the network, run it once, create the publishers; a failure is reported."""
         try:
             self.tracker, self.device = make_tracker(self.config, self._is_running)
+            self.dtype = arithmetic_of(self.tracker.model)
             static_mask = StaticMask(self.config.input)
             self._topics = Publishers(self, self.config)
             self._transforms = Transforms(self, self.config, self.refusals)
@@ -113,7 +116,7 @@ class Mem3rNode(LifecycleNode):
             self.tracker, stamps, self.counts, self.skipped, self._worker_ports(), static_mask
         )
         self.configure_error = ''
-        self.get_logger().info(f'ready: {self.config.model} on {self.device}')
+        self.get_logger().info(f'ready: {self.config.model} on {self.device}, {self.dtype}')
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -197,7 +200,7 @@ class Mem3rNode(LifecycleNode):
             configure_error=self.configure_error,
             model=self.config.model,
             device=self.device,
-            dtype=self.config.dtype,
+            dtype=self.dtype,
             update_rule=self.config.tracking.update_rule,
             max_silence_s=self.config.diagnostics.silence,
             counts=self.counts,
