@@ -48,7 +48,7 @@ from mem3r_ros.model import (
     layers,
     load_model,
 )
-from mem3r_ros.model.checkpoints.load import shipped_weights
+from mem3r_ros.model.checkpoints.find import shipped_weights
 from mem3r_ros.model.int8 import has_int8
 from mem3r_ros.model.processor import multiplies_bfloat16, number_formats, processor_name
 from mem3r_ros.model.speedups import SpeedUps
