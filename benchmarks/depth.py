@@ -152,7 +152,7 @@ def main() -> None:
         for run in reversed(runs):
             lines.append(run.row())
             print(lines[-1], flush=True)
-        if args.output and all(run.picture for run in runs):
+        if args.output and all(run.picture is not None for run in runs):
             args.output.mkdir(parents=True, exist_ok=True)
             file = args.output / f'depth_{name.replace(":", "_")}.jpg'
             cv2.imwrite(str(file), cv2.cvtColor(picture(runs), cv2.COLOR_RGB2BGR))
