@@ -52,6 +52,7 @@ setup(
         (f'share/{PACKAGE}', ['package.xml']),
         shared('launch', '*.launch.py'),
         shared('config', '*.*'),
+        shared('config/cameras', '*.yaml'),
         shared('rviz', '*.rviz'),
         shared('recipes', '*.yaml'),
     ],

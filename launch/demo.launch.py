@@ -23,16 +23,12 @@ def generate_launch_description() -> LaunchDescription:
         'mount': 'tf' if topics.has_mount else 'standalone',
         'model': LaunchConfiguration('model'),
         'rviz': LaunchConfiguration('rviz'),
-        'delay': LaunchConfiguration('delay'),
     }
     replay = PathJoinSubstitution([FindPackageShare('mem3r_ros'), 'launch', 'replay.launch.py'])
     return LaunchDescription(
         [
             DeclareLaunchArgument('model', default_value='', description='preset or file'),
             DeclareLaunchArgument('rviz', default_value='true', description='open RViz'),
-            DeclareLaunchArgument(
-                'delay', default_value='10.0', description='time for the node to load, s'
-            ),
             IncludeLaunchDescription(replay, launch_arguments=settings.items()),
         ]
     )

@@ -6,19 +6,17 @@ from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
-    TimerAction,
+    RegisterEventHandler,
 )
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
-# The node loads its network during this time; messages published earlier would be missed.
-LOADING_S = 10.0
-
 
 def generate_launch_description() -> LaunchDescription:
-    """Start the node with the time of the bag, then the bag."""
+    """Start the node with the time of the bag, and the bag when the node is active."""
     share = FindPackageShare('mem3r_ros')
     arguments = [
         ('image', '/camera/image_raw', 'image topic in the bag'),
@@ -32,7 +30,6 @@ def generate_launch_description() -> LaunchDescription:
         ),
         ('mount', 'standalone', 'tf if the TF of the bag connects base_link to the optical frame'),
         ('rate', '1.0', 'speed of the bag; 1 is real time'),
-        ('delay', str(LOADING_S), 'time from the start of the node to that of the bag, s'),
         ('rviz', 'true', 'open RViz'),
     ]
     passed = ('image', 'camera_info', 'image_transport', 'model', 'params_file', 'mount', 'rviz')
@@ -48,6 +45,8 @@ def generate_launch_description() -> LaunchDescription:
         cmd=[
             'ros2', 'bag', 'play', LaunchConfiguration('bag'),
             '--clock', '--rate', LaunchConfiguration('rate'),
+            # Messages that are published before the node knows the new publishers would be lost.
+            '--delay', '1.0',
         ],
         output='screen',
     )  # fmt: skip
@@ -58,7 +57,11 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in arguments
             ),
+            # An active node has subscribed: it misses no image. Once, because a process is started
+            # only once.
+            RegisterEventHandler(
+                OnStateTransition(goal_state='active', entities=[bag], handle_once=True)
+            ),
             node,
-            TimerAction(period=LaunchConfiguration('delay'), actions=[bag]),
         ]
     )

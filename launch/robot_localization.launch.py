@@ -7,26 +7,58 @@ The filter is the only one that broadcasts odom to base_link, so the node's own 
 takes TF and /odometry/filtered as from any other robot. Include this file or copy it.
 """
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+    Shutdown,
+)
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
+from mem3r_ros.ros.package_files import missing_package
+
+PASSED = ('camera', 'image', 'camera_info', 'use_sim_time')
+
+
+def nodes(context: LaunchContext) -> list[Action]:
+    """Return the node without TF and the filter; without the filter, the reason and the end."""
+    if reason := missing_package('robot_localization', 'robot_localization.launch.py'):
+        return [LogInfo(msg=reason), Shutdown(reason=reason)]
+    use_sim_time = LaunchConfiguration('use_sim_time').perform(context).lower() == 'true'
+    return [
+        IncludeLaunchDescription(
+            PathJoinSubstitution([FindPackageShare('mem3r_ros'), 'launch', 'mem3r.launch.py']),
+            launch_arguments=[
+                *((name, LaunchConfiguration(name)) for name in PASSED),
+                ('namespace', 'mem3r'),
+                ('publish_tf', 'false'),
+            ],
+        ),
+        Node(
+            package='robot_localization',
+            executable='ekf_node',
+            name='ekf_filter_node',
+            parameters=[LaunchConfiguration('ekf_file'), {'use_sim_time': use_sim_time}],
+            output='screen',
+        ),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Start the node without TF, and an EKF that fuses its velocities and yaw rate."""
-    share = FindPackageShare('mem3r_ros')
+    ekf_file = PathJoinSubstitution(
+        [FindPackageShare('mem3r_ros'), 'config', 'robot_localization.yaml']
+    )
     arguments = [
-        ('image', '/camera/image_raw', 'RGB image topic, header in an optical frame'),
-        ('camera_info', '/camera/camera_info', 'calibration of that image'),
+        ('camera', '', 'preset of config/cameras, or a YAML file'),
+        ('image', '', 'RGB image topic, header in an optical frame; empty: that of camera'),
+        ('camera_info', '', 'calibration of that image; empty: that of camera'),
         ('use_sim_time', 'false', 'take the time from /clock'),
-        (
-            'ekf_file',
-            PathJoinSubstitution([share, 'config', 'robot_localization.yaml']),
-            'parameters of the filter; add wheel odometry and IMU there',
-        ),
+        ('ekf_file', ekf_file, 'parameters of the filter; add wheel odometry and IMU there'),
     ]
     return LaunchDescription(
         [
@@ -34,25 +66,6 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in arguments
             ),
-            IncludeLaunchDescription(
-                PathJoinSubstitution([share, 'launch', 'mem3r.launch.py']),
-                launch_arguments={
-                    'image': LaunchConfiguration('image'),
-                    'camera_info': LaunchConfiguration('camera_info'),
-                    'use_sim_time': LaunchConfiguration('use_sim_time'),
-                    'namespace': 'mem3r',
-                    'publish_tf': 'false',
-                }.items(),
-            ),
-            Node(
-                package='robot_localization',
-                executable='ekf_node',
-                name='ekf_filter_node',
-                parameters=[
-                    LaunchConfiguration('ekf_file'),
-                    {'use_sim_time': LaunchConfiguration('use_sim_time')},
-                ],
-                output='screen',
-            ),
+            OpaqueFunction(function=nodes),
         ]
     )

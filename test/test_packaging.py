@@ -106,8 +106,38 @@ def test_the_manifest_names_the_ros_packages_that_are_imported_and_no_others():
             imported |= set(ros.findall(file.read_text()))
     package_of = {'tf2_ros': 'tf2_ros_py'}
     assert {package_of.get(name, name) for name in imported} == {
-        name for name in named if not name.startswith('python3-')
+        name for name in named - started_packages() if not name.startswith('python3-')
     }
+
+
+def started_packages():
+    """Return the packages whose programs the launch files start by name, and those they need."""
+    started = set()
+    for file in (ROOT / 'launch').glob('*.py'):
+        text = file.read_text()
+        started |= set(re.findall(r"package='(\w+)'", text)) - {'mem3r_ros'}
+        if "'ros2', 'bag'" in text:
+            started |= {'ros2bag', 'rosbag2_storage_mcap'}
+    return started
+
+
+def test_the_manifest_names_the_packages_that_the_launch_files_start():
+    named = {element.text for element in manifest().iter('exec_depend')}
+
+    assert started_packages() <= named
+
+
+def test_the_manifest_or_the_route_names_each_python_package():
+    named = {element.text for element in manifest().iter('exec_depend')}
+    keys = {'torch': 'python3-pytorch-pip', 'opencv-python-headless': 'python3-opencv'}
+    route = (ROOT / 'requirements' / 'robot.in').read_text().lower()
+
+    for line in (ROOT / 'requirements' / 'runtime.in').read_text().lower().splitlines():
+        if line and not line.startswith('#'):
+            name = line.partition('==')[0]
+            plain = keys.get(name, f'python3-{name.removeprefix("py")}')
+            is_named = {plain, f'python3-{name}', f'python3-{name}-pip'} & named
+            assert is_named or re.search(rf'^{name}\b', route, re.M), name
 
 
 @pytest.mark.parametrize('name', ['lock.txt', 'lock-ros.txt', 'lock-ros-build.txt'])

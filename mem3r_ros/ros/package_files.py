@@ -30,3 +30,23 @@ def share_file(name: str) -> Path:
             return place / name
     looked = ', '.join(map(str, places))
     raise UserError(f'{name} is not installed; searched in {looked}; reinstall mem3r_ros')
+
+
+def missing_package(package: str, user: str) -> str:
+    """
+    Return one sentence if a ROS package is not installed, else ''.
+
+    :param package: name of the package.
+    :param user: what needs it.
+    """
+    try:
+        from ament_index_python.packages import get_package_prefix
+
+        get_package_prefix(package)
+    except (ImportError, LookupError, OSError):
+        name = package.replace('_', '-')
+        return (
+            f'{user} needs the ROS package {package}, which is not installed: '
+            f'sudo apt-get install ros-$ROS_DISTRO-{name}'
+        )
+    return ''

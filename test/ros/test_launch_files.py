@@ -37,7 +37,8 @@ def test_the_main_launch_file_has_the_arguments_that_users_rely_on():
              .get_launch_arguments()}  # fmt: skip
 
     assert names >= {
-        'image', 'camera_info', 'namespace', 'params_file', 'model', 'use_sim_time', 'rviz',
+        'camera', 'image', 'camera_info', 'namespace', 'params_file', 'model', 'use_sim_time',
+        'rviz',
         'image_transport', 'input_policy', 'mount', 'publish_tf', 'autostart',
     }  # fmt: skip
 
