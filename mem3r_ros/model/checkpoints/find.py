@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.model.checkpoints.hub import PREFIX, fetch_from_hub
 from mem3r_ros.model.config import PRESETS
 from mem3r_ros.names import nearest_name
 
@@ -36,6 +37,8 @@ def find_weights(source: str | Path) -> tuple[str | None, Path]:
                 f'a file, or {text}:FILE to fill this network from it'
             )
         return None, path
+    if text.startswith(PREFIX):
+        return None, fetch_from_hub(text)
     preset, separator, rest = text.partition(':')
     if not (separator and preset in PRESETS):
         preset, rest = None, text

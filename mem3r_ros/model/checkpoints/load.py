@@ -58,6 +58,7 @@ def load_model(
         the configuration in its metadata), or CUT3R's ``.pth``. ``preset:file`` fills that
         preset's network from the file: ``mem3r-512-dpt:cut3r_512_dpt_4_64.pth`` starts a Mem3R
         from CUT3R's weights; its new modules are then untrained, which is logged.
+        ``hf:owner/name@commit`` is a file of the Hugging Face Hub, see ``checkpoints.hub``.
     :param dtype: float32 is exact; bfloat16 halves memory and time, memories stay float32.
     :param config: of the network to fill (default: that of the preset or of the checkpoint).
     :raises UserError: the source does not exist, is damaged, or does not fit.
