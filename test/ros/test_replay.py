@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from bag_writer import write_bag as write_messages
 import cv2
 from nav_msgs.msg import Odometry
 from node_harness import FRAME, START_NS, STEP_NS
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from test_cli_faults import KINDS, bad, message
 from tf2_msgs.msg import TFMessage
 
 from mem3r_ros.geometry import T_FLU_OPTICAL
@@ -263,3 +265,24 @@ def test_a_late_static_mount_of_another_base_holds_for_all_images(replay, tmp_pa
     np.testing.assert_allclose(trajectory.poses[0], mount, atol=1e-6)
     balance = json.loads((output / 'summary.json').read_text())['balance']
     assert balance['promised'] == balance['posed'] == NUM_IMAGES
+
+
+@pytest.mark.fault(
+    'thirty bad images of six kinds among good ones in `mem3r replay`',
+    'each counted by its reason',
+)
+def test_every_bad_image_is_in_the_summary_of_a_replay(replay, tmp_path):
+    messages = []
+    for index in range(61):
+        is_bad = index % 2 == 1
+        kind = KINDS[index // 2 % len(KINDS)]
+        messages.append(('/image/compressed', bad(kind, index) if is_bad else message(index)))
+
+    done, output = replay(write_messages(tmp_path / 'bag', messages))
+
+    assert done.returncode == 0, done.stderr
+    balance = json.loads((output / 'summary.json').read_text())['balance']
+    assert balance['promised'] == balance['found'] == 61
+    assert (balance['tracked'], balance['posed']) == (31, 31)
+    assert sorted(balance['refused'].values()) == [5] * 6
+    assert done.stdout.count('5 images were refused') == 6

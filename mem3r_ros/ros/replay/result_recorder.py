@@ -123,8 +123,17 @@ class ResultRecorder:
         self._finish(message)
 
     def _on_status(self, message: DiagnosticArray) -> None:
+        status = {pair.key: pair.value for pair in message.status[0].values}
+        if status.get('state') == 'SKIPPED':
+            # Nothing else comes; an image of the same stamp may still have parts to come.
+            self.num_answered += 1
+            self.num_skipped += 1
+            self.last_problem = status.get('reason', '')
+            self.refused.add(self.last_problem)
+            self.on_answer()
+            return
         pending = self._part(message, 'status')
-        pending.status = {pair.key: pair.value for pair in message.status[0].values}
+        pending.status = status
         published = pending.status.get('published', '').split()
         pending.expected = frozenset(RECORDED).intersection(published)
         self._finish(message)
@@ -148,11 +157,6 @@ class ResultRecorder:
     def _record(self, stamp: int, pending: _Pending) -> None:
         recorder, status = self._recorder, pending.status
         state = status.get('state', '')
-        if state == 'SKIPPED':
-            self.num_skipped += 1
-            self.last_problem = status.get('reason', '')
-            self.refused.add(self.last_problem)
-            return
         if pending.odom is not None:
             self._without_mount.append((stamp, matrix_from_pose_message(pending.odom.pose.pose)))
             self.place_cameras()
