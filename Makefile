@@ -7,9 +7,11 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
+FUZZ_INPUTS ?= 20000
+KILLS ?= 200
 PYTEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help env demo test lint clean
+.PHONY: help env demo test fuzz lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -23,6 +25,10 @@ demo: env ## run the real node on the shipped sequence, results in demo_output/
 
 test: env ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+fuzz: env ## feed damaged inputs to all readers, kill writers (FUZZ_INPUTS=..., KILLS=...)
+	@$(BIN)/python tools/fuzz.py --inputs $(FUZZ_INPUTS)
+	@$(BIN)/python tools/kill_test.py --kills $(KILLS)
 
 lint: env ## check format, style and types
 	@$(BIN)/ruff format --check .

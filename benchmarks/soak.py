@@ -5,10 +5,11 @@ Endurance test of the node under random disturbances.
 
 The shipped recording loops in real time with /clock. Services are called and parameters changed
 at random, camera_info is switched on and off, and the process of the node is stopped and
-continued. Checks: no exception in the log, no growth of memory, no jump of the odometry within a
-session (each loop of the recording begins a new session).
+continued. With ``--faults`` impossible messages come, too. Checks: no exception in the log, no
+growth of memory, open files and threads, no jump of the odometry within a session (each loop of
+the recording begins a new session), every fault counted by the node.
 
-    python benchmarks/soak.py --minutes 30 --output benchmarks/results
+    python benchmarks/soak.py --minutes 30 --faults --output benchmarks/results
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import dataclass, field
+import math
 import os
 from pathlib import Path
 import platform
@@ -36,6 +38,7 @@ from mem3r_ros.ros.replay.private_domain import claim_domain, enter_domain
 enter_domain(claim_domain())  # before rclpy starts
 
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 import rclpy  # noqa: E402
@@ -69,6 +72,8 @@ CHANGES = (
 MAX_SPEED = 3.0  # m/s
 MAX_STEP_M = 0.3
 MAX_GROWTH_MIB = 60.0
+MAX_GROWTH_HANDLES = 10
+FAULTS = ('image', 'image stamp', 'camera_info', 'mask', 'wheel_odom', 'pose_hint')
 MIB = 2**20
 
 
@@ -84,6 +89,11 @@ class Observed:
     intervals_s: list[float] = field(default_factory=list)  # between two poses
     sessions: set[int] = field(default_factory=set)
     memory: list[tuple[float, float]] = field(default_factory=list)  # minutes, MiB
+    handles: list[int] = field(default_factory=list)  # open files of the node
+    threads: list[int] = field(default_factory=list)  # of the node
+    faults: Counter = field(default_factory=Counter)  # sent
+    images: str = ''  # newest balance in /diagnostics
+    refused: dict[str, str] = field(default_factory=dict)  # newest counts in /diagnostics
     actions: Counter = field(default_factory=Counter)
     load: list[float] = field(default_factory=list)  # of the machine
     last: tuple[int, np.ndarray] | None = None  # stamp, position
@@ -92,18 +102,22 @@ class Observed:
 class Soak:
     """The camera, the vandal and the observer, all in one process beside the node's."""
 
-    def __init__(self, node: Node, process: NodeProcess, topics: CameraTopics) -> None:
+    def __init__(
+        self, node: Node, process: NodeProcess, topics: CameraTopics, has_faults: bool
+    ) -> None:
         self.node = node
         self.process = process
         self.topics = topics
         self.seen = Observed()
         self.random = random.Random(0)
         self.sends_info = True
+        self.has_faults = has_faults
         self.is_over = threading.Event()
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         create = node.create_subscription
         create(Odometry, 'odom', self._on_odom, 10)
         create(DiagnosticArray, 'status', self._on_status, latched)
+        create(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         for kind, topic in (
             (Image, 'depth/image'),
             (PointCloud2, 'points'),
@@ -113,6 +127,9 @@ class Soak:
         self._image = node.create_publisher(CompressedImage, topics.image, 10)
         self._info = node.create_publisher(CameraInfo, topics.info, 10)
         self._clock = node.create_publisher(Clock, '/clock', 10)
+        self._mask = node.create_publisher(Image, 'mask', 10)
+        self._wheel = node.create_publisher(Odometry, 'wheel_odom', 10)
+        self._hint = node.create_publisher(PoseWithCovarianceStamped, 'pose_hint', 10)
         self._services = {n: node.create_client(Trigger, f'mem3r/{n}') for n in SERVICES}
         self._set = node.create_client(SetParameters, 'mem3r/set_parameters')
 
@@ -120,6 +137,14 @@ class Soak:
         values = {pair.key: pair.value for pair in message.status[0].values}
         self.seen.sessions.add(int(values['session']))
         self.seen.states.update([values['state']])
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep the newest counts of the node."""
+        for status in message.status:
+            if status.name == 'mem3r: input':
+                values = {pair.key: pair.value for pair in status.values}
+                self.seen.images = values.get('images', '')
+                self.seen.refused = {k: v for k, v in values.items() if k.startswith('refused.')}
 
     def _on_odom(self, message: Odometry) -> None:
         """Compare each position with the one before, within a session of increasing stamps."""
@@ -153,8 +178,33 @@ class Soak:
                     elif self.sends_info:
                         self._info.publish(message.data)
 
+    def send_fault(self) -> None:
+        """Publish one impossible message."""
+        name = self.random.choice(FAULTS)
+        number = self.random.choice((math.inf, -math.inf, math.nan, 1e300, 1e12))
+        if name.startswith('image'):
+            message = CompressedImage(format='jpeg', data=self.random.randbytes(200))
+            if name == 'image stamp':
+                message.header.stamp.sec = 2**31 - 1
+            self._image.publish(message)
+        elif name == 'camera_info':
+            self._info.publish(CameraInfo(width=64, height=48, k=[number] * 9))
+        elif name == 'mask':
+            self._mask.publish(Image(encoding='rgb8', width=2**32 - 1))
+        elif name == 'wheel_odom':
+            wheel = Odometry()
+            wheel.pose.pose.position.x = number
+            self._wheel.publish(wheel)
+        else:
+            hint = PoseWithCovarianceStamped()
+            hint.pose.pose.position.y = number
+            self._hint.publish(hint)
+        self.seen.faults[name] += 1
+
     def disturb(self) -> None:
         """Do one random thing."""
+        if self.has_faults:
+            self.send_fault()
         choice = self.random.random()
         if choice < 0.45:
             name = self.random.choice(SERVICES)
@@ -180,7 +230,10 @@ class Soak:
             self.seen.actions['stop and continue'] += 1
 
     def measure(self, minutes: float) -> None:
-        """Note the resident memory of the node."""
+        """Note the resident memory of the node, its open files and its threads."""
+        process = Path(f'/proc/{self.process.pid}')
+        self.seen.handles.append(len(list((process / 'fd').iterdir())))
+        self.seen.threads.append(len(list((process / 'task').iterdir())))
         pages = int(Path(f'/proc/{self.process.pid}/statm').read_text().split()[1])
         self.seen.memory.append((minutes, pages * os.sysconf('SC_PAGE_SIZE') / MIB))
         self.seen.load.append(os.getloadavg()[0])
@@ -200,6 +253,17 @@ def verdict(seen: Observed, log: str) -> list[str]:
         after = float(np.median([mib for _, mib in settled[half:]]))
         if after - before > MAX_GROWTH_MIB:
             wrong.append(f'memory grew from {before:.0f} to {after:.0f} MiB')
+    for name, counts in (('open files', seen.handles), ('threads', seen.threads)):
+        settled = counts[len(counts) // 4 :]
+        half = len(settled) // 2
+        if (
+            half >= 2
+            and np.median(settled[half:]) - np.median(settled[:half]) > MAX_GROWTH_HANDLES
+        ):
+            wrong.append(f'{name} grew to {counts[-1]}')
+    for name in set(seen.faults) - {'image', 'image stamp'}:
+        if f'refused.{name}' not in seen.refused:
+            wrong.append(f'{seen.faults[name]} faults of {name}: none is counted by the node')
     if not seen.num_odom:
         wrong.append('no odometry came')
     return wrong
@@ -219,6 +283,10 @@ def summary(seen: Observed, minutes: float, wrong: list[str]) -> list[str]:
         f'99 % {np.percentile(intervals_ms, 99):.0f} ms, longest {intervals_ms.max():.0f} ms',
         f'largest step of odometry: {seen.largest_step_m:.2f} m',
         f'memory, median of each fifth of the time: {memory} MiB',
+        f'open files: {_range(seen.handles)}; threads: {_range(seen.threads)}',
+        f'faults sent: {_counts(seen.faults) or "none"}',
+        f'images by the node: {seen.images}',
+        f'refused by the node: {_counts(Counter(seen.refused)) or "nothing"}',
         f'load of the machine: median {np.median(seen.load or [np.nan]):.1f}',
         *(f'wrong: {line}' for line in wrong),
         'FAILED' if wrong else 'passed',
@@ -227,6 +295,10 @@ def summary(seen: Observed, minutes: float, wrong: list[str]) -> list[str]:
 
 def _counts(counter: Counter) -> str:
     return ', '.join(f'{name} {number}' for name, number in sorted(counter.items()))
+
+
+def _range(counts: list[int]) -> str:
+    return f'{min(counts)} to {max(counts)}, last {counts[-1]}' if counts else 'unknown'
 
 
 def write_results(lines: list[str], command: str, folder: Path) -> None:
@@ -244,7 +316,9 @@ def write_results(lines: list[str], command: str, folder: Path) -> None:
     (folder / 'soak.md').write_text('\n'.join(text), encoding='utf-8')
 
 
-def run(minutes: float, model: str, pause_s: float, folder: Path) -> tuple[Observed, int]:
+def run(
+    minutes: float, model: str, pause_s: float, folder: Path, has_faults: bool
+) -> tuple[Observed, int]:
     """Disturb a node for so long; return what was seen and its exit code."""
     path = sample_bag()
     topics = find_topics(path, None, 'base_link')
@@ -263,7 +337,7 @@ def run(minutes: float, model: str, pause_s: float, folder: Path) -> tuple[Obser
     remappings = {'image/compressed': topics.image, 'camera_info': topics.info}
     with NodeProcess(parameters, remappings, folder / 'node.log') as process:
         process.activate(node, executor)
-        soak = Soak(node, process, topics)
+        soak = Soak(node, process, topics, has_faults)
         threading.Thread(target=soak.play, args=(path,), daemon=True).start()
         threading.Thread(target=executor.spin, daemon=True).start()
         started_s = time.monotonic()
@@ -285,11 +359,12 @@ def main() -> int:
     parser.add_argument('--minutes', type=float, default=30.0)
     parser.add_argument('--model', default='mem3r-tiny')
     parser.add_argument('--pause', type=float, default=1.5, help='s between disturbances')
+    parser.add_argument('--faults', action='store_true', help='send impossible messages, too')
     parser.add_argument('--output', type=Path, help='folder for soak.md')
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix='mem3r_soak_'))
     rclpy.init(args=[])
-    seen, code = run(args.minutes, args.model, args.pause, folder)
+    seen, code = run(args.minutes, args.model, args.pause, folder, args.faults)
     wrong = verdict(seen, (folder / 'node.log').read_text())
     if code != 0:
         wrong.append(f'the node ended with code {code}')
