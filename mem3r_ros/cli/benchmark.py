@@ -12,6 +12,7 @@ from typing import Any
 
 HELP = 'measure time and memory over many frames'
 PERIOD_NS = 33_333_333
+_SHOWN = ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,20 +100,26 @@ def _measure(
 ) -> tuple[dict[str, Any], Any]:
     """Return the durations of each stage in ms and the memory after each frame in MiB."""
     from array import array
+    from contextlib import nullcontext
 
     import numpy as np
 
+    from mem3r_ros.evaluation.stages import network_parts, stage_tree
     from mem3r_ros.reports.progress import progress
     from mem3r_ros.tracker import CameraFrame
 
     stages: dict[str, array] = {}
     memory = array('d')
-    with progress('benchmark', num_frames) as bar:
+    # On a GPU the parts only start their work, and their times would mean nothing.
+    parts: Any = network_parts(tracker.model) if device == 'cpu' else nullcontext({})
+    with progress('benchmark', num_frames) as bar, parts as part_ms:
         for index, image in enumerate(moving_texture(*size, num_frames)):
             started_s = time.perf_counter()
             tracked = tracker.track(CameraFrame(index * PERIOD_NS, image), outputs)
             total_ms = 1e3 * (time.perf_counter() - started_s)
-            for stage, spent_ms in {**tracked.health.stage_ms, 'total': total_ms}.items():
+            tree = stage_tree(total_ms, tracked.health.stage_ms, part_ms)
+            part_ms.clear()
+            for stage, spent_ms in tree.items():
                 stages.setdefault(stage, array('d')).append(spent_ms)
             memory.append(_memory_mib(device))
             bar.advance(tracked.status.value)
@@ -137,33 +144,46 @@ def _summary(title: str, stages_ms: dict[str, Any], memory_mib: Any) -> dict[str
     import numpy as np
 
     from mem3r_ros.evaluation import timing_summary
+    from mem3r_ros.evaluation.stages import bottleneck, in_tree_order
 
     frames = np.arange(len(memory_mib))
     settled = slice(len(frames) // 5, None)  # allocators fill their pools at the start
     slope = np.polyfit(frames[settled], memory_mib[settled], 1)[0]
     total = timing_summary(stages_ms['total'])
     assert total is not None, 'at least two frames are measured'
+    stages = {
+        stage: asdict(timing_summary(stages_ms[stage])) for stage in in_tree_order(stages_ms)
+    }
+    medians = {stage: times['p50_ms'] for stage, times in stages.items()}
     return {
         'title': title,
         'num_frames': len(frames),
         'rate_hz': total.rate_hz,
-        'stages': {stage: asdict(timing_summary(times)) for stage, times in stages_ms.items()},
+        'stages': stages,
+        'bottleneck': dict(zip(('stage', 'share', 'setting'), bottleneck(medians), strict=True)),
         'memory_mib': float(memory_mib[-1]),
         'memory_growth_mib_per_1000_frames': 1000.0 * float(slope),
     }
 
 
 def _print(result: dict[str, Any]) -> None:
+    from mem3r_ros.evaluation.stages import indented
     from mem3r_ros.evaluation.tables import print_table
 
     print_table(
         result['title'],
         ('stage', 'median ms', '90 %', '99 %', 'longest'),
         [
-            (stage, *(f'{times[key]:.1f}' for key in ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')))
+            (
+                indented(stage),
+                *(f'{times[key]:.1f}' for key in ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')),
+            )
             for stage, times in result['stages'].items()
         ],
     )
+    found = result['bottleneck']
+    relief = f'; to reduce it: {found["setting"]}' if found['setting'] else ''
+    print(f'bottleneck: {found["stage"]}, {found["share"]:.0%} of a frame{relief}')
     print(
         f'{result["rate_hz"]:.1f} frames per second over {result["num_frames"]} frames; '
         f'{result["memory_mib"]:.0f} MiB, growing '
