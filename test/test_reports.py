@@ -4,6 +4,7 @@
 
 from html.parser import HTMLParser
 import json
+import re
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from mem3r_ros.data.ply import read_ply, write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.reports.balance import Balance
-from mem3r_ros.reports.cloud_view import cloud_view
+from mem3r_ros.reports.cloud_view import cloud_view, without_outliers
 from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth, millimetres
 from mem3r_ros.reports.result import StripFrame
 from mem3r_ros.reports.training_page import write_training_page
@@ -281,7 +282,9 @@ def test_packed_points_are_within_a_step_of_the_true_ones():
     packed = view.packed()
 
     steps = np.frombuffer(base64.b64decode(packed['points']), '<i2').reshape(-1, 3)
-    np.testing.assert_allclose(steps * packed['step'] + view.centre, points, atol=packed['step'])
+    np.testing.assert_allclose(
+        steps * packed['step'] + view.centre, view.points, atol=packed['step']
+    )
 
 
 def test_a_huge_cloud_is_thinned_and_drawn():
@@ -450,3 +453,37 @@ def test_a_run_that_fails_leaves_the_results_of_the_run_before(tmp_path):
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert after == before
     assert len(list((tmp_path / 'depth').iterdir())) == 5
+
+
+def test_the_slider_of_the_page_has_all_pictures_of_each_moment(tmp_path):
+    recorder = RunRecorder(tmp_path, title='moments')
+    camera = Intrinsics(fx=8.0, fy=8.0, cx=4.0, cy=3.0, width=8, height=6)
+    for index in range(5):
+        depth_m = np.full((6, 8), 2.0, np.float32)
+        recorder.add(
+            index * 10**8, pose(index), depth_m=depth_m, intrinsics=camera, camera=camera,
+            image=np.zeros((6, 8, 3), np.uint8), true_depth_m=depth_m, confidence=depth_m,
+        )  # fmt: skip
+    recorder.finish()
+
+    page = (tmp_path / 'index.html').read_text()
+    found = json.loads(re.search(r'const MOMENTS = (.*);', page).group(1))
+
+    assert len(found) == 5 and 'max="4"' in page
+    for moment in found:
+        for name in ('image', 'depth', 'confidence', 'error'):
+            assert moment[name].startswith('data:image/jpeg')
+    assert len({(moment['x'], moment['y']) for moment in found}) == 5
+
+
+def test_flying_points_are_left_out_of_the_map_of_the_page():
+    generator = np.random.default_rng(0)
+    wall = np.concatenate([generator.uniform(0, 1, (2000, 2)), np.zeros((2000, 1))], axis=1)
+    flying = np.array([[0.5, 0.5, 9.0], [5.0, 0.0, 3.0]])
+
+    points, colours = without_outliers(
+        np.concatenate([wall, flying]), np.zeros((2002, 3), np.uint8)
+    )
+
+    assert len(points) == len(colours) >= 1800
+    assert np.abs(points).max() <= 1.0

@@ -112,6 +112,7 @@ def record_frame(
         tracked.T_odom_camera,
         depth_m=tracked.depth,
         intrinsics=tracked.intrinsics,
+        confidence=tracked.confidence,
         image=frame.image,
         points=tracked.points,
         colours=tracked.colours,

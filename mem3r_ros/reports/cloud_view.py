@@ -13,6 +13,9 @@ import numpy as np
 # 9 bytes a point, a third more as text: 80,000 points are about 1 MB of the page.
 MAX_POINTS = 80_000
 MAX_PATH_POINTS = 500
+MAX_FRUSTA = 24
+NEIGHBOURS = 6
+OUTLIER_SPREADS = 2.0
 # Seen from behind, from the left and from above, at so many radii of the cloud.
 DIRECTION = (-1.0, 0.35, 0.55)
 DISTANCE = 1.4
@@ -29,6 +32,7 @@ class CloudView:
     colours: np.ndarray  # [P, 3] uint8
     path: np.ndarray  # [N, 3] m
     centre: np.ndarray  # [3] m
+    frusta: np.ndarray  # [L, 3] m, ends of the edges of some cameras
     radius_m: float
 
     def packed(self) -> dict[str, Any]:
@@ -43,6 +47,8 @@ class CloudView:
             'direction': DIRECTION,
             'distance': DISTANCE * self.radius_m,
             'view': FIELD_OF_VIEW,
+            'centre': np.round(self.centre, 3).tolist(),
+            'frusta': np.round(self.frusta - self.centre, 3).reshape(-1).tolist(),
             'points': base64.b64encode(steps.tobytes()).decode('ascii'),
             'colours': base64.b64encode(self.colours[near].tobytes()).decode('ascii'),
             'path': np.round(_dense(self.path, 2000) - self.centre, 3).reshape(-1).tolist(),
@@ -65,19 +71,23 @@ class CloudView:
         return canvas
 
 
-def cloud_view(points: np.ndarray, colours: np.ndarray, path: np.ndarray) -> CloudView | None:
+def cloud_view(
+    points: np.ndarray, colours: np.ndarray, path: np.ndarray, poses: np.ndarray | None = None
+) -> CloudView | None:
     """
     Choose points and the viewpoint.
 
     :param points: [P, 3] m in the odom frame.
     :param colours: [P, 3] uint8.
     :param path: positions of the camera [N, 3] m.
+    :param poses: T_odom_camera [N, 4, 4]; some are drawn as frusta.
     :return: the view, None without points.
     """
     finite = np.isfinite(points).all(axis=1)
     points, colours = points[finite], colours[finite]
     if not len(points):
         return None
+    points, colours = without_outliers(points, colours)
     if len(points) > MAX_POINTS:
         # Deterministic: the same points for the same data.
         chosen = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
@@ -88,7 +98,41 @@ def cloud_view(points: np.ndarray, colours: np.ndarray, path: np.ndarray) -> Clo
     low, high = np.percentile(points, (4, 96), axis=0)
     low, high = np.minimum(low, path.min(axis=0)), np.maximum(high, path.max(axis=0))
     radius_m = max(0.5 * float(np.linalg.norm(high - low)), 0.05)
-    return CloudView(points, colours, path, 0.5 * (low + high), radius_m)
+    frusta = _frusta(poses, 0.04 * radius_m)
+    return CloudView(points, colours, path, 0.5 * (low + high), frusta, radius_m)
+
+
+def without_outliers(points: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Leave out points whose neighbours are far: flying points at edges of depth.
+
+    :param points: [P, 3] m.
+    :param colours: [P, 3] uint8.
+    :return: the points that stay, and their colours; at least nine tenths of them.
+    """
+    from scipy.spatial import cKDTree
+
+    if len(points) <= NEIGHBOURS:
+        return points, colours
+    distances_m = cKDTree(points).query(points, NEIGHBOURS + 1)[0][:, 1:].mean(axis=1)
+    limit_m = max(
+        distances_m.mean() + OUTLIER_SPREADS * distances_m.std(), np.percentile(distances_m, 90)
+    )
+    stays = distances_m <= limit_m
+    return points[stays], colours[stays]
+
+
+def _frusta(poses: np.ndarray | None, size_m: float) -> np.ndarray:
+    """Return the ends [L, 3] of the edges of up to MAX_FRUSTA cameras."""
+    if poses is None or not len(poses):
+        return np.empty((0, 3))
+    chosen = np.linspace(0, len(poses) - 1, min(MAX_FRUSTA, len(poses))).round().astype(int)
+    sides = [[-1, -0.75, 1.2], [1, -0.75, 1.2], [1, 0.75, 1.2], [-1, 0.75, 1.2]]
+    corners = size_m * np.array(sides)
+    tip = np.zeros(3)
+    edges = [[tip, c, c, corners[(i + 1) % 4]] for i, c in enumerate(corners)]
+    ends = np.array(edges).reshape(-1, 3)
+    return np.concatenate([ends @ T[:3, :3].T + T[:3, 3] for T in poses[chosen]])
 
 
 def _splat(

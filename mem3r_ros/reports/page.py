@@ -16,6 +16,7 @@ from mem3r_ros.evaluation.timing import timing_summary
 from mem3r_ros.files import write_text
 from mem3r_ros.reports.cloud_view import cloud_view
 from mem3r_ros.reports.depth_pictures import depth_strip, jpeg_uri
+from mem3r_ros.reports.moments import moments
 from mem3r_ros.reports.plots import position_error_svg, timing_svg, trajectory_svg
 from mem3r_ros.reports.result import TOTAL, RunResult
 
@@ -36,7 +37,7 @@ def write_report(output_dir: str | Path, run: RunResult) -> Path:
     :param run: result to show.
     :return: path of the page.
     """
-    view = cloud_view(run.points, run.colours, run.trajectory.positions)
+    view = cloud_view(run.points, run.colours, run.trajectory.positions, run.trajectory.poses)
     path = Path(output_dir) / 'index.html'
     write_page(
         path,
@@ -55,6 +56,8 @@ def write_report(output_dir: str | Path, run: RunResult) -> Path:
         trajectory_rows=trajectory_rows(run.error) if run.error else [],
         depth_rows=depth_rows(run.depth_error) if run.depth_error else [],
         strip=_strip(run),
+        moments=moments(run),
+        moments_script=(TEMPLATES / 'moments.js').read_text(encoding='utf-8'),
         cloud=None if view is None else json.dumps(view.packed()),
         cloud_picture='' if view is None else jpeg_uri(view.picture(), 82),
         timing_svg=timing_svg(run),

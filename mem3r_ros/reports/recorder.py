@@ -131,6 +131,7 @@ class RunRecorder:
         timings_ms: Mapping[str, float] | None = None,
         true_depth_m: np.ndarray | None = None,
         camera: Intrinsics | None = None,
+        confidence: np.ndarray | None = None,
     ) -> None:
         """
         Add all results of one frame; the other methods add single results.
@@ -148,13 +149,14 @@ class RunRecorder:
         :param timings_ms: duration of each stage; 'total' is that of the frame.
         :param true_depth_m: true depth of the camera's image.
         :param camera: of the camera's image; without it true depth is not compared.
+        :param confidence: of the depth image [H, W], above 1.
         """
         if T_odom_camera is not None:
             self.add_pose(stamp_ns, T_odom_camera)
         if image is not None:
             self.add_image(stamp_ns, image)
         if depth_m is not None:
-            self.add_depth(stamp_ns, depth_m, intrinsics, true_depth_m, camera)
+            self.add_depth(stamp_ns, depth_m, intrinsics, true_depth_m, camera, confidence)
         if points is not None and colours is not None:
             self.add_points(stamp_ns, points, colours, weights)
         if status:
@@ -185,6 +187,7 @@ class RunRecorder:
         intrinsics: Intrinsics | None = None,
         true_depth_m: np.ndarray | None = None,
         camera: Intrinsics | None = None,
+        confidence: np.ndarray | None = None,
     ) -> None:
         """Write a depth image [H, W] m, and measure its error if the truth is known."""
         true_m = None
@@ -199,7 +202,8 @@ class RunRecorder:
             small = _shrunk(depth_m, cv2.INTER_NEAREST)
             small_true = None if true_m is None else _shrunk(true_m, cv2.INTER_NEAREST)
             image = self._recent_images.get(stamp_ns)
-            self._strip.append(StripFrame(stamp_ns, small, image, small_true))
+            sure = None if confidence is None else _shrunk(confidence, cv2.INTER_NEAREST)
+            self._strip.append(StripFrame(stamp_ns, small, image, small_true, sure))
             if len(self._strip) > 4 * self._strip_length:
                 # The length of the run is unknown: keep every other moment, add half as often.
                 self._strip = self._strip[::2]
@@ -282,6 +286,7 @@ class RunRecorder:
             error=error,
             depth_error=self._meter.result(),
             strip=self._chosen_strip(),
+            moments=tuple(self._strip),
             points=self._map.points(),
             colours=self._map.colours(),
             timings_ms={stage: np.array(times) for stage, times in self._timings_ms.items()},

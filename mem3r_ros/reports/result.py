@@ -26,6 +26,7 @@ class StripFrame:
     depth_m: np.ndarray  # [h, w] float32
     image: np.ndarray | None = None  # [h, w, 3] uint8
     true_depth_m: np.ndarray | None = None  # [h, w] float32, at the pixels of depth_m
+    confidence: np.ndarray | None = None  # [h, w] float32, above 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class RunResult:
     error: TrajectoryError | None = None
     depth_error: DepthError | None = None
     strip: tuple[StripFrame, ...] = ()
+    moments: tuple[StripFrame, ...] = ()  # those of the slider, more than in the strip
     points: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.float32))  # odom, m
     colours: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.uint8))
     timings_ms: dict[str, np.ndarray] = field(default_factory=dict)  # stage -> one a frame

@@ -43,6 +43,7 @@
   const pointBuffer = buffer(points);
   const colourBuffer = buffer(bytes(CLOUD.colours));
   const pathBuffer = buffer(path);
+  const frusta = buffer(Float32Array.from(CLOUD.frusta));
   const position = gl.getAttribLocation(program, 'position');
   const colour = gl.getAttribLocation(program, 'colour');
   const view = gl.getUniformLocation(program, 'view');
@@ -98,7 +99,32 @@
     gl.vertexAttrib3f(colour, 1.0, 0.83, 0.23);
     gl.uniform1f(size, CLOUD.radius * canvas.height * 0.012);
     gl.drawArrays(gl.POINTS, 0, path.length / 3);
+    gl.bindBuffer(gl.ARRAY_BUFFER, frusta);
+    gl.vertexAttribPointer(position, 3, gl.FLOAT, false, 0, 0);
+    gl.vertexAttrib3f(colour, 0.55, 0.6, 0.65);
+    gl.drawArrays(gl.LINES, 0, CLOUD.frusta.length / 3);
+    if (!corners) return;
+    gl.bindBuffer(gl.ARRAY_BUFFER, camera);
+    gl.vertexAttribPointer(position, 3, gl.FLOAT, false, 0, 0);
+    gl.vertexAttrib3f(colour, 1.0, 0.45, 0.1);
+    gl.drawArrays(gl.LINES, 0, corners);
   };
+  // The camera of the moment that the slider has chosen.
+  const camera = gl.createBuffer();
+  let corners = 0;
+  window.addEventListener('moment', (event) => {
+    const pose = event.detail, s = 0.08 * CLOUD.radius;
+    const at = (x, y, z) => [0, 1, 2].map((row) => pose[4 * row] * x + pose[4 * row + 1] * y +
+      pose[4 * row + 2] * z + pose[4 * row + 3] - CLOUD.centre[row]);
+    const tip = at(0, 0, 0), edge = [[-s, -s], [s, -s], [s, s], [-s, s]].map(([x, y]) =>
+      at(x, 0.75 * y, 1.2 * s));
+    const lines = [];
+    edge.forEach((corner, index) => lines.push(tip, corner, corner, edge[(index + 1) % 4]));
+    gl.bindBuffer(gl.ARRAY_BUFFER, camera);
+    gl.bufferData(gl.ARRAY_BUFFER, Float32Array.from(lines.flat()), gl.DYNAMIC_DRAW);
+    corners = lines.length;
+    redraw();
+  });
   let waiting = false;
   const redraw = () => {
     if (waiting) return;
@@ -107,19 +133,41 @@
   };
 
   let held = null;
+  const fingers = new Map();
+  const spread = () => {
+    const [a, b] = [...fingers.values()];
+    return { gap: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY),
+      x: (a.clientX + b.clientX) / 2, y: (a.clientY + b.clientY) / 2 };
+  };
+  const move = (dx, dy) => {
+    const { right, up } = basis();
+    const metres = 1.2 * state.distance / canvas.clientHeight;
+    state.target = state.target.map((value, axis) =>
+      value + metres * (dy * up[axis] - dx * right[axis]));
+  };
   canvas.addEventListener('pointerdown', (event) => {
     held = event;
+    fingers.set(event.pointerId, event);
     canvas.setPointerCapture(event.pointerId);
   });
-  canvas.addEventListener('pointerup', () => { held = null; });
+  for (const name of ['pointerup', 'pointercancel']) {
+    canvas.addEventListener(name, (event) => { held = null; fingers.delete(event.pointerId); });
+  }
   canvas.addEventListener('pointermove', (event) => {
+    if (fingers.size === 2 && fingers.has(event.pointerId)) {
+      // Two fingers: nearer or farther, and move.
+      const before = spread();
+      fingers.set(event.pointerId, event);
+      const after = spread();
+      state.distance *= before.gap / Math.max(after.gap, 1);
+      move(after.x - before.x, after.y - before.y);
+      redraw();
+      return;
+    }
     if (!held) return;
     const dx = event.clientX - held.clientX, dy = event.clientY - held.clientY;
     if (event.shiftKey || held.button === 2) {
-      const { right, up } = basis();
-      const metres = 1.2 * state.distance / canvas.clientHeight;
-      state.target = state.target.map((value, axis) =>
-        value + metres * (dy * up[axis] - dx * right[axis]));
+      move(dx, dy);
     } else {
       state.yaw -= 0.006 * dx;
       state.pitch = Math.min(1.55, Math.max(-1.55, state.pitch + 0.006 * dy));
@@ -136,8 +184,14 @@
   canvas.addEventListener('dblclick', () => { state = structuredClone(home); redraw(); });
   window.addEventListener('resize', redraw);
 
+  const above = document.getElementById('above');
+  above.style.display = 'block';
+  above.addEventListener('click', () => {
+    state = { ...structuredClone(home), yaw: Math.PI, pitch: 1.55, distance: 1.3 * home.distance };
+    redraw();
+  });
   canvas.style.display = 'block';
   document.getElementById('hint').textContent =
-    'drag: turn \u00b7 shift+drag: move \u00b7 wheel: nearer \u00b7 double click: back';
+    'drag: turn \u00b7 shift or two fingers: move \u00b7 wheel or pinch: nearer \u00b7 double click: back';
   draw();
 })();
