@@ -17,7 +17,7 @@ from oracle import (
 import pytest
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.errors import UserError
+from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.geometry import invert, se3_exp
 from mem3r_ros.tracker import Tracker, TrackerConfig
 from mem3r_ros.tracker.config import CovarianceConfig, ScaleConfig, StillnessConfig
@@ -263,3 +263,39 @@ def test_wheel_odometry_is_compared_with_the_published_motion():
 
     way_m = np.linalg.norm(np.diff(published, axis=0), axis=1).sum()
     assert tracker._stream.scale.visual_path == pytest.approx(way_m)
+
+
+def test_poses_from_outside_are_the_path_and_the_wheels_still_give_the_scale():
+    scene = moving_scene()
+    oracle = half_scale_oracle(scene)
+    tracker = Tracker(oracle, config(source='wheel'))
+    path, tracked = 0.0, None
+    for index in range(30):
+        if index:
+            step = invert(scene.T_world_camera[index - 1]) @ scene.T_world_camera[index]
+            path += float(np.linalg.norm(step[:3, 3]))
+        oracle.now = index
+        pose = scene.T_world_camera[index]
+        tracked = tracker.track(scene.frame(index, wheel_path_m=path, T_outside_camera=pose))
+        assert position_error(tracked, scene.T_odom_camera(index)) < 1e-6
+
+    assert abs(tracked.scale / UNIT - 1) < 0.02
+
+
+def test_an_outside_pose_that_is_not_finite_is_refused_and_a_missing_one_is_bridged():
+    scene = moving_scene()
+    oracle = half_scale_oracle(scene)
+    tracker = Tracker(oracle, config())
+    poses = [scene.T_world_camera[0], None, scene.T_world_camera[2], scene.T_world_camera[3]]
+    results = []
+    for index, pose in enumerate(poses):
+        oracle.now = index
+        results.append(tracker.track(scene.frame(index, T_outside_camera=pose)))
+
+    step = invert(results[2].T_odom_camera) @ results[3].T_odom_camera
+    np.testing.assert_allclose(
+        step, invert(scene.T_world_camera[2]) @ scene.T_world_camera[3], atol=1e-6
+    )
+    oracle.now = 4
+    with pytest.raises(BadFrame, match='T_outside_camera'):
+        tracker.track(scene.frame(4, T_outside_camera=np.full((4, 4), np.nan)))

@@ -17,6 +17,7 @@ import traceback
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
+import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
@@ -28,7 +29,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.model.speedups import arithmetic_of
 from mem3r_ros.ros import parameters
 from mem3r_ros.ros.diagnostics_publisher import DiagnosticsPublisher
-from mem3r_ros.ros.frame_result import FrameResult
+from mem3r_ros.ros.frame_result import FrameResult, InputFrame
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
 from mem3r_ros.ros.input_refusals import InputRefusals
 from mem3r_ros.ros.node_config import NodeConfig
@@ -289,6 +290,16 @@ class Mem3rNode(LifecycleNode):
             warn=self.log.warn,
             forget_time=self._forget_time,
             clock_ns=lambda: self.get_clock().now().nanoseconds,
+            outside_pose=self._outside_pose,
+        )
+
+    def _outside_pose(self, frame: InputFrame) -> np.ndarray | None:
+        """Return the pose of the camera by the odometry of ``outside_frame``."""
+        config, transforms = self.config, self._transforms
+        if not config.outside_frame or transforms is None or not frame.camera_frame:
+            return None
+        return transforms.T_outside_camera(
+            config.outside_frame, frame.camera_frame, frame.stamp_ns, config.wait_for_transform
         )
 
     def _send(self, result: FrameResult) -> None:

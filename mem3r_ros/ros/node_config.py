@@ -192,6 +192,11 @@ class NodeConfig(BackendConfig):
     )
     odom_frame: str = setting('odom', 'parent frame of the odometry')
     base_frame: str = setting('base_link', 'child frame of the odometry')
+    outside_frame: str = setting(
+        '',
+        'fixed frame of another odometry on TF, such as that of the wheels: its poses of the '
+        'camera replace the motion that images give; empty: none',
+    )
     publish_tf: bool = setting(
         True,
         'broadcast odom to base; false if a filter such as robot_localization does it',
@@ -274,6 +279,16 @@ class NodeConfig(BackendConfig):
             )
         for index, value in enumerate(self.initial_base_pose):
             number(value, f'initial_base_pose[{index}]', -MAX_POSITION_M, MAX_POSITION_M)
+        if self.outside_frame and self.mount == 'standalone':
+            raise UserError(
+                f'outside_frame is {self.outside_frame!r}, and mount is standalone, which reads '
+                'no TF: set mount to tf'
+            )
+        if self.outside_frame == self.odom_frame and self.publish_tf:
+            raise UserError(
+                f'outside_frame is {self.outside_frame!r}, which the node broadcasts itself: set '
+                'publish_tf to false, or odom_frame to another frame'
+            )
         if len(self.input.mask_border) != 4:
             raise UserError(
                 f'input.mask_border has {len(self.input.mask_border)} numbers; it takes four: '

@@ -10,6 +10,8 @@ from pathlib import Path
 import time
 import traceback
 
+import numpy as np
+
 from mem3r_ros.data.encodings import BitDepth
 from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import BadFrame, UserError
@@ -20,6 +22,7 @@ from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.stamp_monitor import StampMonitor, Verdict
 from mem3r_ros.ros.static_mask import StaticMask
+from mem3r_ros.ros.transforms import MissingTransform
 from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
 from mem3r_ros.tracker.stage_clock import StageClock
 
@@ -71,6 +74,7 @@ class WorkerPorts:
     warn: Callable[..., None]  # logs a warning without repetition
     forget_time: Callable[[], None]  # drops inputs of the old time (TF, masks, wheel odometry)
     clock_ns: Callable[[], int]  # time of the ROS clock
+    outside_pose: Callable[[InputFrame], np.ndarray | None]  # of the camera; None: not used
 
 
 class TrackingWorker:
@@ -189,6 +193,11 @@ class TrackingWorker:
         with clock('decode'):
             image = image_from_message(frame.message, self._bit_depth)
         mask, warning = self._static_mask.combined(image.shape[:2], frame.mask)
+        T_outside_camera, missing = None, ''
+        try:
+            T_outside_camera = self._ports.outside_pose(frame)
+        except MissingTransform as error:
+            missing = f'outside_frame not used: {error}'
         with clock('track'):
             tracked = self.tracker.track(
                 CameraFrame(
@@ -197,11 +206,12 @@ class TrackingWorker:
                     frame.camera,
                     mask,
                     wheel_path_m=frame.wheel_path_m,
+                    T_outside_camera=T_outside_camera,
                 ),
                 outputs=self._ports.wanted_outputs(),
             )
         unused = [_UNUSED[name].format(why) for name, why in tracked.ignored.items()]
-        self.warnings = tuple(filter(None, (*unused, warning)))
+        self.warnings = tuple(filter(None, (*unused, warning, missing)))
         if tracked.notice and not tracked.ignored:  # warnings are logged with the diagnostics
             self._ports.warn(tracked.notice)
         inner_ms = {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}

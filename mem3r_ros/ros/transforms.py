@@ -21,7 +21,7 @@ from tf2_ros import (
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import T_FLU_OPTICAL, invert
-from mem3r_ros.plausible import MAX_LINK_M
+from mem3r_ros.plausible import MAX_LINK_M, MAX_POSITION_M
 from mem3r_ros.ros.checked_listener import CheckedListener
 from mem3r_ros.ros.conversions import (
     frame_name,
@@ -59,7 +59,7 @@ class Transforms:
         self._broadcaster = TransformBroadcaster(node)
         self._static_broadcaster: StaticTransformBroadcaster | None = None
         self._static_frames: set[str] = set()
-        self._missing_frame = ''
+        self._missing: set[tuple[str, str]] = set()  # links that were never published
         self._camera_frame = ''  # of the last image
         self._buffer: Buffer | None = None
         self._listener: CheckedListener | None = None
@@ -93,23 +93,51 @@ class Transforms:
             self._broadcast_standalone(camera_frame)
             return np.array(T_FLU_OPTICAL)
         self._camera_frame = camera_frame
+        return self._look_up(self._base_frame, camera_frame, image_ns, wait_s)
+
+    def T_outside_camera(
+        self, outside_frame: str, camera_frame: str, image_ns: int, wait_s: float
+    ) -> np.ndarray:
+        """
+        Look up the pose of the camera in the frame of another odometry; otherwise as the mount.
+
+        :param outside_frame: fixed frame of that odometry.
+        :return: ``T_outside_camera``.
+        :raises MissingTransform: TF has no such transform at that time, or an impossible one.
+        """
+        return self._look_up(
+            frame_name(outside_frame), camera_frame, image_ns, wait_s, MAX_POSITION_M
+        )
+
+    def _look_up(
+        self,
+        parent: str,
+        camera_frame: str,
+        image_ns: int,
+        wait_s: float,
+        max_m: float = MAX_LINK_M,
+    ) -> np.ndarray:
+        link = parent, camera_frame
         deadline = time.monotonic() + wait_s
         stamp = Time(nanoseconds=image_ns)
         while True:
             try:
-                found = self._buffer.lookup_transform(self._base_frame, camera_frame, stamp)
+                found = self._buffer.lookup_transform(parent, camera_frame, stamp)
             except TransformException as error:
                 # A late transform of a known frame comes soon. Waiting for one that was never
                 # published would delay every image, and the depth that does not need it.
                 is_known = isinstance(error, ExtrapolationException)
-                may_come = is_known or camera_frame != self._missing_frame
+                may_come = is_known or link not in self._missing
                 if may_come and time.monotonic() < deadline:
                     time.sleep(_POLL_S)
                     continue
-                self._missing_frame = '' if is_known else camera_frame
-                raise MissingTransform(self._explain(camera_frame, str(error))) from error
-            self._missing_frame = ''
-            return self._checked(found.transform, camera_frame)
+                if is_known:
+                    self._missing.discard(link)
+                else:
+                    self._missing.add(link)
+                raise MissingTransform(self._explain(*link, str(error))) from error
+            self._missing.discard(link)
+            return self._checked(found.transform, link, max_m)
 
     def broadcast(self, T_odom_base: np.ndarray, sent_ns: int) -> None:
         """
@@ -125,7 +153,7 @@ class Transforms:
         """Drop moving transforms of the old time after a clock jump; static ones stay."""
         if self._listener is not None:
             self._listener.forget()
-        self._missing_frame = ''
+        self._missing.clear()
 
     def close(self) -> None:
         """Destroy the subscriptions and publishers."""
@@ -175,19 +203,19 @@ class Transforms:
         self._static_broadcaster.sendTransform(message)
         self._static_frames.add(child)
 
-    def _checked(self, transform: Transform, camera_frame: str) -> np.ndarray:
+    def _checked(self, transform: Transform, link: tuple[str, str], max_m: float) -> np.ndarray:
         """Return the matrix of a transform that a camera on a robot can have."""
-        name = f'transform from {self._base_frame} to {camera_frame}'
+        name = f'transform from {link[0]} to {link[1]}'
         try:
-            return matrix_from_transform(transform, name, MAX_LINK_M)
+            return matrix_from_transform(transform, name, max_m)
         except UserError as error:
             raise MissingTransform(f'{error}: correct this transform') from error
 
-    def _explain(self, camera_frame: str, reason: str) -> str:
+    def _explain(self, parent: str, camera_frame: str, reason: str) -> str:
         refused = self._listener.refusals() if self._listener is not None else ()
         reason = '; refused: '.join([reason.rstrip('.'), *refused[:3]])
         return (
-            f'no transform from {self._base_frame} to {camera_frame} ({reason}): '
+            f'no transform from {parent} to {camera_frame} ({reason}): '
             'publish this transform (robot_state_publisher, static_transform_publisher) or set '
             'mount to standalone'
         )

@@ -31,6 +31,7 @@ class CameraFrame:
     mask: np.ndarray | None = None  # [H, W], nonzero = ignore these pixels
     remember: bool = True  # False: tracked, but the network state does not change
     wheel_path_m: float | None = None  # length driven since the start, by wheel odometry
+    T_outside_camera: np.ndarray | None = None  # [4, 4] m, by another source; replaces the motion
 
 
 @dataclass(slots=True)

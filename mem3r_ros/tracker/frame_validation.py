@@ -53,9 +53,12 @@ class FrameValidation:
         another aspect ratio are ignored. An unusable image is rejected.
 
         :raises BadFrame: the stamp is not after the last one, or the image is no image, holds
-            NaN, or has another size.
+            NaN, or has another size; or the pose from outside is not finite.
         """
         self._check_stamp(frame.stamp_ns)
+        outside = frame.T_outside_camera
+        if outside is not None and not np.isfinite(outside).all():
+            raise BadFrame('T_outside_camera is not finite; leave it out where it is unknown')
         image = self._image(frame)
         is_new_size = self._check_size(image, frame.stamp_ns)
         notice = ''

@@ -21,6 +21,7 @@ from mem3r_ros.tracker.image_continuity import ImageContinuity
 from mem3r_ros.tracker.image_quality import ImageQuality
 from mem3r_ros.tracker.motion_model import MotionModel
 from mem3r_ros.tracker.odometry import Odometry
+from mem3r_ros.tracker.outside_motion import OutsideMotion
 from mem3r_ros.tracker.scale import Scale
 from mem3r_ros.tracker.segments import Segments
 from mem3r_ros.tracker.snapshot import Snapshot, pack, unpack
@@ -49,6 +50,7 @@ class StreamState:
         self.dense_outputs = DenseOutputs()
         self.depth_fusion = DepthFusion()
         self.rollback = StateRollback()
+        self.outside = OutsideMotion()
         self.last_view: tuple[DenseView, float] | None = None  # and its unit
         self.is_implausible = False  # the newest measurement, by the present scale
         self.is_restored = False  # from a snapshot, and no frame has followed yet

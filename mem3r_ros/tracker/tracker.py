@@ -94,8 +94,7 @@ class Tracker:
 
         :param frame: the image, its stamp, and optional calibration, mask and wheel path.
         :param outputs: wanted ones among depth, points, confidence and image; default all but the
-            image. Heads that
-            are not needed are not computed.
+            image. Heads that are not needed are not computed.
         :return: pose, covariance, twist, status and the wanted outputs. A frame without a
             measurement gets an extrapolated pose, and its status has the reason.
         :raises BadFrame: the frame is rejected; the stream continues with the next one.
@@ -156,7 +155,8 @@ class Tracker:
             return self._without_measurement(context, measured.problem.reason)
         self._add_motion(context, measured)
         self._add_focal(context, measured)
-        measured = self._refined(context, measured)
+        own = self._refined(context, measured)  # the scale is measured with it
+        measured = self._by_outside_poses(context, own)
         if measured.view is not None:
             self._stream.last_view = (measured.view, measured.unit)
         with context.clock('odometry'):
@@ -164,7 +164,7 @@ class Tracker:
         status, reason = self._status(context, measured)
         notice = ''
         if not context.decision.is_still:
-            notice = observe_scale(context, measured, self._stream, self.config)
+            notice = observe_scale(context, own, self._stream, self.config)
             self._learn(context, measured)
         if self._is_boundary(context, measured):
             with context.clock('boundary'):
@@ -244,6 +244,13 @@ class Tracker:
                 increment[:3, 3] *= factor
                 measured = replace(measured, increment=increment)
         return replace(measured, unit=measured.unit * stream.window.depth_scale)
+
+    def _by_outside_poses(self, context: FrameContext, measured: Measurement) -> Measurement:
+        """Replace the motion by that of poses from outside, if there are two."""
+        increment = self._stream.outside.increment(context.valid.frame.T_outside_camera)
+        if increment is None or measured.increment is None or context.decision.is_still:
+            return measured
+        return replace(measured, increment=increment)
 
     def _move(self, context: FrameContext, measured: Measurement) -> None:
         """Move the odometry and the fused depth by the increment."""

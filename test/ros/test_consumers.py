@@ -316,3 +316,52 @@ def test_diagnostics_have_the_age_of_a_moving_camera_mount(
 
     assert spin_until(lambda: age())
     assert 3.0 <= age()[-1] < 60.0
+
+
+def test_poses_of_another_odometry_replace_the_motion_of_the_camera(
+    running, make_node, listener, spin_until
+):
+    from tf2_ros import TransformBroadcaster
+
+    from mem3r_ros.ros.conversions import transform_message
+
+    _, send = running(
+        mount='tf',
+        outside_frame='wheels',
+        wait_for_transform=5.0,
+        tracking__stillness__enabled=False,
+        tracking__health__max_acceleration=0.0,
+    )
+    odom = listener.hear(Odometry, 'odom')
+    broadcaster = TransformBroadcaster(make_node('robot'))
+    assert spin_until(lambda: broadcaster.pub_tf.get_subscription_count() > 0)
+    for index in range(4):
+        stamp = START_NS + index * STEP_NS
+        T_wheels_base = matrix_from_xyz_rpy((0.1 * index, 0.0, 0.0, 0.0, 0.0, 0.2 * index))
+        for parent, child, T in (
+            ('wheels', 'base_link', T_wheels_base),
+            ('base_link', FRAME, np.array(T_FLU_OPTICAL)),
+        ):
+            broadcaster.sendTransform(transform_message(header_at(stamp, parent), child, T))
+        send(1)
+
+    assert spin_until(lambda: len(odom) >= 4)
+    pose = odom[-1].pose.pose
+    assert pose.position.x == pytest.approx(0.3, abs=1e-6)
+    assert pose.orientation.z == pytest.approx(np.sin(0.3), abs=1e-6)
+
+
+def test_without_a_pose_from_outside_the_images_give_the_motion(running, make_node, spin_until):
+    node, send = running(mount='tf', outside_frame='wheels', wait_for_transform=0.0)
+
+    values = send(2)
+
+    assert values['state'] in ('INITIALISING', 'TRACKING', 'DEGRADED')
+    assert any('outside_frame not used' in warning for warning in node.snapshot().input.warnings)
+
+
+def test_a_node_cannot_follow_the_frame_that_it_broadcasts(start_node):
+    from mem3r_ros.errors import UserError
+
+    with pytest.raises(UserError, match='publish_tf'):
+        start_node(mount='tf', outside_frame='odom')

@@ -74,6 +74,7 @@ PARAMETERS = {
     'mount',
     'odom_frame',
     'base_frame',
+    'outside_frame',
     'publish_tf',
     'initial_base_pose',
     'two_d_mode',
