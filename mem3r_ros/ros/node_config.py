@@ -260,7 +260,6 @@ class NodeConfig(BackendConfig):
     output_directory: str = setting(
         '',
         'directory of the files that ~/save_... write; empty: mem3r under ROS_HOME (~/.ros)',
-        dynamic=True,
     )
     input: InputSettings = section(InputSettings)
     depth: DepthSettings = section(DepthSettings)

@@ -23,7 +23,7 @@ def stream(start_node, camera, listener, spin_until, make_node, tmp_path):
 
     class Stream:
         def __init__(self, **parameters):
-            self.node = start_node(output_directory=str(tmp_path), **parameters)
+            self.node = start_node(**({'output_directory': str(tmp_path)} | parameters))
             self.odom = listener.hear(Odometry, 'odom')
             self.points = listener.hear(PointCloud2, 'map/points')
             self.statuses = listener.hear_status()
@@ -156,13 +156,21 @@ def test_an_unexpected_error_in_a_service_is_its_answer_and_the_node_continues(s
     assert running.ask('save_trajectory').success
 
 
-def test_a_missing_home_directory_is_reported_with_the_parameter_to_set(stream):
+@pytest.mark.fault(
+    'somebody sets `output_directory` of a running node', 'refused: services write where they did'
+)
+def test_the_output_directory_is_read_only_at_run_time(stream, tmp_path):
     running = stream()
+
+    (changed,) = running.node.set_parameters([Parameter('output_directory', value='/etc')])
+
+    assert not changed.successful
+    assert running.node.config.output_directory == str(tmp_path)
+
+
+def test_a_missing_home_directory_is_reported_with_the_parameter_to_set(stream):
+    running = stream(output_directory='~nosuchuser/maps')
     running.send(1)
-    (changed,) = running.node.set_parameters(
-        [Parameter('output_directory', value='~nosuchuser/maps')]
-    )
-    assert changed.successful
 
     answer = running.ask('save_trajectory')
 
