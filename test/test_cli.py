@@ -167,6 +167,8 @@ def test_evaluate_prints_one_row_a_sequence(capsys, tmp_path, images, model):
     assert out.count('wall') == 4  # a row in each of two tables, for two sequences
     assert len(json.loads((output / 'results.json').read_text())) == 2
     assert (output / 'wall' / 'index.html').exists() and (output / 'wall_2').is_dir()
+    overview = (output / 'overview.html').read_text()
+    assert 'href="wall/index.html"' in overview and 'href="wall_2/index.html"' in overview
 
 
 def test_a_sequence_that_fails_does_not_lose_the_others(capsys, tmp_path, images, model):
@@ -210,6 +212,8 @@ def test_benchmark_prints_time_and_memory(capsys, tmp_path, model):
     assert 'network' in out and 'MiB per 1000 frames' in out
     assert json.loads((tmp_path / 'benchmark.json').read_text())['num_frames'] == 6
     assert (tmp_path / 'benchmark.svg').read_text().startswith('<svg')
+    page = (tmp_path / 'benchmark.html').read_text()
+    assert 'frames per second' in page and 'Time of a frame' in page and '<svg' in page
 
 
 def no_images(folder, _):

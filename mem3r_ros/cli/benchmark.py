@@ -12,6 +12,7 @@ from typing import Any
 
 HELP = 'measure time and memory over many frames'
 PERIOD_NS = 33_333_333
+COLUMNS = ('stage', 'median ms', '90 %', '99 %', 'longest')
 _SHOWN = ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
 
 
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='outputs to compute besides the pose; empty: none (depth,points,confidence)',
     )
     parser.add_argument(
-        '--output', metavar='DIR', help='folder for benchmark.json and benchmark.svg (none)'
+        '--output',
+        metavar='DIR',
+        help='folder for a page, benchmark.json and benchmark.svg (none)',
     )
     add_tracking_arguments(parser)
 
@@ -167,20 +170,9 @@ def _summary(title: str, stages_ms: dict[str, Any], memory_mib: Any) -> dict[str
 
 
 def _print(result: dict[str, Any]) -> None:
-    from mem3r_ros.evaluation.stages import indented
     from mem3r_ros.evaluation.tables import print_table
 
-    print_table(
-        result['title'],
-        ('stage', 'median ms', '90 %', '99 %', 'longest'),
-        [
-            (
-                indented(stage),
-                *(f'{times[key]:.1f}' for key in ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')),
-            )
-            for stage, times in result['stages'].items()
-        ],
-    )
+    print_table(result['title'], COLUMNS, _rows(result))
     found = result['bottleneck']
     relief = f'; to reduce it: {found["setting"]}' if found['setting'] else ''
     print(f'bottleneck: {found["stage"]}, {found["share"]:.0%} of a frame{relief}')
@@ -191,10 +183,21 @@ def _print(result: dict[str, Any]) -> None:
     )
 
 
+def _rows(result: dict[str, Any]) -> list[list[str]]:
+    from mem3r_ros.evaluation.stages import indented
+
+    keys = ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
+    return [
+        [indented(stage), *(f'{times[key]:.1f}' for key in keys)]
+        for stage, times in result['stages'].items()
+    ]
+
+
 def _write(folder: Path, result: dict[str, Any], total_ms: Any, memory_mib: Any) -> None:
     import json
 
     from mem3r_ros.files import write_text
+    from mem3r_ros.reports.overview import Table, write_overview
     from mem3r_ros.reports.plots import series_svg
 
     text = json.dumps(result, indent=2) + '\n'
@@ -203,7 +206,24 @@ def _write(folder: Path, result: dict[str, Any], total_ms: Any, memory_mib: Any)
         result['title'], 'frame', {'time (ms)': total_ms, 'memory (MiB)': memory_mib}
     )
     write_text(folder / 'benchmark.svg', plot)
-    print(f'written: {folder / "benchmark.json"}, {folder / "benchmark.svg"}')
+    write_overview(
+        folder / 'benchmark.html',
+        'Benchmark',
+        result['title'],
+        [Table('Time of a frame', COLUMNS, _rows(result), 'milliseconds')],
+        files='benchmark.json, benchmark.svg',
+        figures=[
+            (f'{result["rate_hz"]:.1f}', 'frames per second'),
+            (f'{result["num_frames"]}', 'frames'),
+            (f'{result["memory_mib"]:.0f} MiB', 'memory'),
+            (
+                f'{result["memory_growth_mib_per_1000_frames"]:+.2f} MiB',
+                'memory growth in 1000 frames',
+            ),
+        ],
+        picture=('Time and memory of each frame', plot),
+    )
+    print(f'written: {folder / "benchmark.html"}, benchmark.json and benchmark.svg beside it')
 
 
 def _size(text: str) -> tuple[int, int]:

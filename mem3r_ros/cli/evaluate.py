@@ -16,6 +16,9 @@ HELP = 'track several sequences and print a table of errors'
 PATH_COLUMNS = ('sequence', 'ATE', 'at rest', 'RPE', 'at rest', 'deg', 'at rest', 'scale error')
 OTHER_COLUMNS = ('sequence', 'images', 'AbsRel', 'constant', 'frames/s', 'status')
 
+PATH_NOTE = 'ATE, RPE: scale fitted (Sim3); RPE, deg: per frame; at rest: no motion.'
+DEPTH_NOTE = 'AbsRel: median-aligned; constant: one depth for the whole image.'
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -31,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--output',
         metavar='DIR',
         default='evaluation_output',
-        help='folder for results.json and one report per sequence (evaluation_output)',
+        help='folder for the overview and one report per sequence (evaluation_output)',
     )
     add_sequence_arguments(parser)
     add_tracking_arguments(parser)
@@ -91,21 +94,22 @@ def run(args: argparse.Namespace) -> int:
     for sequence, folder in zip(sequences, folders, strict=True):
         check_place(sequence, folder)
     network, device = load_backend(config)
-    results = _results(sequences, folders, network, device, config)
+    results, done = _results(sequences, folders, network, device, config)
     if results:
-        _report(f'{Path(config.model).name}, {config.tracking.update_rule}', results, output_dir)
+        title = f'{Path(config.model).name}, {config.tracking.update_rule}'
+        _report(title, results, done, output_dir)
     return 0 if len(results) == len(sequences) else EXIT_USER_ERROR
 
 
 def _results(
     sequences: list[Sequence], folders: list[Path], network: Any, device: str, config: Any
-) -> list[RunResult]:
-    """Track one sequence after the other; report those that failed."""
+) -> tuple[list[RunResult], list[Path]]:
+    """Track one sequence after the other; return results and folders, report failures."""
     import sys
 
     from mem3r_ros.cli.run import run_sequence
 
-    results = []
+    results, done = [], []
     for sequence, folder in zip(sequences, folders, strict=True):
         try:
             result = run_sequence(sequence, network, device, config, folder, depth_every=0)
@@ -113,24 +117,34 @@ def _results(
             print(f'{sequence.name}: {" ".join(str(error).split())}', file=sys.stderr)
         else:
             results.append(result)
-    return results
+            done.append(folder)
+    return results, done
 
 
-def _report(title: str, results: list[RunResult], output_dir: Path) -> None:
-    """Print the tables and write the numbers."""
+def _report(title: str, results: list[RunResult], done: list[Path], output_dir: Path) -> None:
+    """Print the tables; write the numbers and the overview."""
     import json
 
     from mem3r_ros.evaluation.tables import print_table
     from mem3r_ros.files import write_text
+    from mem3r_ros.reports.overview import Table, write_overview
     from mem3r_ros.reports.summary import summary
 
-    print_table(f'{title}: paths', PATH_COLUMNS, map(path_row, results))
-    print('ATE, RPE: scale fitted (Sim3); RPE, deg: per frame; at rest: no motion.')
-    print_table(f'{title}: depth and health', OTHER_COLUMNS, map(other_row, results))
-    print('AbsRel: median-aligned; constant: one depth for the whole image.')
+    rows, others = [*map(path_row, results)], [*map(other_row, results)]
+    print_table(f'{title}: paths', PATH_COLUMNS, rows)
+    print(PATH_NOTE)
+    print_table(f'{title}: depth and health', OTHER_COLUMNS, others)
+    print(DEPTH_NOTE)
+    folders = [f'{folder.name}/index.html' for folder in done]
+    tables = [
+        Table('Paths', PATH_COLUMNS, rows, PATH_NOTE, folders),
+        Table('Depth and health', OTHER_COLUMNS, others, DEPTH_NOTE, folders),
+    ]
+    page = output_dir / 'overview.html'
+    write_overview(page, 'Evaluation', title, tables, files='results.json, one folder a sequence')
     path = output_dir / 'results.json'
     write_text(path, json.dumps([summary(result) for result in results], indent=2) + '\n')
-    print(f'reports: {output_dir}/*/index.html, numbers: {path}')
+    print(f'overview: {page}, numbers: {path}')
 
 
 def sequences_in(path: Path) -> list[Path]:

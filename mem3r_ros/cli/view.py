@@ -11,7 +11,7 @@ from mem3r_ros.cli.arguments import check_paths
 from mem3r_ros.errors import UserError
 
 HELP = 'open the page of a run in the browser'
-PAGES = ('index.html', 'comparison.html')
+PAGES = ('index.html', 'overview.html', 'comparison.html', 'benchmark.html')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
