@@ -236,7 +236,8 @@ class NodeConfig(BackendConfig):
     publish_odom: bool = setting(True, 'publish odom, pose and path', dynamic=True)
     publish_depth: bool = setting(
         True,
-        'publish depth/image, depth/camera_info, confidence/image, scan, rgb/image, '
+        'publish depth/image, depth/colored, depth/camera_info, confidence/image, scan, '
+        'rgb/image, '
         'rgb/camera_info',
         dynamic=True,
     )

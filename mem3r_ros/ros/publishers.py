@@ -36,6 +36,7 @@ class Publishers:
         self.pose = create(PoseWithCovarianceStamped, 'pose', odom)
         self.path = create(Path, 'path', odom)
         self.depth = create(Image, 'depth/image', depth)
+        self.depth_colored = create(Image, 'depth/colored', depth)
         self.depth_info = create(CameraInfo, 'depth/camera_info', depth)
         self.confidence = create(Image, 'confidence/image', depth)
         self.rgb = create(Image, 'rgb/image', depth)
@@ -55,7 +56,9 @@ class Publishers:
         """
         wanted = set()
         if config.publish_depth:
-            if any(map(has_subscriber, (self.depth, self.depth_info, self.scan))):
+            if any(
+                map(has_subscriber, (self.depth, self.depth_colored, self.depth_info, self.scan))
+            ):
                 wanted.add('depth')
             if has_subscriber(self.rgb) or has_subscriber(self.rgb_info):
                 wanted.add('image')

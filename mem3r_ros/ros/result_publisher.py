@@ -18,6 +18,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import se3_exp, transform_points
 from mem3r_ros.laser_scan import scan_from_depth
 from mem3r_ros.ros.base_odometry import BaseMotion, BaseOdometry
+from mem3r_ros.ros.coloured_depth import coloured_depth
 from mem3r_ros.ros.conversions import (
     camera_info_message,
     cloud_message,
@@ -289,7 +290,7 @@ class ResultPublisher:
     def _publish_images(
         self, result: FrameResult, tracked: TrackedFrame, published: list[str]
     ) -> None:
-        publishers, config = self._publishers, self.config
+        publishers, config, depth = self._publishers, self.config, tracked.depth
         if not config.publish_depth:
             return
         header = header_at(result.stamp_ns, result.camera_frame)
@@ -300,10 +301,12 @@ class ResultPublisher:
             invalid = config.depth.invalid_value
             publishers.depth.publish(float_image_message(header, tracked.depth, invalid))
             published.append('depth/image')
+        if depth is not None and has_subscriber(publishers.depth_colored):
+            publishers.depth_colored.publish(rgb_image_message(header, coloured_depth(depth)))
+            published.append('depth/colored')
         if tracked.confidence is not None and has_subscriber(publishers.confidence):
             publishers.confidence.publish(float_image_message(header, tracked.confidence))
             published.append('confidence/image')
-
         if tracked.image is not None:
             self._publish_rgb(header, tracked, published)
         if tracked.depth is not None and has_subscriber(publishers.scan):

@@ -25,6 +25,7 @@ TOPICS_OUT = (
     'path',
     'depth/image',
     'depth/camera_info',
+    'depth/colored',
     'confidence/image',
     'rgb/image',
     'rgb/camera_info',

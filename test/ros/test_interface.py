@@ -34,6 +34,7 @@ PUBLISHERS = {
     '/pose': 'geometry_msgs/msg/PoseWithCovarianceStamped',
     '/path': 'nav_msgs/msg/Path',
     '/depth/image': 'sensor_msgs/msg/Image',
+    '/depth/colored': 'sensor_msgs/msg/Image',
     '/depth/camera_info': 'sensor_msgs/msg/CameraInfo',
     '/confidence/image': 'sensor_msgs/msg/Image',
     '/rgb/image': 'sensor_msgs/msg/Image',

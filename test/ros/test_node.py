@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from mem3r_ros.geometry import T_FLU_OPTICAL
+from mem3r_ros.ros.coloured_depth import coloured_depth
 from mem3r_ros.ros.conversions import (
     matrix_from_pose_message,
     matrix_from_transform,
@@ -284,3 +285,12 @@ def test_grey_images_are_tracked(start_node, camera, spin_until, ready):
     send(camera, spin_until, statuses, 1, encoding='mono8')
 
     assert values_of(statuses[0])['state'] in ('INITIALISING', 'TRACKING')
+
+
+def test_near_depth_is_brighter_than_far_depth_and_unknown_depth_is_grey():
+    depth_m = np.array([[0.5, 5.0, np.inf, np.nan]], np.float32)
+
+    near, far, beyond, unknown = coloured_depth(depth_m)[0].astype(int)
+
+    assert near.sum() > far.sum() > beyond.sum()
+    assert unknown.tolist() == [222, 226, 230]
