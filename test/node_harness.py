@@ -150,26 +150,26 @@ class Camera:
 
 
 class Listener:
-    """Keeps every message of the topics it was told about."""
+    """Keeps every message of the topics it was reason about."""
 
     def __init__(self, node) -> None:
         self._node = node
         self.messages: dict[str, list] = {}
 
-    def hear(self, kind: type, topic: str, qos=None) -> list:
+    def subscribe(self, kind: type, topic: str, qos=None) -> list:
         from rclpy.qos import HistoryPolicy, QoSProfile
 
-        heard = self.messages.setdefault(topic, [])
+        received = self.messages.setdefault(topic, [])
         qos = qos or QoSProfile(history=HistoryPolicy.KEEP_ALL)
-        self._node.create_subscription(kind, topic, heard.append, qos)
-        return heard
+        self._node.create_subscription(kind, topic, received.append, qos)
+        return received
 
     def hear_status(self, topic: str = 'status') -> list:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.qos import DurabilityPolicy, QoSProfile
 
         qos = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        return self.hear(DiagnosticArray, topic, qos)
+        return self.subscribe(DiagnosticArray, topic, qos)
 
 
 def values_of(status) -> dict[str, str]:

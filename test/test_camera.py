@@ -130,7 +130,7 @@ def test_recorded_focal_estimates_agree(recorded):
             assert np.isclose(focal, recorded[f'focal/{case}/{mode}'][0], rtol=1e-5)
 
 
-def test_focal_of_many_frames_withstands_outliers_and_tells_its_spread():
+def test_focal_of_many_frames_withstands_outliers_and_reports_its_spread():
     estimate, random = FocalEstimate(), np.random.default_rng(0)
     for index in range(40):
         wrong = index % 5 == 0

@@ -38,7 +38,7 @@ def test_no_point_floats_between_a_surface_and_what_is_behind():
     assert edge_mask(depth, 0.1).sum() == 3 * 48
 
 
-def test_invalid_far_near_and_doubtful_pixels_give_no_point():
+def test_invalid_far_near_and_uncertain_pixels_give_no_point():
     depth, image = step_scene()
     depth[0], depth[1], depth[2], depth[3] = np.nan, np.inf, 0.01, 500.0
     confidence = np.full_like(depth, 3.0)

@@ -48,7 +48,7 @@ def test_a_machine_with_everything_is_accepted(environment):
         ('headers', {'include': '/nowhere'}, 'python3.*-dev'),
     ],
 )
-def test_what_is_missing_is_told_in_one_sentence_with_its_remedy(
+def test_what_is_missing_is_reported_in_one_sentence_with_its_remedy(
     environment, monkeypatch, name, value, remedy
 ):
     monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
@@ -198,7 +198,7 @@ def test_an_interpreter_can_be_named():
     assert Path(result.stdout.strip()).exists()
 
 
-def test_without_any_python_it_is_told_what_to_install(tmp_path):
+def test_without_any_python_the_message_names_what_to_install(tmp_path):
     for tool in ('sh', 'dirname'):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     shutil.copytree(ROOT / 'tools', tmp_path / 'project' / 'tools')

@@ -150,7 +150,7 @@ def test_the_rate_rises_then_falls():
 
 
 @pytest.mark.parametrize(
-    ('values', 'told'),
+    ('values', 'reason'),
     [
         ({'stages': [{'sizes': ['128by96']}]}, 'WIDTHxHEIGHT'),
         ({'stages': [{'share': 0}]}, 'share'),
@@ -160,8 +160,8 @@ def test_the_rate_rises_then_falls():
         ({'losses': {'chamfer': 1}}, 'chamfer'),
     ],
 )
-def test_a_recipe_that_cannot_be_run_is_refused_with_a_reason(values, told):
-    with pytest.raises(UserError, match=told):
+def test_a_recipe_that_cannot_be_run_is_refused_with_a_reason(values, reason):
+    with pytest.raises(UserError, match=reason):
         from_dict(TrainConfig, values)
 
 

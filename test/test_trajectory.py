@@ -63,7 +63,7 @@ def test_a_bad_line_of_a_tum_file_is_named(tmp_path, line):
         read_tum(tmp_path / 'path.txt')
 
 
-def test_a_missing_tum_file_is_told(tmp_path):
+def test_a_missing_tum_file_is_reported(tmp_path):
     with pytest.raises(UserError, match=r'cannot read .*No such file'):
         read_tum(tmp_path / 'path.txt')
 

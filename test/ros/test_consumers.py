@@ -51,10 +51,10 @@ def test_the_scan_is_the_nearest_depth_of_its_band_in_a_frame_that_looks_along_x
     running, listener, spin_until
 ):
     _, send = running(scan__rows=6, scan__range_min=0.01, scan__range_max=90.0)
-    scans = listener.hear(LaserScan, 'scan')
-    depths = listener.hear(Image, 'depth/image')
+    scans = listener.subscribe(LaserScan, 'scan')
+    depths = listener.subscribe(Image, 'depth/image')
     latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    static = listener.hear(TFMessage, '/tf_static', latched)
+    static = listener.subscribe(TFMessage, '/tf_static', latched)
 
     send(2)
 
@@ -79,9 +79,9 @@ def test_the_scan_is_the_nearest_depth_of_its_band_in_a_frame_that_looks_along_x
 
 def test_a_scan_frame_of_the_robot_is_used_and_not_broadcast(running, listener, spin_until):
     _, send = running(scan__frame='camera_link')
-    scans = listener.hear(LaserScan, 'scan')
+    scans = listener.subscribe(LaserScan, 'scan')
     latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    static = listener.hear(TFMessage, '/tf_static', latched)
+    static = listener.subscribe(TFMessage, '/tf_static', latched)
 
     send(1)
 
@@ -95,16 +95,16 @@ def test_rgb_depth_and_calibration_have_one_stamp_one_size_and_one_camera(
     resolution, running, camera, listener, spin_until
 ):
     _, send = running(tracking__depth__resolution=resolution)
-    rgb = listener.hear(Image, 'rgb/image')
-    rgb_info = listener.hear(CameraInfo, 'rgb/camera_info')
-    depth = listener.hear(Image, 'depth/image')
-    depth_info = listener.hear(CameraInfo, 'depth/camera_info')
+    rgb = listener.subscribe(Image, 'rgb/image')
+    rgb_info = listener.subscribe(CameraInfo, 'rgb/camera_info')
+    depth = listener.subscribe(Image, 'depth/image')
+    depth_info = listener.subscribe(CameraInfo, 'depth/camera_info')
 
     send(2)
 
     topics = (rgb, rgb_info, depth, depth_info)
-    assert spin_until(lambda: all(len(heard) >= 2 for heard in topics))
-    last = [heard[-1] for heard in topics]
+    assert spin_until(lambda: all(len(received) >= 2 for received in topics))
+    last = [received[-1] for received in topics]
     assert len({(m.header.frame_id, stamp_ns(m.header.stamp)) for m in last}) == 1
     assert len({(m.width, m.height) for m in last}) == 1
     np.testing.assert_array_equal(last[1].k, last[3].k)
@@ -116,7 +116,7 @@ def test_rgb_depth_and_calibration_have_one_stamp_one_size_and_one_camera(
 
 def test_points_carry_their_confidence(running, listener, spin_until):
     _, send = running()
-    points = listener.hear(PointCloud2, 'points')
+    points = listener.subscribe(PointCloud2, 'points')
 
     send(1)
 
@@ -128,7 +128,7 @@ def test_points_carry_their_confidence(running, listener, spin_until):
 
 def test_points_of_low_confidence_are_not_in_the_cloud(running, listener, spin_until):
     _, send = running(tracking__cloud__min_confidence=1e5)
-    points = listener.hear(PointCloud2, 'points')
+    points = listener.subscribe(PointCloud2, 'points')
 
     send(1)
 
@@ -176,8 +176,8 @@ def test_masked_pixels_have_no_depth_and_no_range(running, listener, spin_until)
     _, send = running(
         input__mask_border=[WIDTH // 2, 0, 0, 0], tracking__depth__resolution='camera'
     )
-    depth = listener.hear(Image, 'depth/image')
-    scans = listener.hear(LaserScan, 'scan')
+    depth = listener.subscribe(Image, 'depth/image')
+    scans = listener.subscribe(LaserScan, 'scan')
 
     send(1)
 
@@ -211,7 +211,7 @@ def test_a_mask_file_of_another_size_is_reported(running, tmp_path):
 
 def test_set_pose_moves_odometry_and_the_service_answers(running, make_node, listener, spin_until):
     node, send = running()
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     peer = make_node('filter')
     publisher = peer.create_publisher(PoseWithCovarianceStamped, 'set_pose', 10)
     assert spin_until(lambda: publisher.get_subscription_count() > 0)
@@ -243,7 +243,7 @@ def test_set_distance_makes_the_depth_at_the_centre_that_distance(
     node, send = running(
         tracking__scale__source='distance', tracking__depth__fusion__enabled=False
     )
-    depth = listener.hear(Image, 'depth/image')
+    depth = listener.subscribe(Image, 'depth/image')
     peer = make_node('operator')
     send(2)
 
@@ -276,7 +276,7 @@ def test_the_status_has_the_brightness_and_diagnostics_the_time_to_the_first_odo
     running, camera, listener, spin_until
 ):
     _, send = running(diagnostics__rate=20.0)
-    diagnostics = listener.hear(DiagnosticArray, '/diagnostics')
+    diagnostics = listener.subscribe(DiagnosticArray, '/diagnostics')
 
     values = send(1)
 
@@ -299,7 +299,7 @@ def test_diagnostics_have_the_age_of_a_moving_camera_mount(
 
     from mem3r_ros.ros.conversions import transform_message
 
-    diagnostics = listener.hear(DiagnosticArray, '/diagnostics')
+    diagnostics = listener.subscribe(DiagnosticArray, '/diagnostics')
     peer = make_node('arm')
     _, send = running(mount='tf', diagnostics__rate=20.0, wait_for_transform=0.0)
     now_ns = peer.get_clock().now().nanoseconds
@@ -332,7 +332,7 @@ def test_poses_of_another_odometry_replace_the_motion_of_the_camera(
         tracking__stillness__enabled=False,
         tracking__health__max_acceleration=0.0,
     )
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     broadcaster = TransformBroadcaster(make_node('robot'))
     assert spin_until(lambda: broadcaster.pub_tf.get_subscription_count() > 0)
     for index in range(4):

@@ -30,18 +30,18 @@ FAST = {'diagnostics__rate': 10.0, 'diagnostics__silence': 0.2}
 @pytest.fixture
 def wait_for_status(listener, spin_until):
     """Return a function that waits for a status that contains the texts; $ is its end."""
-    heard = listener.hear(DiagnosticArray, '/diagnostics')
+    received = listener.subscribe(DiagnosticArray, '/diagnostics')
 
     def wait(*texts):
         def found():
-            for message in heard[-3:]:
+            for message in received[-3:]:
                 for status in message.status:
                     said = f'{status.name} {status.message}$'
                     if all(text in said for text in texts):
                         return True
             return False
 
-        assert spin_until(found, 15.0), [(s.name, s.message) for s in heard[-1].status]
+        assert spin_until(found, 15.0), [(s.name, s.message) for s in received[-1].status]
         return True
 
     return wait
@@ -154,14 +154,14 @@ def test_a_missing_transform_is_reported(start_node, camera, spin_until, wait_fo
 def test_a_working_node_reports_rate_tracking_latency_memory_and_model(
     start_node, camera, listener, spin_until
 ):
-    heard = listener.hear(DiagnosticArray, '/diagnostics')
+    received = listener.subscribe(DiagnosticArray, '/diagnostics')
     start_node(**FAST)
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     for _ in range(3):
         camera.send()
 
     def values(name):
-        for status in heard[-1].status if heard else []:
+        for status in received[-1].status if received else []:
             if status.name == f'mem3r: {name}':
                 return {pair.key: pair.value for pair in status.values}
         return {}
@@ -171,7 +171,7 @@ def test_a_working_node_reports_rate_tracking_latency_memory_and_model(
     assert float(values('memory')['host_mib']) > 50
     assert values('model')['device'] == 'cpu'
     assert spin_until(lambda: 'total_ms_p95' in values('latency'))
-    names = {status.name for status in heard[-1].status}
+    names = {status.name for status in received[-1].status}
     assert {'mem3r: lifecycle', 'mem3r: transport', 'mem3r: tracking'} <= names
 
 

@@ -36,20 +36,20 @@ def run(start_node, camera, listener, spin_until, make_node):
         node = start_node(mount='tf', **parameters)
         broadcaster_node = make_node('robot')
         publish_mount(broadcaster_node)
-        heard = {
-            'odom': listener.hear(Odometry, 'odom'),
-            'depth': listener.hear(Image, 'depth/image'),
+        received = {
+            'odom': listener.subscribe(Odometry, 'odom'),
+            'depth': listener.subscribe(Image, 'depth/image'),
             'status': listener.hear_status(),
-            'diagnostics': listener.hear(DiagnosticArray, '/diagnostics'),
+            'diagnostics': listener.subscribe(DiagnosticArray, '/diagnostics'),
         }
         assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
         # The mount must have arrived before the first picture asks for it.
         spin_until(lambda: False, 0.3)
         for i in range(count):
             camera.send()
-            assert spin_until(lambda i=i: len(heard['status']) > i)
-        spin_until(lambda: len(heard['depth']) >= count, 5.0)
-        return node, heard
+            assert spin_until(lambda i=i: len(received['status']) > i)
+        spin_until(lambda: len(received['depth']) >= count, 5.0)
+        return node, received
 
     return go
 
@@ -70,9 +70,9 @@ def test_base_moves_as_the_camera_and_its_mount_say(run, monkeypatch):
 
     monkeypatch.setattr(Tracker, 'track', tracked)
 
-    _, heard = run(4, publish_mount=static_mount)
+    _, received = run(4, publish_mount=static_mount)
 
-    poses = [matrix_from_pose_message(m.pose.pose) for m in heard['odom']]
+    poses = [matrix_from_pose_message(m.pose.pose) for m in received['odom']]
     # The base starts at the origin of odom; the tracker's origin is at the first camera.
     T_odom_first = T_BASE_CAMERA @ np.linalg.inv(cameras[0])
     T_camera_base = np.linalg.inv(T_BASE_CAMERA)
@@ -83,13 +83,13 @@ def test_base_moves_as_the_camera_and_its_mount_say(run, monkeypatch):
 
 
 def test_without_the_transform_there_is_no_odometry_and_the_status_names_it(run):
-    node, heard = run(
+    node, received = run(
         2, publish_mount=lambda node: None, wait_for_transform=0.0, diagnostics__rate=10.0
     )
 
-    assert not heard['odom']
-    assert len(heard['depth']) == 2  # what needs no robot still comes
-    status = heard['status'][-1].status[0]
+    assert not received['odom']
+    assert len(received['depth']) == 2  # what needs no robot still comes
+    status = received['status'][-1].status[0]
     assert status.level == b'\x02'
     for name in ('base_link', FRAME):
         assert name in status.message
@@ -103,18 +103,18 @@ def test_odometry_starts_when_the_transform_appears(run, camera, spin_until):
     def late(node):
         broadcasters.append(node)
 
-    _, heard = run(2, publish_mount=late, wait_for_transform=0.0)
-    assert not heard['odom']
+    _, received = run(2, publish_mount=late, wait_for_transform=0.0)
+    assert not received['odom']
 
     static_mount(broadcasters[0])
     spin_until(lambda: False, 0.3)
     camera.send()
 
-    assert spin_until(lambda: heard['odom'])
+    assert spin_until(lambda: received['odom'])
 
 
 def test_an_unknown_transform_is_waited_for_only_once(run):
-    node, heard = run(1, publish_mount=lambda node: None, wait_for_transform=0.3)
+    node, received = run(1, publish_mount=lambda node: None, wait_for_transform=0.3)
     transforms = node._transforms
 
     def waited(stamp=START_NS):
@@ -123,7 +123,7 @@ def test_an_unknown_transform_is_waited_for_only_once(run):
             transforms.T_base_camera(FRAME, stamp, 0.3)
         return time.monotonic() - start
 
-    assert not heard['odom']
+    assert not received['odom']
     assert max(waited() for _ in range(3)) < 0.2  # the image has waited for all that follow
     link = transform_message(header_at(START_NS, 'base_link'), FRAME, T_BASE_CAMERA)
     transforms._buffer.set_transform(link, 'test')
@@ -145,36 +145,36 @@ def test_a_moving_mount_is_looked_up_at_the_stamp_of_the_image(run, camera):
             broadcaster.sendTransform(transform_message(header, FRAME, T_pan @ T_FLU_OPTICAL))
         node.broadcaster = broadcaster
 
-    node, heard = run(3, publish_mount=panning)
+    node, received = run(3, publish_mount=panning)
     mounts = [node._transforms.T_base_camera(FRAME, START_NS + i * STEP_NS, 0.0) for i in range(3)]
 
     for i, mount in enumerate(mounts):
         expected = matrix_from_xyz_rpy((0.0, 0.0, 0.5, 0.0, 0.0, 0.1 * i)) @ T_FLU_OPTICAL
         np.testing.assert_allclose(mount, expected, atol=1e-9)
-    assert len(heard['odom']) == 3
+    assert len(received['odom']) == 3
 
 
 def test_publish_tf_off_leaves_tf_to_a_filter(run, listener):
     from tf2_msgs.msg import TFMessage
 
-    tf = listener.hear(TFMessage, '/tf')
+    tf = listener.subscribe(TFMessage, '/tf')
 
-    _, heard = run(2, publish_mount=static_mount, publish_tf=False)
+    _, received = run(2, publish_mount=static_mount, publish_tf=False)
 
-    assert len(heard['odom']) == 2
+    assert len(received['odom']) == 2
     assert not tf
 
 
 def test_time_offset_moves_tf_but_not_topics(run, listener, spin_until):
     from tf2_msgs.msg import TFMessage
 
-    tf = listener.hear(TFMessage, '/tf')
+    tf = listener.subscribe(TFMessage, '/tf')
 
-    _, heard = run(1, publish_mount=static_mount, transform_time_offset=0.25)
+    _, received = run(1, publish_mount=static_mount, transform_time_offset=0.25)
 
     assert spin_until(lambda: tf)
     assert stamp_ns(tf[0].transforms[0].header.stamp) == START_NS + 250_000_000
-    assert stamp_ns(heard['odom'][0].header.stamp) == START_NS
+    assert stamp_ns(received['odom'][0].header.stamp) == START_NS
 
 
 def test_an_image_without_a_frame_id_is_reported(run, camera, spin_until):
@@ -182,10 +182,10 @@ def test_an_image_without_a_frame_id_is_reported(run, camera, spin_until):
     send = camera.send
     camera.send = lambda: send(frame='')
 
-    _, heard = run(1, publish_mount=static_mount)
+    _, received = run(1, publish_mount=static_mount)
 
-    assert not heard['odom']
-    assert 'frame_id' in heard['status'][-1].status[0].message
+    assert not received['odom']
+    assert 'frame_id' in received['status'][-1].status[0].message
 
 
 def test_names_of_frames_follow_their_parameters(run):
@@ -195,11 +195,11 @@ def test_names_of_frames_follow_their_parameters(run):
         broadcaster.sendTransform(transform_message(header, FRAME, T_BASE_CAMERA))
         node.broadcaster = broadcaster
 
-    _, heard = run(1, publish_mount=mount, odom_frame='robot2/odom', base_frame='robot2/base')
+    _, received = run(1, publish_mount=mount, odom_frame='robot2/odom', base_frame='robot2/base')
 
-    message = heard['odom'][0]
+    message = received['odom'][0]
     assert (message.header.frame_id, message.child_frame_id) == ('robot2/odom', 'robot2/base')
-    assert values_of(heard['status'][0])['published'].startswith('tf odom')
+    assert values_of(received['status'][0])['published'].startswith('tf odom')
 
 
 def test_roll_pitch_yaw_have_the_convention_of_tf_transformations():

@@ -125,11 +125,11 @@ def test_a_slash_before_a_frame_of_tf_is_dropped(listen):
 @pytest.mark.fault(
     'an infinite link on TF before the first image', 'odometry begins when a good link comes'
 )
-def test_odometry_begins_when_the_link_is_mended(
+def test_odometry_begins_when_the_link_is_corrected(
     start_node, camera, listener, make_node, spin_until
 ):
     node = start_node(mount='tf', wait_for_transform=0.0)
-    odom, statuses = listener.hear(Odometry, 'odom'), listener.hear_status()
+    odom, statuses = listener.subscribe(Odometry, 'odom'), listener.hear_status()
     robot = make_node('robot')
     latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     tf = robot.create_publisher(TFMessage, '/tf_static', latched)

@@ -145,7 +145,7 @@ def test_a_calibration_of_another_size_is_scaled_and_of_another_aspect_ratio_ign
     running, camera, listener, spin_until
 ):
     node, send = running()
-    depth_info = listener.hear(CameraInfo, 'depth/camera_info')
+    depth_info = listener.subscribe(CameraInfo, 'depth/camera_info')
 
     camera.send_info(2 * FOCAL_PX, 2 * WIDTH, 2 * HEIGHT)
     assert spin_until(lambda: node.inputs.camera is not None)
@@ -202,7 +202,7 @@ def test_a_pose_hint_before_the_first_image_is_the_start_of_odometry(
     running, make_node, spin_until, listener
 ):
     node, send = running()
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     hints = make_node('operator').create_publisher(PoseWithCovarianceStamped, 'pose_hint', 10)
     assert spin_until(lambda: hints.get_subscription_count() > 0)
     message = PoseWithCovarianceStamped(header=header_at(START_NS, 'odom'))
@@ -229,7 +229,7 @@ def test_a_pose_hint_that_is_not_finite_is_refused(
     running, make_node, spin_until, listener, field
 ):
     node, send = running()
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     logged = []
     node.log.warn = lambda message, details='': logged.append(message)
     hints = make_node('operator').create_publisher(PoseWithCovarianceStamped, 'pose_hint', 10)

@@ -153,20 +153,20 @@ def in_graph(query, names, namespace='/', timeout_s=10.0):
 def test_topics_have_the_names_and_types_that_users_rely_on(start_node):
     node = start_node(mount='tf')
 
-    heard = in_graph(node.get_subscriber_names_and_types_by_node, SUBSCRIPTIONS)
+    received = in_graph(node.get_subscriber_names_and_types_by_node, SUBSCRIPTIONS)
     sent = in_graph(node.get_publisher_names_and_types_by_node, PUBLISHERS)
 
-    assert heard == SUBSCRIPTIONS
+    assert received == SUBSCRIPTIONS
     assert sent == PUBLISHERS
 
 
 def test_compressed_transport_listens_to_the_usual_topic(start_node):
     node = start_node(image_transport='compressed')
 
-    heard = in_graph(node.get_subscriber_names_and_types_by_node, ['/image/compressed'])
+    received = in_graph(node.get_subscriber_names_and_types_by_node, ['/image/compressed'])
 
-    assert heard['/image/compressed'] == 'sensor_msgs/msg/CompressedImage'
-    assert '/image' not in heard
+    assert received['/image/compressed'] == 'sensor_msgs/msg/CompressedImage'
+    assert '/image' not in received
 
 
 def test_services_have_the_names_and_types_that_users_rely_on(start_node):

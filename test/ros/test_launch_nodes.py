@@ -70,7 +70,7 @@ def peer(make_node):
 def test_raw_images_from_a_remapped_topic_give_odometry(raw, peer, spin_until):
     camera = Camera(peer, prefix='/eye/')
     camera.raw = peer.create_publisher(type(camera.send()), '/eye/image_raw', 50)
-    odom = Listener(peer).hear(Odometry, 'odom')
+    odom = Listener(peer).subscribe(Odometry, 'odom')
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0, 90.0)
 
     camera.send()
@@ -82,7 +82,7 @@ def test_raw_images_from_a_remapped_topic_give_odometry(raw, peer, spin_until):
 @pytest.mark.launch(fixture=compressed)
 def test_compressed_images_give_odometry(compressed, peer, spin_until):
     camera = Camera(peer)
-    odom = Listener(peer).hear(Odometry, 'odom')
+    odom = Listener(peer).subscribe(Odometry, 'odom')
     assert spin_until(lambda: camera.compressed.get_subscription_count() > 0, 90.0)
 
     camera.send_compressed()

@@ -97,11 +97,11 @@ def test_autostart_with_a_missing_model_reports_it_and_the_node_continues(
 ):
     from diagnostic_msgs.msg import DiagnosticArray
 
-    heard = listener.hear(DiagnosticArray, '/diagnostics')
+    received = listener.subscribe(DiagnosticArray, '/diagnostics')
     start_node(model='/nowhere/weights.safetensors', diagnostics__rate=10.0)
 
     def errors():
-        statuses = [status for message in heard for status in message.status]
+        statuses = [status for message in received for status in message.status]
         return [s for s in statuses if s.name == 'mem3r: lifecycle' and s.level == b'\x02']
 
     assert spin_until(errors)
@@ -130,7 +130,7 @@ def test_deactivation_keeps_the_stream_and_odometry_continues(
     start_node, camera, listener, spin_until, manager
 ):
     node = start_node()
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     statuses = listener.hear_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     for count in range(3):

@@ -44,21 +44,21 @@ def test_every_result_carries_the_stamp_and_frame_of_its_image(
     start_node, camera, listener, spin_until, ready
 ):
     start_node()
-    odom = listener.hear(Odometry, 'odom')
-    depth = listener.hear(Image, 'depth/image')
-    info = listener.hear(CameraInfo, 'depth/camera_info')
-    confidence = listener.hear(Image, 'confidence/image')
-    points = listener.hear(PointCloud2, 'points')
+    odom = listener.subscribe(Odometry, 'odom')
+    depth = listener.subscribe(Image, 'depth/image')
+    info = listener.subscribe(CameraInfo, 'depth/camera_info')
+    confidence = listener.subscribe(Image, 'confidence/image')
+    points = listener.subscribe(PointCloud2, 'points')
     statuses = ready()
 
     send(camera, spin_until, statuses, 3)
 
     stamps = [START_NS + i * STEP_NS for i in range(3)]
-    for heard in (odom, depth, info, confidence, points):
-        assert spin_until(lambda heard=heard: len(heard) >= 3)
-        assert [stamp_ns(message.header.stamp) for message in heard][-3:] == stamps
-    for heard in (depth, info, confidence, points):
-        assert {message.header.frame_id for message in heard} == {FRAME}
+    for received in (odom, depth, info, confidence, points):
+        assert spin_until(lambda received=received: len(received) >= 3)
+        assert [stamp_ns(message.header.stamp) for message in received][-3:] == stamps
+    for received in (depth, info, confidence, points):
+        assert {message.header.frame_id for message in received} == {FRAME}
     assert {(m.header.frame_id, m.child_frame_id) for m in odom} == {('odom', 'base_link')}
 
 
@@ -66,8 +66,8 @@ def test_depth_is_a_float_image_with_the_camera_info_of_its_own_size(
     start_node, camera, listener, spin_until, ready
 ):
     start_node()
-    depth = listener.hear(Image, 'depth/image')
-    info = listener.hear(CameraInfo, 'depth/camera_info')
+    depth = listener.subscribe(Image, 'depth/image')
+    info = listener.subscribe(CameraInfo, 'depth/camera_info')
     statuses = ready()
     camera.send_info()
 
@@ -86,7 +86,7 @@ def test_estimated_intrinsics_are_published_without_a_calibration(
     start_node, camera, listener, spin_until, ready
 ):
     start_node()
-    info = listener.hear(CameraInfo, 'depth/camera_info')
+    info = listener.subscribe(CameraInfo, 'depth/camera_info')
     statuses = ready()
 
     send(camera, spin_until, statuses, 2)
@@ -101,9 +101,9 @@ def test_points_are_the_depth_image_seen_through_its_camera(
     start_node, camera, listener, spin_until, ready
 ):
     start_node(tracking__cloud__edge_ratio=0.0)
-    depth = listener.hear(Image, 'depth/image')
-    info = listener.hear(CameraInfo, 'depth/camera_info')
-    points = listener.hear(PointCloud2, 'points')
+    depth = listener.subscribe(Image, 'depth/image')
+    info = listener.subscribe(CameraInfo, 'depth/camera_info')
+    points = listener.subscribe(PointCloud2, 'points')
     statuses = ready()
 
     send(camera, spin_until, statuses, 1)
@@ -127,10 +127,10 @@ def test_tf_agrees_with_odometry_and_the_standalone_camera_looks_along_x(
     from rclpy.qos import DurabilityPolicy, QoSProfile
 
     start_node()
-    odom = listener.hear(Odometry, 'odom')
-    tf = listener.hear(TFMessage, '/tf')
+    odom = listener.subscribe(Odometry, 'odom')
+    tf = listener.subscribe(TFMessage, '/tf')
     latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    static = listener.hear(TFMessage, '/tf_static', latched)
+    static = listener.subscribe(TFMessage, '/tf_static', latched)
     statuses = ready()
 
     send(camera, spin_until, statuses, 3)
@@ -152,7 +152,7 @@ def test_tf_agrees_with_odometry_and_the_standalone_camera_looks_along_x(
 
 def test_first_pose_is_the_initial_base_pose(start_node, camera, listener, spin_until, ready):
     start_node(initial_base_pose=[1.0, 2.0, 3.0, 0.0, 0.0, np.pi / 2])
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     statuses = ready()
 
     send(camera, spin_until, statuses, 1)
@@ -166,7 +166,7 @@ def test_first_pose_is_the_initial_base_pose(start_node, camera, listener, spin_
 
 def test_two_d_mode_keeps_the_base_on_the_ground(start_node, camera, listener, spin_until, ready):
     start_node(two_d_mode=True)
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     statuses = ready()
 
     send(camera, spin_until, statuses, 4)
@@ -193,9 +193,9 @@ def test_only_topics_with_subscribers_are_computed(start_node, camera, spin_unti
 
 def test_path_and_map_are_in_odom(start_node, camera, listener, spin_until, ready):
     start_node(path__rate=0.0, map__rate=0.0)
-    path = listener.hear(Path, 'path')
-    cloud = listener.hear(PointCloud2, 'map/points')
-    pose = listener.hear(geometry_msgs.msg.PoseWithCovarianceStamped, 'pose')
+    path = listener.subscribe(Path, 'path')
+    cloud = listener.subscribe(PointCloud2, 'map/points')
+    pose = listener.subscribe(geometry_msgs.msg.PoseWithCovarianceStamped, 'pose')
     statuses = ready()
 
     send(camera, spin_until, statuses, 3)
@@ -217,7 +217,7 @@ def test_compressed_pictures_give_the_same_odometry_as_raw_ones(
         image_transport='compressed',
         remappings=('__ns:=/compressed', 'image/compressed:=/image/compressed'),
     )
-    odom = {name: listener.hear(Odometry, f'/{name}/odom') for name in ('raw', 'compressed')}
+    odom = {name: listener.subscribe(Odometry, f'/{name}/odom') for name in ('raw', 'compressed')}
     for publisher in (camera.raw, camera.compressed):
         assert spin_until(lambda p=publisher: p.get_subscription_count() > 0)
 
@@ -225,7 +225,7 @@ def test_compressed_pictures_give_the_same_odometry_as_raw_ones(
         camera.send()
         camera.count -= 1
         camera.send_compressed()  # the same picture as PNG, which is lossless
-        assert spin_until(lambda n=count: all(len(heard) >= n for heard in odom.values()))
+        assert spin_until(lambda n=count: all(len(received) >= n for received in odom.values()))
 
     raw, compressed = (
         [matrix_from_pose_message(message.pose.pose) for message in odom[name]]
@@ -269,7 +269,7 @@ def test_the_status_names_an_unknown_encoding(start_node, camera, spin_until, re
 
 def test_depth_can_have_zero_instead_of_nan(start_node, camera, listener, spin_until, ready):
     start_node(depth__invalid_value='zero', tracking__depth__min_confidence=1e6)
-    depth = listener.hear(Image, 'depth/image')
+    depth = listener.subscribe(Image, 'depth/image')
     statuses = ready()
 
     send(camera, spin_until, statuses, 1)

@@ -138,9 +138,9 @@ def test_another_process_in_the_domain_receives_all_results(
     bag = write_bag(tmp_path / 'bag', is_compressed=True)
     kinds = {'/odom': Odometry, '/depth/image': Image, '/depth/camera_info': CameraInfo,
              '/points': PointCloud2, '/tf': TFMessage}  # fmt: skip
-    heard = {topic: listener.hear(kind, topic) for topic, kind in kinds.items()}
+    received = {topic: listener.subscribe(kind, topic) for topic, kind in kinds.items()}
     latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    static = listener.hear(TFMessage, '/tf_static', latched)
+    static = listener.subscribe(TFMessage, '/tf_static', latched)
     command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),
                '--output', str(tmp_path / 'output'), '--model', str(model_file),
                '-p', 'warm_up_size:=[0, 0]', '--domain', str(ros_domain)]  # fmt: skip
@@ -151,28 +151,28 @@ def test_another_process_in_the_domain_receives_all_results(
         assert spin_until(lambda process=process: process.poll() is not None, 200.0)
         assert process.returncode == 0, process.stderr.read()
         spin_until(lambda: False, 0.5)
-        if all(len(messages) >= NUM_IMAGES // 2 for messages in heard.values()):
+        if all(len(messages) >= NUM_IMAGES // 2 for messages in received.values()):
             break
-        for messages in heard.values():
+        for messages in received.values():
             messages.clear()
 
     stamps = [START_NS + i * STEP_NS for i in range(NUM_IMAGES)]
-    transforms = [t for message in heard.pop('/tf') for t in message.transforms]
-    for messages in (*heard.values(), transforms):
+    transforms = [t for message in received.pop('/tf') for t in message.transforms]
+    for messages in (*received.values(), transforms):
         found = [stamp_ns(m.header.stamp) for m in messages]
         # On a busy machine the two may find each other only after the first messages.
         assert found == stamps[-len(found) :] and len(found) >= NUM_IMAGES // 2
     for topic in ('/depth/image', '/depth/camera_info', '/points'):
-        assert {message.header.frame_id for message in heard[topic]} == {FRAME}
-    both = min(len(heard['/odom']), len(transforms))
-    for odom, transform in zip(heard['/odom'][-both:], transforms[-both:], strict=True):
+        assert {message.header.frame_id for message in received[topic]} == {FRAME}
+    both = min(len(received['/odom']), len(transforms))
+    for odom, transform in zip(received['/odom'][-both:], transforms[-both:], strict=True):
         ids = (odom.header.frame_id, odom.child_frame_id)
         assert ids == (transform.header.frame_id, transform.child_frame_id)
         assert odom.pose.pose.position.x == transform.transform.translation.x
         assert odom.pose.pose.orientation == transform.transform.rotation
     (mount,) = static[0].transforms
     assert (mount.header.frame_id, mount.child_frame_id) == ('base_link', FRAME)
-    depth = heard['/depth/image'][0]
+    depth = received['/depth/image'][0]
     assert (depth.encoding, len(depth.data)) == ('32FC1', depth.step * depth.height)
 
 

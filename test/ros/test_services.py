@@ -24,8 +24,8 @@ def stream(start_node, camera, listener, spin_until, make_node, tmp_path):
     class Stream:
         def __init__(self, **parameters):
             self.node = start_node(**({'output_directory': str(tmp_path)} | parameters))
-            self.odom = listener.hear(Odometry, 'odom')
-            self.points = listener.hear(PointCloud2, 'map/points')
+            self.odom = listener.subscribe(Odometry, 'odom')
+            self.points = listener.subscribe(PointCloud2, 'map/points')
             self.statuses = listener.hear_status()
             assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
@@ -86,7 +86,7 @@ def test_a_saved_state_is_taken_up_by_another_node_where_the_first_one_stood(
     first.node.trigger_deactivate()
     assert spin_until(lambda: camera.raw.get_subscription_count() == 0)
     start_node(output_directory=str(tmp_path), remappings=('__ns:=/second', 'image:=/image'))
-    odom = listener.hear(Odometry, '/second/odom')
+    odom = listener.subscribe(Odometry, '/second/odom')
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
     loaded = call(make_node('other'), spin_until, Trigger, '/second/mem3r/load_state')

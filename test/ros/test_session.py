@@ -162,7 +162,7 @@ def played(start_node, camera, listener, spin_until, make_node):
     """Return a node under simulated time, a function that plays a bag's part, and what came."""
     node = start_node(use_sim_time=True)
     clock = node.test_clock = make_node('bag').create_publisher(Clock, '/clock', 10)
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     statuses = listener.hear_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     assert spin_until(lambda: clock.get_subscription_count() > 0)
@@ -256,7 +256,7 @@ def test_one_image_from_the_future_does_not_change_odometry(
     start_node, camera, listener, spin_until
 ):
     node = start_node()
-    odom = listener.hear(Odometry, 'odom')
+    odom = listener.subscribe(Odometry, 'odom')
     statuses = listener.hear_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
