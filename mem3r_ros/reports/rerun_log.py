@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.reports.depth_pictures import millimetres
 
 if TYPE_CHECKING:
     from mem3r_ros.data.sequence import SequenceFrame
@@ -52,6 +51,8 @@ class RerunLog:
 
     def frame(self, frame: SequenceFrame, tracked: TrackedFrame) -> None:
         """Log one frame and its results."""
+        from mem3r_ros.reports.depth_pictures import millimetres
+
         rerun, recording = self._rerun, self._recording
         recording.set_time('stamp', timestamp=np.datetime64(frame.stamp_ns, 'ns'))
         T = tracked.T_odom_camera
