@@ -22,7 +22,7 @@ class RefinementConfig:
     )
     num_corners: int = setting(200, 'corners that are tracked', low=30, high=2000)
     pixel_noise: float = setting(
-        0.7,
+        0.5,
         'standard deviation of a tracked corner in an image 640 px wide; in proportion to the '
         'width from 320 px on',
         low=0.01,

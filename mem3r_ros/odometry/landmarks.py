@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from mem3r_ros.odometry.patch_alignment import STORED, patches_at
 from mem3r_ros.odometry.pinhole import project, rays_of
 
 # N landmarks, K frames of the window
@@ -29,6 +31,9 @@ class Landmarks:
     prior: np.ndarray = _empty()  # [N] inverse depth before any observation but the anchor's
     prior_sigma: np.ndarray = _empty()  # [N]
     parallax: np.ndarray = _empty()  # [N] rad, largest angle between two rays to it
+    patch: np.ndarray = field(  # [N, S, S] around it in its anchor
+        default_factory=lambda: np.zeros((0, STORED, STORED), np.float32)
+    )
     is_tracked: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # [N] in the newest
     seen: np.ndarray = _empty(0, 2)  # [N, K, 2] px in each frame; NaN where not
 
@@ -41,7 +46,9 @@ class Landmarks:
         for item in fields(self):
             setattr(self, item.name, getattr(self, item.name)[rows])
 
-    def add(self, pixels: np.ndarray, inverse_depth: np.ndarray, sigma: np.ndarray) -> None:
+    def add(
+        self, grey: np.ndarray, pixels: np.ndarray, inverse_depth: np.ndarray, sigma: np.ndarray
+    ) -> None:
         """Add corners found in the newest frame: [P, 2] px, inverse depths [P], sigmas [P]."""
         num_new, num_frames = len(pixels), self.seen.shape[1]
         seen = np.full((num_new, num_frames, 2), np.nan)
@@ -55,6 +62,7 @@ class Landmarks:
             'prior': inverse_depth,
             'prior_sigma': sigma,
             'parallax': np.zeros(num_new),
+            'patch': patches_at(grey, pixels),
             'is_tracked': np.ones(num_new, bool),
             'seen': seen,
         }
@@ -82,6 +90,19 @@ class Landmarks:
         offset = anchor[:, :3, 3] - T_window_camera[:3, 3]
         return (turned + self.inverse_depth[rows, None] * offset) @ T_window_camera[:3, :3]
 
+    def warps_to(
+        self, T_window_camera: np.ndarray, poses: np.ndarray, camera: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """Return how small shifts in the anchor show in a camera, [P, 2, 2]; NaN behind it."""
+        here = project(self.points_in(T_window_camera, poses, camera, rows), camera)
+        anchor, columns = poses[self.anchor[rows]], []
+        for axis in (0, 1):
+            # A step of one focal length of the anchor's image plane is one of its pixels.
+            turned = anchor[:, :3, axis] @ T_window_camera[:3, :3] / camera[axis]
+            points = self.points_in(T_window_camera, poses, camera, rows) + turned
+            columns.append(project(points, camera) - here)
+        return np.stack(columns, axis=2)
+
     def depth_in(
         self, T_window_camera: np.ndarray, poses: np.ndarray, camera: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
@@ -100,12 +121,18 @@ class Landmarks:
         self.parallax[rows] = np.maximum(self.parallax[rows], angle)
 
     def drop_first_frame(
-        self, poses: np.ndarray, camera: np.ndarray, established: np.ndarray, sigma: float
+        self,
+        poses: np.ndarray,
+        camera: np.ndarray,
+        greys: Sequence[np.ndarray],
+        established: np.ndarray,
+        sigma: float,
     ) -> None:
         """
         Forget the oldest frame; the next one that saw a landmark becomes its anchor.
 
         :param poses: of all frames, the oldest included, [K, 4, 4].
+        :param greys: images of all frames, K times [H, W].
         :param established: [N] landmarks that keep their depth: it carries the scale.
         :param sigma: relative standard deviation of the depth that they keep.
         """
@@ -121,6 +148,7 @@ class Landmarks:
             gone[rows[~ahead]] = True
             rows, points = rows[ahead], points[ahead]
             self._move_anchor(rows, int(new_anchor), points, camera, established[rows], sigma)
+            self.patch[rows] = patches_at(greys[new_anchor], self.measured[rows])
         self.keep(~gone)
         self.anchor = self.anchor - 1
         self.seen = self.seen[:, 1:]
@@ -135,8 +163,8 @@ class Landmarks:
         sigma: float,
     ) -> None:
         inverse_depth = self.inverse_depth[rows] / points[:, 2]
-        relative = np.where(established, sigma, self.prior_sigma[rows] / self.prior[rows])
         spread = np.sqrt(self.variance[rows]) / self.inverse_depth[rows]
+        relative = np.where(established, sigma, self.prior_sigma[rows] / self.prior[rows])
         self.anchor[rows] = anchor
         self.measured[rows] = self.seen[rows, anchor]
         self.adjusted[rows] = project(points, camera)

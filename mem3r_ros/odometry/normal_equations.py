@@ -97,7 +97,9 @@ class Residuals:
         self.error_px = np.where(self.is_ahead, np.sqrt(squared) * sigma, np.inf)
         lost = float((~self.is_ahead).sum()) * np.log1p((_BEHIND / _CAUCHY_PIXEL) ** 2)
         self.at_anchor = (state.anchor_pixels - problem.anchor_pixels) / sigma
-        self.depth = (state.inverse_depth - problem.prior_inverse_depth) / problem.prior_sigma
+        # In the logarithm: errors of predicted depth are factors, as often above 1 as below.
+        log_depth = np.log(state.inverse_depth / problem.prior_inverse_depth)
+        self.depth = log_depth * (problem.prior_inverse_depth / problem.prior_sigma)
         depth_squared = self.depth**2
         self.depth_weight = 1.0 / (1.0 + depth_squared / _CAUCHY_DEPTH**2)
         self.motion, self.motion_weight = _motion_residuals(problem.motions, state.poses)
@@ -181,9 +183,9 @@ class System:
         own = np.matmul(np.swapaxes(by_landmark, 1, 2), own)  # [O, 3, 4]
         own = structure.sum_by_landmark(own.reshape(-1, 12), num_landmarks).reshape(-1, 3, 4)
         self._h, self._b = own[:, :, :3].copy(), own[:, :, 3].copy()
-        information = residuals.depth_weight / problem.prior_sigma**2
-        self._h[:, 2, 2] += information
-        self._b[:, 2] += information * (state.inverse_depth - problem.prior_inverse_depth)
+        by_inverse = problem.prior_inverse_depth / (problem.prior_sigma * state.inverse_depth)
+        self._h[:, 2, 2] += residuals.depth_weight * by_inverse**2
+        self._b[:, 2] += residuals.depth_weight * by_inverse * residuals.depth
         for axis in (0, 1):
             self._h[:, axis, axis] += problem.pixel_sigma**-2.0
         self._b[:, :2] += residuals.at_anchor / problem.pixel_sigma

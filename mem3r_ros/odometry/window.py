@@ -28,6 +28,7 @@ from mem3r_ros.odometry.keyframe import Keyframe
 from mem3r_ros.odometry.keyframes import Keyframes
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
+from mem3r_ros.odometry.patch_alignment import aligned
 from mem3r_ros.odometry.pinhole import camera_array, project, rays_of
 from mem3r_ros.odometry.problem import Problem
 from mem3r_ros.odometry.robust_geometry import epipolar_inliers
@@ -168,6 +169,10 @@ class SlidingWindow:
         guess = project(points, self.camera)
         guess = np.where(np.isfinite(guess), guess, start)
         pixels, good = track(self.previous, grey, start, guess)
+        warps = landmarks.warps_to(expected, self.poses, self.camera, rows)
+        can = np.flatnonzero(good & np.isfinite(warps).all(axis=(1, 2)))
+        better, is_sure = aligned(landmarks.patch[rows[can]], warps[can], grey, pixels[can])
+        pixels[can[is_sure]] = better[is_sure]
         if not self.is_key:
             self.poses, landmarks.seen = self.poses[:-1], landmarks.seen[:, :-1]
         last_key = landmarks.seen[rows, -1]
@@ -248,9 +253,12 @@ class SlidingWindow:
         self._add_keyframe(frame, grey, self._since_key(), config)
 
     def _drop_oldest(self) -> None:
-        established = scale_carriers.established(self.landmarks)
         self.landmarks.drop_first_frame(
-            self.poses, self.camera, established, scale_carriers.ESTABLISHED_SIGMA
+            self.poses,
+            self.camera,
+            [*self.keyframes.grey, self.previous],
+            scale_carriers.established(self.landmarks),
+            scale_carriers.ESTABLISHED_SIGMA,
         )
         self.poses = self.poses[1:]
         self.keyframes.drop_first()
@@ -351,7 +359,7 @@ class SlidingWindow:
         pixels, depth, is_sure = pixels[usable], depth[usable], is_sure[usable]
         inverse_depth = 1.0 / (depth * self.depth_scale)
         relative = config.depth_sigma * np.where(is_sure, 1.0, _UNSURE)
-        landmarks.add(pixels, inverse_depth, relative * inverse_depth)
+        landmarks.add(grey, pixels, inverse_depth, relative * inverse_depth)
 
     # Results.
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mem3r_ros import plausible
 from mem3r_ros.errors import UserError
+from mem3r_ros.odometry.patch_alignment import STORED
 from mem3r_ros.tracker.state_guard import MAX_STATE_VALUE
 
 _MAX_LIST = 10_000
@@ -94,6 +95,7 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
     'window_landmarks.prior': ('N',),
     'window_landmarks.prior_sigma': ('N',),
     'window_landmarks.parallax': ('N',),
+    'window_landmarks.patch': ('N', STORED, STORED),
     'window_landmarks.is_tracked': ('N',),
     'window_landmarks.seen': ('N', 'M', 2),
     'window_keyframes.index': ('K',),
