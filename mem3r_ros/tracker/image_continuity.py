@@ -40,8 +40,10 @@ _DAMAGED_FRAMES = 3  # one after the other: a fast turn may hide half of one ima
 # A camera that turns sees new things at one side: the left and right half may differ more.
 _SIDE_FACTOR = 1.8
 _MIN_OTHER_HALF = 0.6  # in the half opposite a damaged one
-_FLAT_ROWS = 0.3  # share of the rows that repeat the row above
+_FLAT_ROWS = 0.3  # share of the rows, from the lower edge on, that repeat the row above
 _SAME_ROW = 0.1  # grey levels
+_COLUMNS = 2.0  # grey levels; standard deviation of a row that is more than noise
+_MIDDLE_GREY = 128  # what decoders fill in
 _GAPS = 2.5  # usual intervals; after a longer one images may differ as much as they like
 _NEW_SCENE_FRAMES = 3
 _FROZEN_FRAMES = 3
@@ -173,12 +175,22 @@ class ImageContinuity:
 
 
 def _flat_rows(grey: np.ndarray) -> Flaw:
-    """Find rows that repeat the row above, as a decoder writes where data are missing."""
+    """
+    Find a lower part of equal rows, as a decoder writes it where data are missing.
+
+    Its rows hold the columns of the last good row, or a middle grey. Even sky and floor of a
+    simulated camera, enlarged images and images of vertical stripes are no damage.
+    """
     change = np.abs(np.diff(grey.astype(np.int16), axis=0)).mean(axis=1)
-    share = float((change < _SAME_ROW).mean())
-    if share < _FLAT_ROWS:
+    changing = np.flatnonzero(change >= _SAME_ROW)
+    if not len(changing):
         return Flaw()
-    return Flaw(f'damaged ({100 * share:.0f} % of its rows repeat the row above)', True)
+    share = 1.0 - (changing[-1] + 1) / len(change)
+    row = grey[-1].astype(np.float32)
+    is_filled = row.std() > _COLUMNS or abs(row.mean() - _MIDDLE_GREY) < _COLUMNS
+    if share < _FLAT_ROWS or not is_filled:
+        return Flaw()
+    return Flaw(f'damaged (the lower {100 * share:.0f} % of its rows are equal)', True)
 
 
 def _compare(before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None) -> _Comparison:
