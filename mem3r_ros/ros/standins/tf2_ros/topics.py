@@ -57,12 +57,9 @@ class TransformListener:
         self.tf_sub = node.create_subscription(
             TFMessage, '/tf', self.callback, _qos(100), callback_group=group
         )
+        latched = _qos(100, is_latched=True)
         self.tf_static_sub = node.create_subscription(
-            TFMessage,
-            '/tf_static',
-            self.static_callback,
-            _qos(100, is_latched=True),
-            callback_group=group,
+            TFMessage, '/tf_static', self.static_callback, latched, callback_group=group
         )
 
     def callback(self, data: TFMessage) -> None:
@@ -81,10 +78,8 @@ class TransformListener:
         self.node.destroy_subscription(self.tf_static_sub)
 
 
-def _as_list(
-    transform: TransformStamped | Iterable[TransformStamped],
-) -> list[TransformStamped]:
-    return [transform] if isinstance(transform, TransformStamped) else list(transform)
+def _as_list(given: TransformStamped | Iterable[TransformStamped]) -> list[TransformStamped]:
+    return [given] if isinstance(given, TransformStamped) else list(given)
 
 
 def _qos(depth: int, *, is_latched: bool = False) -> QoSProfile:
