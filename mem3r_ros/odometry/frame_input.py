@@ -22,6 +22,7 @@ class FrameInput:
     T_previous_camera: np.ndarray | None  # by the network; None starts a new window
     depth: DepthImage | None = None  # None: no keyframe can be made of this frame
     ignore: np.ndarray | None = None  # [H, W] bool, pixels without corners
+    is_calibrated: bool = True  # False: the focal length of ``camera`` is a guess
 
 
 @dataclass(frozen=True, slots=True)

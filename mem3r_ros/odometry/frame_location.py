@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mem3r_ros.geometry import orthonormalise
+from mem3r_ros.geometry import hat, orthonormalise
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import MotionPrior
@@ -32,6 +32,14 @@ class Location:
     T_window_camera: np.ndarray  # [4, 4]
     covariance: np.ndarray  # [6, 6], left perturbation, window's axes
     outliers: np.ndarray  # rows of landmarks that do not fit
+
+    def seen_from(self, T_window_previous: np.ndarray) -> np.ndarray:
+        """Return the covariance of the motion from another camera, in its axes, [6, 6]."""
+        # A left perturbation moves the camera by v + w x t: bring it to the camera's place.
+        shift = np.eye(6)
+        shift[:3, 3:] = -hat(self.T_window_camera[:3, 3])
+        turned = np.kron(np.eye(2), T_window_previous[:3, :3].T) @ shift
+        return turned @ self.covariance @ turned.T
 
 
 def locate(

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from mem3r_ros.camera import Intrinsics
+from mem3r_ros.odometry.keyframe import Keyframe
+from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import MotionPrior
-from mem3r_ros.odometry.pinhole import DepthImage
+from mem3r_ros.odometry.pinhole import DepthImage, camera_array
 from mem3r_ros.odometry.problem import MotionFactors
 
 # K keyframes
@@ -88,3 +91,39 @@ class Keyframes:
         self.motion = self.motion.copy()
         self.motion[:, :3, 3] *= factor
         self.motion_variance = self.motion_variance * (factor**2, 1.0)
+
+
+def keyframe_at(
+    position: int,
+    keyframes: Keyframes,
+    landmarks: Landmarks,
+    poses: np.ndarray,
+    camera: Intrinsics,
+    depth_camera: Intrinsics,
+    depth_scale: float,
+) -> Keyframe:
+    """
+    Return one keyframe as other stages read it.
+
+    :param position: among the keyframes.
+    :param poses: of all frames of the window, [K, 4, 4].
+    :param camera: of the images.
+    :param depth_camera: of the predicted depths.
+    :param depth_scale: depth of the window per predicted depth.
+    """
+    rows = np.flatnonzero(np.isfinite(landmarks.seen[:, position, 0]))
+    points = landmarks.points_in(poses[position], poses, camera_array(camera), rows)
+    rows, z = rows[points[:, 2] > 0], points[points[:, 2] > 0, 2]
+    return Keyframe(
+        index=int(keyframes.index[position]),
+        stamp_ns=int(keyframes.stamp_ns[position]),
+        grey=keyframes.grey[position],
+        camera=camera,
+        T_window_camera=poses[position].copy(),
+        pixels=landmarks.seen[rows, position].copy(),
+        inverse_depth=landmarks.inverse_depth[rows] / z,
+        inverse_depth_variance=landmarks.variance[rows] / z**2,
+        network_depth=keyframes.depth[position] * np.float32(depth_scale),
+        network_camera=depth_camera,
+        network_log_variance=keyframes.log_variance[position],
+    )

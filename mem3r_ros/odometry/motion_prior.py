@@ -18,7 +18,7 @@ from mem3r_ros.odometry.config import RefinementConfig
 
 _ROTATION_FLOOR_RAD = 0.003
 _ACROSS = 0.5  # standard deviation across the direction of a step over that along it
-_LEAST_STEP = 1e-9
+_LEAST_STEP = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ class MotionPrior:
         information[:3, :3] = outer / along + (np.eye(3) - outer) / (along * _ACROSS**2)
         information[3:, 3:] = np.eye(3) / self.rotation_variance
         return information
+
+    def covariance(self) -> np.ndarray:
+        """Return the covariance of translation and rotation in the first camera, [6, 6]."""
+        return np.linalg.inv(self.information())
 
 
 STILL = MotionPrior(np.eye(4), 0.0, 0.0)

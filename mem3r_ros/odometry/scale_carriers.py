@@ -50,14 +50,19 @@ def established(landmarks: Landmarks) -> np.ndarray:
 
 
 def log_depth_ratio(
-    landmarks: Landmarks, poses: np.ndarray, camera: np.ndarray, image: DepthImage
+    landmarks: Landmarks,
+    chosen: np.ndarray,
+    poses: np.ndarray,
+    camera: np.ndarray,
+    image: DepthImage,
 ) -> float | None:
     """
-    Compare the depth of the window with the network's in the newest frame.
+    Compare the depth of landmarks with the network's in the newest frame.
 
-    :return: log of the ratio; None with too few landmarks with parallax.
+    :param chosen: which landmarks, all seen in it, [N] bool.
+    :return: log of the ratio; None with too few of them.
     """
-    rows = np.flatnonzero(landmarks.is_tracked & established(landmarks))
+    rows = np.flatnonzero(chosen)
     if len(rows) < _MIN_LANDMARKS:
         return None
     depth = landmarks.depth_in(poses[-1], poses, camera, rows)

@@ -17,15 +17,16 @@ import math
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.geometry import hat, invert, orthonormalise, rotation_angle
+from mem3r_ros.geometry import invert, orthonormalise, rotation_angle
 from mem3r_ros.odometry import scale_carriers
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import new_corners, track, working_image
+from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
 from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
 from mem3r_ros.odometry.keyframe import Keyframe
-from mem3r_ros.odometry.keyframes import Keyframes
+from mem3r_ros.odometry.keyframes import Keyframes, keyframe_at
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
 from mem3r_ros.odometry.patch_alignment import aligned
@@ -70,6 +71,7 @@ class SlidingWindow:
     image_camera: Intrinsics | None = field(default=None, metadata=_NOT_PACKED)
     landmarks: Landmarks = field(default_factory=Landmarks, metadata=_NOT_PACKED)
     keyframes: Keyframes = field(default_factory=Keyframes, metadata=_NOT_PACKED)
+    focal: FocalLength = field(default_factory=FocalLength, metadata=_NOT_PACKED)
 
     def process(self, frame: FrameInput, config: RefinementConfig) -> WindowEstimate | None:
         """
@@ -78,7 +80,8 @@ class SlidingWindow:
         :return: the motion since the previous frame; None for the first frame of a window.
         """
         grey = working_image(frame.grey)
-        self.image_camera = frame.camera.resized(grey.shape[1], grey.shape[0])
+        camera = frame.camera.resized(grey.shape[1], grey.shape[0])
+        self.image_camera = self.focal.camera(camera, frame.is_calibrated)
         self.camera = camera_array(self.image_camera)
         is_new = self.previous is None or self.previous.shape != grey.shape
         if is_new or frame.T_previous_camera is None:
@@ -100,7 +103,7 @@ class SlidingWindow:
         self.velocity = orthonormalise(invert(before) @ self.T_window_camera)
         return WindowEstimate(
             T_previous_camera=self.velocity.copy(),
-            covariance=self._covariance(before, motion, location),
+            covariance=motion.covariance() if location is None else location.seen_from(before),
             num_tracked=len(seen),
             num_inliers=int(self.landmarks.is_tracked.sum()),
             is_keyframe=self.is_key,
@@ -123,7 +126,18 @@ class SlidingWindow:
 
     def current_keyframes(self) -> list[Keyframe]:
         """Return the keyframes as they are adjusted now, oldest first."""
-        return [self._keyframe(position) for position in range(len(self.keyframes))]
+        return [
+            keyframe_at(
+                position,
+                self.keyframes,
+                self.landmarks,
+                self.poses,
+                self.image_camera,
+                self.depth_camera,
+                self.depth_scale,
+            )
+            for position in range(len(self.keyframes))
+        ]
 
     # The steps of a frame.
 
@@ -133,6 +147,7 @@ class SlidingWindow:
             camera=self.camera,
             image_camera=self.image_camera,
             num_taken=self.num_taken,
+            focal=self.focal,
             T_window_camera=self.T_window_camera,
         )
         for item in fields(fresh):
@@ -246,11 +261,28 @@ class SlidingWindow:
         if len(self.keyframes) == config.num_keyframes:
             self._drop_oldest()
         self._adjust(config)
+        if len(self.keyframes) == 1:
+            self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
         if min(step, path) > 0.0:
             self.log_step_ratios.append(math.log(step / path))
             del self.log_step_ratios[:-_STEP_RATIOS]
         self._add_keyframe(frame, grey, self._since_key(), config)
+
+    def _choose_scale(self, frame: FrameInput) -> None:
+        """
+        Give the window the scale of the network's depth in its second keyframe.
+
+        It is better than that of the first image, which no motion has shown yet; later changes
+        would bend the path.
+        """
+        ratio = scale_carriers.log_depth_ratio(
+            self.landmarks, self.landmarks.is_tracked, self.poses, self.camera, frame.depth
+        )
+        if ratio is not None:
+            start, scale = self.poses[0, :3, 3], math.exp(-ratio)
+            self.poses[:, :3, 3] = start + scale * (self.poses[:, :3, 3] - start)
+            self._rescale(scale)
 
     def _drop_oldest(self) -> None:
         self.landmarks.drop_first_frame(
@@ -285,6 +317,7 @@ class SlidingWindow:
             camera=self.camera,
             pixel_sigma=self.pixel_sigma(config),
             motions=self.keyframes.motion_factors(self._since_key()),
+            focal_sigma=self.focal.prior_sigma(num_frames),
             max_iterations=_ITERATIONS,
         )
         try:
@@ -308,6 +341,7 @@ class SlidingWindow:
         landmarks.seen[wrong, where] = np.nan
         landmarks.is_tracked[wrong[where == num_frames - 1]] = False
         self._rescale(change.scale)
+        self.camera[:2] *= self.focal.update(solution)
 
     def _is_plausible(self, T_adjusted: np.ndarray) -> bool:
         """Return whether an adjustment moves the newest frame no farther than noise can."""
@@ -343,8 +377,9 @@ class SlidingWindow:
         self.num_taken += 1
         self.since_key, self.since_key_variance = np.eye(4), np.zeros(2)
         self.since_key_path = 0.0
+        established = self.landmarks.is_tracked & scale_carriers.established(self.landmarks)
         ratio = scale_carriers.log_depth_ratio(
-            self.landmarks, self.poses, self.camera, frame.depth
+            self.landmarks, established, self.poses, self.camera, frame.depth
         )
         if ratio is not None:
             self.log_depth_ratio = (1.0 - config.scale_follow) * ratio
@@ -360,36 +395,3 @@ class SlidingWindow:
         inverse_depth = 1.0 / (depth * self.depth_scale)
         relative = config.depth_sigma * np.where(is_sure, 1.0, _UNSURE)
         landmarks.add(grey, pixels, inverse_depth, relative * inverse_depth)
-
-    # Results.
-
-    def _covariance(
-        self, T_previous: np.ndarray, motion: MotionPrior, location: Location | None
-    ) -> np.ndarray:
-        """Return the covariance of the motion since the previous frame."""
-        if location is None:
-            return np.linalg.inv(motion.information() + np.eye(6) * 1e-12)
-        # A left perturbation moves the camera by v + w x t: bring it to the camera's place.
-        R, shift = T_previous[:3, :3].T, np.eye(6)
-        shift[:3, 3:] = -hat(self.T_window_camera[:3, 3])
-        turned = np.kron(np.eye(2), R) @ shift
-        return turned @ location.covariance @ turned.T
-
-    def _keyframe(self, position: int) -> Keyframe:
-        landmarks, keyframes = self.landmarks, self.keyframes
-        rows = np.flatnonzero(np.isfinite(landmarks.seen[:, position, 0]))
-        points = landmarks.points_in(self.poses[position], self.poses, self.camera, rows)
-        rows, z = rows[points[:, 2] > 0], points[points[:, 2] > 0, 2]
-        return Keyframe(
-            index=int(keyframes.index[position]),
-            stamp_ns=int(keyframes.stamp_ns[position]),
-            grey=keyframes.grey[position],
-            camera=self.image_camera,
-            T_window_camera=self.poses[position].copy(),
-            pixels=landmarks.seen[rows, position].copy(),
-            inverse_depth=landmarks.inverse_depth[rows] / z,
-            inverse_depth_variance=landmarks.variance[rows] / z**2,
-            network_depth=keyframes.depth[position] * np.float32(self.depth_scale),
-            network_camera=self.depth_camera,
-            network_log_variance=keyframes.log_variance[position],
-        )

@@ -13,6 +13,7 @@ import numpy as np
 from mem3r_ros.camera import FocalEstimate, Intrinsics, estimate_focal, nominal_focal_px
 from mem3r_ros.cloud import select_points
 from mem3r_ros.odometry.depth_fusion import DepthFusion
+from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.fine_depth import DepthView, fused_view
 from mem3r_ros.tracker.image_preparation import Prepared
@@ -64,12 +65,24 @@ class DenseView:
         return self.depth_at((width - 1) / 2, (height - 1) / 2)
 
 
+def _source_camera(prepared: Prepared, focal_per_width: float) -> Intrinsics:
+    """Return a camera of the source image with this focal length and a centred axis."""
+    height, width = prepared.image.shape[:2]
+    focal_px = focal_per_width * width
+    return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
+
+
 class DenseOutputs:
     """Makes the dense outputs; keeps the focal estimate and the rays of the current camera."""
 
-    def __init__(self) -> None:
-        """Start without a camera."""
+    def __init__(self, window_focal: FocalLength | None = None) -> None:
+        """
+        Start without a camera.
+
+        :param window_focal: focal length by the sliding window, used once it is known.
+        """
         self.focal = FocalEstimate()
+        self._window_focal = window_focal or FocalLength()
         self._rays: tuple[Intrinsics, np.ndarray] | None = None
 
     def observe_focal(self, prepared: Prepared, view: DenseView | None) -> None:
@@ -87,15 +100,24 @@ class DenseOutputs:
         Return the camera of the network's input.
 
         It comes from the calibration if there is one. Otherwise the principal point is centred
-        and the focal length is the estimate from the frames so far.
+        and the focal length is that of the sliding window, or before, by the predictions so far.
         """
         if prepared.network_camera is not None:
             return prepared.network_camera
         width, height = prepared.pixels.width, prepared.pixels.height
-        focal_px = self.focal.focal_px(width)
+        focal_px, known = self.focal.focal_px(width), self._window_focal.estimate
+        if known is not None:
+            K = prepared.pixels.network_camera(_source_camera(prepared, known[0]))
+            return Intrinsics(K.fx, K.fy, (width - 1) / 2, (height - 1) / 2, width, height)
         if not math.isfinite(focal_px):
             focal_px = nominal_focal_px(width, height)
         return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
+
+    @property
+    def focal_spread(self) -> float:
+        """Relative standard deviation of the focal length of an uncalibrated camera."""
+        known = self._window_focal.estimate
+        return self.focal.spread if known is None else known[1]
 
     def source_camera(self, prepared: Prepared) -> Intrinsics:
         """Return the camera of the rectified source image, calibrated or estimated."""

@@ -146,4 +146,5 @@ def window_input(
         camera=outputs.source_camera(prepared),
         T_previous_camera=T_previous_camera,
         depth=depth,
+        is_calibrated=prepared.camera is not None,
     )

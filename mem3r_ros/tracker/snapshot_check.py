@@ -51,6 +51,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     'scale.log_votes': (-_LOG_SCALE, _LOG_SCALE),
     'scale.log_factor_before': (-_LOG_SCALE, _LOG_SCALE),
     'window.num_taken': (0, _ANY),
+    'window_focal.log_ratio': (math.log(0.02), math.log(24.0)),
+    'window_focal.sigma': (0.0, _ANY),
     'window.log_depth_ratio': (-_LOG_SCALE, _LOG_SCALE),
     'window.log_step_ratios': (-_LOG_SCALE, _LOG_SCALE),
     'window.since_key_path': (0.0, _ANY),

@@ -29,7 +29,9 @@ from mem3r_ros.tracker.snapshot_check import check_state, check_values
 from mem3r_ros.tracker.state_rollback import StateRollback
 from mem3r_ros.tracker.stillness import Stillness
 
-_SINCE_0_2 = frozenset({'window', 'window_landmarks', 'window_keyframes', 'depth_fusion'})
+_SINCE_0_2 = frozenset(
+    {'window', 'window_landmarks', 'window_keyframes', 'window_focal', 'depth_fusion'}
+)
 
 
 class StreamState:
@@ -47,7 +49,7 @@ class StreamState:
         self.health = HealthMonitor()
         self.motion_model = MotionModel()
         self.odometry = Odometry()
-        self.dense_outputs = DenseOutputs()
+        self.dense_outputs = DenseOutputs(self.window.focal)
         self.depth_fusion = DepthFusion()
         self.rollback = StateRollback()
         self.outside = OutsideMotion()
@@ -105,6 +107,7 @@ class StreamState:
             'window': self.window,
             'window_landmarks': self.window.landmarks,
             'window_keyframes': self.window.keyframes,
+            'window_focal': self.window.focal,
             'health': self.health,
             'pace': self.motion_model,
             'odometry': self.odometry,

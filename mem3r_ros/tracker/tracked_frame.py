@@ -86,7 +86,7 @@ def _health(
         segment_age=stream.segments.age,
         scale=scale,
         scale_spread=stream.scale_spread(config),
-        focal_spread=0.0 if is_calibrated else stream.dense_outputs.focal.spread,
+        focal_spread=0.0 if is_calibrated else stream.dense_outputs.focal_spread,
         is_still=context.decision.is_still,
         brightness=float(context.prepared.grey[::4, ::4].mean()),
         stage_ms=context.clock.stage_ms,
