@@ -13,6 +13,7 @@ from mem3r_ros.tracker import CameraFrame, Status, Tracker
 
 SIZE = (192, 144)
 GOOD = 14  # frames before the trouble
+GOOD_STATUSES = (Status.INITIALISING, Status.TRACKING)
 BAD = 8
 MOVING_WORLDS = (0, 3, 6)  # the camera moves in them, and the image has texture
 
@@ -85,7 +86,7 @@ def test_damaged_images_are_not_tracked(index, damage):
     tracked = follow(worlds(index), damage)
     during = tracked[GOOD : GOOD + BAD]
 
-    assert all(frame.status is Status.TRACKING for frame in tracked[2:GOOD])
+    assert all(frame.status in GOOD_STATUSES for frame in tracked[2:GOOD])
     assert sum(frame.status is Status.TRACKING for frame in during) <= 2
     words = ('unrelated', 'damaged')
     assert all(any(word in frame.reason for word in words) for frame in during[2:])

@@ -201,3 +201,25 @@ def test_the_former_name_of_the_command_forwards_to_it():
     assert result.returncode == 2
     assert 'note: this command is now mem3r fit-covariance' in result.stderr
     assert 'there is nothing to fit' in result.stderr
+
+
+def test_a_fit_scales_what_the_window_states_to_the_errors():
+    random = np.random.default_rng(0)
+    true = np.stack([se3_exp(np.array([0.02, 0, 0, 0, 0.01, 0]))] * 300)
+    measured = np.stack([T @ se3_exp(random.normal(0, 0.01, 6)) for T in true])
+    data = covariance_fit.Increments(
+        'noise',
+        measured,
+        true,
+        np.full(300, 1.0),
+        np.zeros(300, bool),
+        np.full(300, 0.1),
+        np.stack([np.eye(6) * 1e-6] * 300),
+    )
+
+    fitted = covariance_fit.fit([data])
+
+    nees = covariance_fit.window_nees(data.scaled(), fitted, 1.0).mean()
+    assert 4.0 < nees < 8.0
+    assert fitted.position_share == CovarianceConfig().position_share
+    assert fitted.window_factor > 1.5 * CovarianceConfig().window_factor

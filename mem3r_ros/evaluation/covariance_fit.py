@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from mem3r_ros.geometry import compose_covariance, invert, orthonormalise, so3_l
 from mem3r_ros.tracker.config import CovarianceConfig
 from mem3r_ros.tracker.frame import CameraFrame, Status
 from mem3r_ros.tracker.tracker import Tracker
-from mem3r_ros.tracker.uncertainty import increment_covariance
+from mem3r_ros.tracker.uncertainty import increment_covariance, window_covariance
 from mem3r_ros.worlds import render_clip
 
 _FIRST_CLIP = 9_000_000  # index of the first rendered clip
 _SIZE = (160, 120)  # px of rendered clips, width and height
+_NO_WINDOW = np.full((6, 6), np.nan)
 _CHI2_95 = 12.592  # 95th percentile of chi squared with 6 degrees of freedom
 
 
@@ -41,6 +43,12 @@ class Increments:
     confidence_ratio: np.ndarray  # [N], to the usual confidence
     is_degraded: np.ndarray  # [N] bool
     durations_s: np.ndarray  # [N]
+    window: np.ndarray  # [N, 6, 6] covariance by the sliding window, NaN where it has none
+
+    @property
+    def has_window(self) -> np.ndarray:
+        """Return which increments are those of the sliding window, [N] bool."""
+        return np.isfinite(self.window).all(axis=(1, 2))
 
     @property
     def scale(self) -> float:
@@ -50,9 +58,9 @@ class Increments:
 
     def scaled(self) -> Increments:
         """Return the increments with the scale of the whole sequence corrected."""
-        measured = self.measured.copy()
+        measured, units = self.measured.copy(), np.array([self.scale] * 3 + [1.0] * 3)
         measured[:, :3, 3] *= self.scale
-        return replace(self, measured=measured)
+        return replace(self, measured=measured, window=self.window * np.outer(units, units))
 
 
 def collect(
@@ -83,6 +91,9 @@ def collect(
                     tracked.health.confidence_ratio,
                     tracked.status is Status.DEGRADED,
                     (tracked.stamp_ns - before.stamp_ns) * 1e-9,
+                    _NO_WINDOW
+                    if tracked.health.window_covariance is None
+                    else tracked.health.window_covariance,
                 )
             )
         previous = None if T_world_camera is None else (tracked, T_world_camera)
@@ -100,13 +111,25 @@ def errors(measured: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 def fit(data: Sequence[Increments], start: CovarianceConfig | None = None) -> CovarianceConfig:
     """
-    Fit the parameters by maximum likelihood, then the correlation over windows of one second.
+    Fit the settings of the increments that the sequences have, by window or by network.
 
     :param data: sequences; the scale error of each is separated from its other errors.
     :param start: initial settings.
     """
-    config = replace(start or CovarianceConfig(), correlation=1.0)
+    config = start or CovarianceConfig()
+    logs = np.log([one.scale for one in data])
+    config = replace(config, model_scale_spread=float(np.sqrt((logs**2).mean())))
     scaled = [one.scaled() for one in data]
+    by_network = [one for one in scaled if not one.has_window.any()]
+    by_window = [one for one in scaled if one.has_window.any()]
+    if by_network:
+        config = _fit_network(by_network, config)
+    return _fit_window(by_window, config) if by_window else config
+
+
+def _fit_network(scaled: Sequence[Increments], config: CovarianceConfig) -> CovarianceConfig:
+    """Fit by maximum likelihood, then the correlation over windows of one second."""
+    config = replace(config, correlation=1.0)
     factor = np.concatenate([_factors(one, config) for one in scaled])
     wrong = np.concatenate(
         [[errors(m, t) for m, t in zip(one.measured, one.true)] for one in scaled]
@@ -117,17 +140,32 @@ def fit(data: Sequence[Increments], start: CovarianceConfig | None = None) -> Co
     )
     position = _floor_and_share(wrong[:, :3], steps, factor)
     rotation = _floor_and_share(wrong[:, 3:], turns, factor)
-    logs = np.log([one.scale for one in data])
     config = replace(
         config,
         position_floor_m=position[0],
         position_share=position[1],
         rotation_floor_rad=rotation[0],
         rotation_share=rotation[1],
-        model_scale_spread=float(np.sqrt((logs**2).mean())),
     )
     correlation = np.mean(np.concatenate([window_nees(one, config, 1.0) for one in scaled])) / 6
     return replace(config, correlation=float(np.clip(correlation, 1.0, 1000.0)))
+
+
+def _fit_window(scaled: Sequence[Increments], config: CovarianceConfig) -> CovarianceConfig:
+    """Scale all that belongs to the window, so that the mean of the sequences is consistent."""
+    means = [np.mean(nees) for one in scaled if len(nees := window_nees(one, config, 1.0))]
+    if not means:
+        return config
+    factor = float(np.clip(np.mean(means) / 6, 0.01, 100.0))
+    root = math.sqrt(factor)
+    return replace(
+        config,
+        window_factor=config.window_factor * factor,
+        window_position_floor_m=config.window_position_floor_m * root,
+        window_position_share=config.window_position_share * root,
+        window_rotation_floor_rad=config.window_rotation_floor_rad * root,
+        window_rotation_share=config.window_rotation_share * root,
+    )
 
 
 def window_nees(data: Increments, config: CovarianceConfig, window_s: float) -> np.ndarray:
@@ -177,6 +215,10 @@ def report(data: Sequence[Increments], configs: dict[str, CovarianceConfig]) -> 
 
 
 def _covariance(data: Increments, index: int, config: CovarianceConfig) -> np.ndarray:
+    if np.isfinite(data.window[index]).all():
+        return window_covariance(
+            data.measured[index], data.window[index], bool(data.is_degraded[index]), config
+        )
     return increment_covariance(
         data.measured[index],
         float(data.confidence_ratio[index]),

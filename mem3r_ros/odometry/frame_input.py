@@ -30,7 +30,8 @@ class WindowEstimate:
     """What the window says of one frame."""
 
     T_previous_camera: np.ndarray  # since the previous frame, in the scale of the window
-    covariance: np.ndarray  # [6, 6] translation, rotation, in the axes of the previous camera
+    covariance: np.ndarray | None  # [6, 6] translation, rotation, in the previous camera's axes;
+    # None where the motion is the network's
     num_tracked: int  # corners found again
     num_inliers: int  # of these, in agreement with the pose
     is_keyframe: bool

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+import math
 
 import numpy as np
 
@@ -40,6 +41,12 @@ class Landmarks:
     def __len__(self) -> int:
         """Return the number of landmarks."""
         return len(self.anchor)
+
+    @property
+    def usual_depth(self) -> float:
+        """Median depth of the tracked landmarks in their anchors; infinite without any."""
+        depth = 1.0 / self.inverse_depth[self.is_tracked]
+        return float(np.median(depth)) if len(depth) else math.inf
 
     def keep(self, rows: np.ndarray) -> None:
         """Keep some of the rows [N] bool."""

@@ -57,9 +57,5 @@ class MotionPrior:
         information[3:, 3:] = np.eye(3) / self.rotation_variance
         return information
 
-    def covariance(self) -> np.ndarray:
-        """Return the covariance of translation and rotation in the first camera, [6, 6]."""
-        return np.linalg.inv(self.information())
-
 
 STILL = MotionPrior(np.eye(4), 0.0, 0.0)

@@ -46,6 +46,7 @@ _ITERATIONS = 6
 # What an adjustment may move the newest frame: parts of the usual depth, and rad.
 _MAX_SHIFT = 0.15
 _MAX_TURN_RAD = 0.1
+_SETTLED_KEYFRAMES = 3
 _NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
 
@@ -103,7 +104,7 @@ class SlidingWindow:
         self.velocity = orthonormalise(invert(before) @ self.T_window_camera)
         return WindowEstimate(
             T_previous_camera=self.velocity.copy(),
-            covariance=motion.covariance() if location is None else location.seen_from(before),
+            covariance=None if location is None else location.seen_from(before),
             num_tracked=len(seen),
             num_inliers=int(self.landmarks.is_tracked.sum()),
             is_keyframe=self.is_key,
@@ -114,6 +115,11 @@ class SlidingWindow:
     def depth_scale(self) -> float:
         """Depth of the window per depth of the network."""
         return math.exp(self.log_depth_ratio)
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether enough keyframes have been adjusted for the scale to be that of the path."""
+        return self.num_taken >= _SETTLED_KEYFRAMES
 
     @property
     def width_scale(self) -> float:
@@ -348,14 +354,9 @@ class SlidingWindow:
         departure = invert(self.poses[-1]) @ T_adjusted
         if not np.isfinite(departure).all():
             return False
-        limit = _MAX_SHIFT * self._usual_depth()
+        limit = _MAX_SHIFT * self.landmarks.usual_depth
         is_near = float(np.linalg.norm(departure[:3, 3])) < limit
         return is_near and float(rotation_angle(departure[:3, :3])) < _MAX_TURN_RAD
-
-    def _usual_depth(self) -> float:
-        """Return the median depth of the tracked landmarks in their anchors; inf without."""
-        depth = 1.0 / self.landmarks.inverse_depth[self.landmarks.is_tracked]
-        return float(np.median(depth)) if len(depth) else math.inf
 
     def _rescale(self, scale: float) -> None:
         """Bring all but the poses to the scale to which an adjustment was brought."""

@@ -245,6 +245,7 @@ def _tracking_values(tracked: TrackedFrame) -> dict[str, Any]:
         'segment_age': health.segment_age,
         'scale': tracked.scale,
         'scale_spread': health.scale_spread,
+        'metres_are_a_guess': health.is_metric_guess,
         'is_still': health.is_still,
         'brightness': health.brightness,
         'confidence': health.confidence,

@@ -210,7 +210,25 @@ class CovarianceConfig:
         3.0, 'factor on the standard deviation of degraded frames', low=1.0, high=100.0
     )
     model_scale_spread: float = setting(
-        0.45, 'relative standard deviation of the scale of the network', low=0.0, high=10.0
+        1.0, 'standard deviation of the logarithm of the scale of the network', low=0.0, high=10.0
+    )
+    window_factor: float = setting(
+        4.0,
+        'factor on the covariance that the sliding window computes; the settings below are added',
+        low=0.01,
+        high=1000.0,
+    )
+    window_position_floor_m: float = setting(
+        0.001, 'standard deviation of an increment without motion', low=0.0, high=10.0, unit='m'
+    )
+    window_position_share: float = setting(
+        0.1, 'standard deviation relative to the distance moved', low=0.0, high=10.0
+    )
+    window_rotation_floor_rad: float = setting(
+        0.002, 'standard deviation of an increment without motion', low=0.0, high=1.0, unit='rad'
+    )
+    window_rotation_share: float = setting(
+        0.1, 'standard deviation relative to the angle turned', low=0.0, high=10.0
     )
 
 

@@ -48,6 +48,8 @@ class Health:
     segment_age: int = 0  # frames
     scale: float = 1.0
     scale_spread: float = float('nan')  # relative standard deviation
+    is_metric_guess: bool = False  # whether metres are those of the network, not measured
+    window_covariance: np.ndarray | None = None  # [6, 6] of the increment, by the sliding window
     focal_spread: float = float('nan')  # relative standard deviation; 0 when calibrated
     is_still: bool = False
     brightness: float = float('nan')  # mean grey level of the image, 0-255

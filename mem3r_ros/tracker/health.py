@@ -14,6 +14,7 @@ from mem3r_ros.tracker.frame import Status
 
 _WINDOW = 100  # frames that the usual values are computed from
 _MIN_FRAMES = 5
+_MAX_SETTLING = 10  # frames; a camera at rest must not wait for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +106,15 @@ class HealthMonitor:
                 window.append(float(value))
                 del window[:-_WINDOW]
 
-    def report_pose(self, stamp_ns: int, is_measured: bool, warning: str) -> tuple[Status, str]:
+    def report_pose(
+        self, stamp_ns: int, is_measured: bool, warning: str, is_settled: bool = True
+    ) -> tuple[Status, str]:
         """
         Register a frame whose pose is used.
 
         :param is_measured: whether it gave an increment; a first frame does not.
         :param warning: why the pose is less reliable than usual; empty if it is not.
+        :param is_settled: whether the scale of the path has settled.
         :return: status of the stream and its reason.
         """
         self.unusable_since_ns = None
@@ -120,7 +124,11 @@ class HealthMonitor:
             self.doubtful_since_ns = None
         if self.num_good == 0:
             return Status.INITIALISING, warning or 'waiting for the second frame'
-        return (Status.DEGRADED, warning) if warning else (Status.TRACKING, '')
+        if warning:
+            return Status.DEGRADED, warning
+        if not is_settled and self.num_good < _MAX_SETTLING:
+            return Status.INITIALISING, 'the scale settles: the camera has hardly moved yet'
+        return Status.TRACKING, ''
 
     def report_uncertain(self, stamp_ns: int, config: HealthConfig) -> bool:
         """Register an uncertain prediction; return whether they have lasted too long."""

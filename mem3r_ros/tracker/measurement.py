@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.odometry import DepthImage, FrameInput
-from mem3r_ros.tracker.config import TrackerConfig
+from mem3r_ros.odometry import DepthImage, FrameInput, WindowEstimate
+from mem3r_ros.tracker.config import CovarianceConfig, TrackerConfig
 from mem3r_ros.tracker.decision import Decision
 from mem3r_ros.tracker.dense_outputs import DenseView
 from mem3r_ros.tracker.frame_validation import ValidFrame
@@ -23,6 +23,7 @@ from mem3r_ros.tracker.image_preparation import Prepared
 from mem3r_ros.tracker.stage_clock import StageClock
 from mem3r_ros.tracker.state_guard import flaw_of_pose, flaw_of_state
 from mem3r_ros.tracker.stream_state import StreamState
+from mem3r_ros.tracker.uncertainty import increment_covariance, window_covariance
 
 ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
 _POSSIBLE = ALL_OUTPUTS | {'image'}
@@ -71,6 +72,7 @@ class Measurement:
     telemetry: dict[str, float]
     state: Any  # of the network, after the frame
     problem: Problem
+    window_covariance: np.ndarray | None = None  # [6, 6] of the increment, m^2 and rad^2
 
     @property
     def step_m(self) -> float:
@@ -148,3 +150,24 @@ def window_input(
         depth=depth,
         is_calibrated=prepared.camera is not None,
     )
+
+
+def in_metres(estimate: WindowEstimate, factor: float) -> dict[str, Any]:
+    """Return the fields of a measurement that the window replaces."""
+    increment = estimate.T_previous_camera.copy()
+    increment[:3, 3] *= factor
+    if estimate.covariance is None:
+        return {'increment': increment}
+    units = np.array([factor] * 3 + [1.0] * 3)
+    covariance = estimate.covariance * np.outer(units, units)
+    return {'increment': increment, 'window_covariance': covariance}
+
+
+def covariance_of(
+    measured: Measurement, is_degraded: bool, config: CovarianceConfig
+) -> np.ndarray:
+    """Return the covariance of the increment, by the window or by the network."""
+    if measured.window_covariance is not None:
+        stated = measured.window_covariance
+        return window_covariance(measured.increment, stated, is_degraded, config)
+    return increment_covariance(measured.increment, measured.confidence_ratio, is_degraded, config)

@@ -68,6 +68,13 @@ class Scale:
         deviation = 1.4826 * float(np.median(np.abs(votes - np.median(votes))))
         return max(1.25 * deviation / math.sqrt(_num_independent(votes)), 1e-3)
 
+    def is_guess(self, config: ScaleConfig) -> bool:
+        """Return whether the factor is the network's guess, not given or measured."""
+        self._follow(config)
+        if config.source == 'fixed':
+            return self.is_unit_new
+        return config.source == 'model' or not self.log_votes
+
     @property
     def is_distance_wanted(self) -> bool:
         """Whether the measured distance has not been compared with an image yet."""

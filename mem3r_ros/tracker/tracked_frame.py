@@ -86,6 +86,7 @@ def _health(
         segment_age=stream.segments.age,
         scale=scale,
         scale_spread=stream.scale_spread(config),
+        is_metric_guess=stream.scale.is_guess(config.scale),
         focal_spread=0.0 if is_calibrated else stream.dense_outputs.focal_spread,
         is_still=context.decision.is_still,
         brightness=float(context.prepared.grey[::4, ::4].mean()),
@@ -93,6 +94,7 @@ def _health(
         counts=dict(stream.validation.counts),
     )
     if measured is not None:
+        health.window_covariance = measured.window_covariance
         health.confidence = measured.confidence + 1.0
         health.confidence_ratio = measured.confidence_ratio
         for name in _TELEMETRY:

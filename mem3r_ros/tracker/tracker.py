@@ -28,6 +28,8 @@ from mem3r_ros.tracker.image_preparation import Preparation, Prepared
 from mem3r_ros.tracker.measurement import (
     FrameContext,
     Measurement,
+    covariance_of,
+    in_metres,
     measure,
     wanted_outputs,
     window_input,
@@ -41,7 +43,6 @@ from mem3r_ros.tracker.state_guard import flaw_of_pose, flaw_of_state
 from mem3r_ros.tracker.state_rollback import with_motion_of
 from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.tracked_frame import tracked_frame
-from mem3r_ros.tracker.uncertainty import increment_covariance
 
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
@@ -240,9 +241,7 @@ class Tracker:
                 frame = window_input(context, measured, stream, factor)
                 estimate = stream.window.process(frame, self.config.refinement)
             if estimate is not None:
-                increment = estimate.T_previous_camera.copy()
-                increment[:3, 3] *= factor
-                measured = replace(measured, increment=increment)
+                measured = replace(measured, **in_metres(estimate, factor))
         return replace(measured, unit=measured.unit * stream.window.depth_scale)
 
     def _by_outside_poses(self, context: FrameContext, measured: Measurement) -> Measurement:
@@ -260,9 +259,7 @@ class Tracker:
             odometry.hold(context.stamp_ns)
         elif increment is not None:
             is_degraded = bool(measured.problem.reason or decision.flaw.reason)
-            covariance = increment_covariance(
-                increment, measured.confidence_ratio, is_degraded, self.config.covariance
-            )
+            covariance = covariance_of(measured, is_degraded, self.config.covariance)
             spread = self._stream.scale_spread(self.config)
             odometry.advance(increment, covariance, spread, context.stamp_ns)
         elif not odometry.is_started or decision.break_reason:
@@ -272,7 +269,12 @@ class Tracker:
         decision = context.decision
         warning = decision.break_reason or decision.flaw.reason or measured.problem.reason
         is_measured = measured.increment is not None
-        return self._stream.health.report_pose(context.stamp_ns, is_measured, warning)
+        is_settled = (
+            decision.is_still
+            or not self._is_refined(context.prepared)
+            or self._stream.window.has_settled
+        )
+        return self._stream.health.report_pose(context.stamp_ns, is_measured, warning, is_settled)
 
     def _learn(self, context: FrameContext, measured: Measurement) -> None:
         """Update the usual values, the last pose, the anchor and the network state."""

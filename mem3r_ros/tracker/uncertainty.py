@@ -46,6 +46,26 @@ def increment_covariance(
     return np.diag(variances)
 
 
+def window_covariance(
+    increment: np.ndarray, stated: np.ndarray, is_degraded: bool, config: CovarianceConfig
+) -> np.ndarray:
+    """
+    Return the covariance of an increment by the sliding window.
+
+    :param increment: ``T_last_camera`` in metres.
+    :param stated: by the window, which counts all errors of corners as independent, [6, 6].
+    :param is_degraded: whether the frame or its prediction has a flaw.
+    :return: in the frame ``last``, [6, 6], m^2 and rad^2.
+    """
+    step = float(np.linalg.norm(increment[:3, 3]))
+    turn = float(rotation_angle(increment[:3, :3]))
+    position = np.hypot(config.window_position_floor_m, config.window_position_share * step)
+    rotation = np.hypot(config.window_rotation_floor_rad, config.window_rotation_share * turn)
+    added = np.diag([position**2] * 3 + [rotation**2] * 3)
+    factor = config.degraded_factor**2 if is_degraded else 1.0
+    return factor * (config.window_factor * stated + added)
+
+
 def coasting_covariance(
     speed: float, turn_rate: float, start_s: float, end_s: float
 ) -> np.ndarray:
