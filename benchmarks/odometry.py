@@ -5,12 +5,12 @@ Odometry of the tracker beside textbook visual odometry, on any recordings with 
 
     python benchmarks/odometry.py SEQUENCE... --worlds room:11 street:14 --output odometry_output
 
-Methods: the tracker with and without its sliding window, each with the calibration and without;
-standing still and the best line at constant velocity, fitted to the truth; KLT+E, ORB+E and KLT+BA
-(textbook_odometry.py; with the calibration); COLMAP where pycolmap is installed (--colmap;
-offline). Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames,
-error of the metres, AbsRel after median scaling, statuses, time of the window. The last line is
-the geometric mean of the tracker's ATE over that of the best online baseline. Writes odometry.md,
+Methods: the tracker with and without its sliding window, each with and without the calibration;
+standing still; the best line at constant velocity, fitted to the truth; KLT+E, ORB+E and KLT+BA
+with the calibration (textbook_odometry.py). With --colmap also COLMAP, which is offline and needs
+pycolmap. Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames, error
+of the metres, AbsRel after median scaling, statuses, time of the window. The last line is the
+geometric mean of the tracker's ATE over that of the best online baseline. Writes odometry.md,
 odometry.json and index.html.
 """
 

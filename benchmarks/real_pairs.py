@@ -3,9 +3,9 @@
 """
 Motion and depth errors on pairs of real images, each with its trivial answer.
 
-Rotation error against no motion, cosine of the direction of the translation, and depth AbsRel
-after median scaling against one constant depth: for each pair from an initial state (the network
-sees two frames), and in a stream whose state is kept.
+Rotation error against no motion, cosine of the direction of the translation, and
+depth AbsRel after median scaling against one constant depth. They are given for each pair from an
+initial state (the network sees two frames), and for a stream whose state is kept.
 
     python benchmarks/real_pairs.py --model mem3r-tiny --data ../shared/data
 """

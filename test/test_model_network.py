@@ -356,7 +356,8 @@ def test_ray_maps_train_the_ray_encoder():
     prediction, _ = model.step(frame(0, ray_map=rays), model.initial_state())
     sum(value.square().mean() for value in _outputs(prediction)).backward()
 
-    assert all(value.grad is not None for value in model.ray_encoder.parameters())
+    gradients = [value.grad for value in model.ray_encoder.parameters()]
+    assert all(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 
 def _outputs(prediction):
@@ -365,11 +366,17 @@ def _outputs(prediction):
 
 def test_rules_can_be_switched_between_frames():
     model = network('mem3r')
-    state = model.initial_state()
-    for i, name in enumerate((*RULES, *reversed(RULES))):
-        _, state = run(model, [frame(i)], state, update_rule(name))
+    _, state = run(model, [frame(0)], None, update_rule('cut3r'))
+    after = {
+        name: run(model, [frame(1)], state.clone(), update_rule(name))[1].to_dict()
+        for name in RULES
+    }
 
-    assert all(bool(tensor.isfinite().all()) for tensor in state.to_dict().values())
+    tokens = {name: values['tokens'] for name, values in after.items()}
+    assert all(
+        bool(value.isfinite().all()) for values in after.values() for value in values.values()
+    )
+    assert not torch.equal(tokens['cut3r'], tokens['ttt3r'])  # the second frame has its own rule
 
 
 def test_a_query_does_not_change_the_state_and_needs_a_ray_encoder():
@@ -394,7 +401,7 @@ def test_a_network_can_be_trained_after_inference_mode():
     prediction, _ = model.step(frame(0), model.initial_state())
     prediction.points_camera.sum().backward()
 
-    assert model.pose_token.grad is not None
+    assert bool(model.pose_token.grad.any())
 
 
 def test_flags_that_are_off_change_nothing():

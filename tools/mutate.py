@@ -57,7 +57,7 @@ OPERATORS = {
 # Tests of a part of the package beside test_<part>*.py.
 TESTS = {
     'model': ('test_recording.py',),
-    'two_view': ('test_model_epipolar.py', 'test_model_motion.py', 'test_model_network.py'),
+    'two_view': ('test_model_network.py',),
     'odometry': ('test_tracker_refinement.py',),
 }
 

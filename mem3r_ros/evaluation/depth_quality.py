@@ -3,9 +3,9 @@
 """
 Depth of a whole run: one scale for all frames, errors near edges, and whether confidence ranks.
 
-AUSE is the area under the sparsification error curve (Ilg et al., ECCV 2018): the mean error of
-the pixels that remain when the least confident ones are left out, less what it would be if the
-worst ones were, both as a part of the mean error of all pixels.
+AUSE is the area under the sparsification error curve (Ilg et al., ECCV 2018). The curve is the
+mean error of the pixels that remain when the least confident ones are left out, minus the same
+with the worst ones left out. Both are divided by the mean error of all pixels.
 """
 
 # H, W pixels; P pixels with true depth

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Depth that is sharp and in the scale of the path: the network's depth as prior, images as evidence.
+Sharp depth in the scale of the path: matches between images, the network's depth as prior.
 
 A filter over log depth per pixel, as in REMODE (Pizzoli, Forster, Scaramuzza 2014) and LSD-SLAM
-(Engel, Schoeps, Cremers 2014): the map of the last frame is moved to the new one, and matches
-with two earlier images at known poses are fused with it. The filter never takes in the network's
+(Engel, Schoeps, Cremers 2014): the map of the last frame is moved to the new frame. Then it is
+fused with matches in two earlier images at known poses. The filter never takes in the network's
 depth, so errors of the network do not add up. What the filter knows better than the network is
 spread along the surfaces of the image and added to the network's depth, which fills the rest.
 """

@@ -4,8 +4,8 @@
 Spreads sparse values over an image without crossing its edges.
 
 The guided filter (He, Sun, Tang 2013) at half resolution (He and Sun 2015), with a weight for
-each pixel: in a window the values are a linear function of the grey level, fitted where they are
-known, so that steps of the values end up at edges of the image.
+each pixel. In a small window the values are a linear function of the grey level, fitted where
+they are known. Steps of the values therefore lie at edges of the image.
 """
 
 # H, W pixels

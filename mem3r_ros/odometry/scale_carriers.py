@@ -3,9 +3,9 @@
 """
 What carries the scale of a window over its end, and the frame of the window over an adjustment.
 
-A monocular window has no scale of its own. Landmarks with parallax keep theirs; a new landmark
-gets the network's depth times the ratio of both depths in the newest keyframe; and while the
-window still holds its first keyframe, an adjustment keeps the size of the path that is published.
+A monocular window has no scale of its own. Landmarks with parallax keep their depth. A new
+landmark gets the network's depth times the ratio of both depths in the newest keyframe. While the
+window still holds its first keyframe, an adjustment keeps the size of the published path.
 """
 
 from __future__ import annotations

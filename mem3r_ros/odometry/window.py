@@ -5,8 +5,8 @@ A sliding window of keyframes whose poses and landmarks are adjusted together.
 
 Each frame is located by the landmarks that it sees, with the network's motion as a prior; each
 keyframe adjusts the window. Three things carry the scale over the window's end: landmarks keep
-their depth once they have parallax, they outweigh landmarks without, and a new landmark enters
-with the network's depth in the scale of the window (:mod:`scale_carriers`).
+their depth once they have parallax; they outweigh landmarks without parallax; a new landmark
+enters with the network's depth in the scale of the window (:mod:`scale_carriers`).
 """
 
 from __future__ import annotations

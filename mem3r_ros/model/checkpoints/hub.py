@@ -3,8 +3,8 @@
 """
 Weights from the Hugging Face Hub: ``hf:owner/name@commit``, by the optional huggingface-hub.
 
-A branch can change under a robot, so the commit is required, and the file's SHA-256 is compared
-with the one that the Hub lists for that commit, or with the one that the user gives.
+A branch can change between two starts of a robot, so the commit is required. The file's SHA-256
+is compared with the one that the Hub lists for that commit, or with the one that the user gives.
 """
 
 from __future__ import annotations
