@@ -9,8 +9,6 @@ inverse depth in the anchor frame (Civera et al. 2008), Cauchy weights by iterat
 
 from __future__ import annotations
 
-import numpy as np
-
 from mem3r_ros.odometry.normal_equations import Residuals, State, Structure, System
 from mem3r_ros.odometry.problem import Problem, Solution
 
@@ -43,15 +41,13 @@ def adjust(problem: Problem) -> Solution:
                 break
             damping *= 10.0
         has_converged = cost - residuals.cost <= _CONVERGED * residuals.cost
-    error_px = np.empty(len(structure.order))
-    error_px[structure.order] = residuals.error_px
     variance, pose_covariance, focal_sigma = system.covariances()
     return Solution(
         T_window_camera=state.poses,
         anchor_pixels=state.anchor_pixels,
         inverse_depth=state.inverse_depth,
         inverse_depth_variance=variance,
-        error_px=error_px,
+        error_px=residuals.error_px(),
         pose_covariance=pose_covariance,
         log_focal=state.log_focal,
         log_focal_sigma=focal_sigma,

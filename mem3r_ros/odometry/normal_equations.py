@@ -5,6 +5,9 @@ Residuals and normal equations of the adjustment, landmarks eliminated by the Sc
 
 All poses are perturbed on the left, T <- exp(xi) T: an observation then depends on the difference
 of the steps of its two frames alone, so one 2x6 block serves both.
+
+Observations are kept on a grid of frames and landmarks, with weight 0 where there is none: numpy
+multiplies whole rows of it faster than it gathers single observations.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mem3r_ros.geometry import hat, se3_exp, so3_log
+from mem3r_ros.odometry.manifold import hats, moved_poses, rotation_vectors
 from mem3r_ros.odometry.problem import MotionFactors, Problem
 
-# M frames, N landmarks, O observations, F factors between frames, P pairs of frames
+# M frames, G frames with observations, N landmarks (sorted by anchor), O observations,
+# F factors between frames, U unknowns besides the landmarks
 
 _MIN_DEPTH = 1e-6  # of a homogeneous point: behind it, an observation does not count
 _LEAST_SHARE = 0.3  # of an inverse depth that one iteration leaves
@@ -33,97 +37,121 @@ class State:
     """The unknowns of an adjustment."""
 
     poses: np.ndarray  # [M, 4, 4]
-    anchor_pixels: np.ndarray  # [N, 2]
+    anchor_pixels: np.ndarray  # [N, 2] in the order of the problem
     inverse_depth: np.ndarray  # [N]
     log_focal: float
 
 
 class Structure:
-    """Which frames are free, and which observations join the same pair of frames."""
+    """Which frames are free, and the observations on a grid."""
 
     def __init__(self, problem: Problem) -> None:
-        num_frames = len(problem.T_window_camera)
-        free = np.flatnonzero(~problem.is_fixed)
-        self.slot = np.full(num_frames, len(free))  # fixed frames share a slot that is cut off
-        self.slot[free] = np.arange(len(free))
-        self.free, self.num_free = free, len(free)
-        anchor = problem.anchor[problem.landmark]
-        pair = anchor * num_frames + problem.frame
-        # Sorted by pair: the observations of a pair are a slice.
-        self.order = np.argsort(pair, kind='stable')
-        pairs, starts = np.unique(pair[self.order], return_index=True)
-        self.slices = list(zip(starts, np.append(starts[1:], len(pair))))
-        self.pair_anchor = self.slot[pairs // num_frames]
-        self.pair_frame = self.slot[pairs % num_frames]
-        self.landmark, self.frame = problem.landmark[self.order], problem.frame[self.order]
-        self.pixels, self.anchor = problem.pixels[self.order], anchor[self.order]
-        self.frame_slot, self.anchor_slot = self.slot[self.frame], self.slot[self.anchor]
-        self.landmark_slot = self.slot[problem.anchor]
+        num_frames, num_landmarks = len(problem.T_window_camera), len(problem.anchor)
+        self.free = np.flatnonzero(~problem.is_fixed)
+        self.has_focal = problem.focal_sigma > 0
+        self.num_unknowns = 6 * len(self.free) + self.has_focal
+        # The rows of a frame's unknowns; those of fixed frames are cut off at the end.
+        first_row = np.full(num_frames, self.num_unknowns)
+        first_row[self.free] = 6 * np.arange(len(self.free))
+        self.rows = first_row[:, None] + np.arange(6)
+        # Sorted by anchor: the landmarks of an anchor are a slice.
+        self.order = np.argsort(problem.anchor, kind='stable')
+        self.anchor = problem.anchor[self.order]
+        anchors, starts = np.unique(self.anchor, return_index=True)
+        ends = np.append(starts[1:], num_landmarks)
+        self.slices = list(zip(anchors.tolist(), starts.tolist(), ends.tolist()))
+        self.frames = np.unique(problem.frame)
+        place = np.empty(num_landmarks, np.int64)
+        place[self.order] = np.arange(num_landmarks)
+        row = np.searchsorted(self.frames, problem.frame)
+        self.cell = row * num_landmarks + place[problem.landmark]  # [O] of each observation
+        grid = (len(self.frames), num_landmarks)
+        self.is_seen = np.zeros(grid, bool)
+        self.is_seen.ravel()[self.cell] = True
+        self.pixels = np.zeros((2, *grid))
+        self.pixels.reshape(2, -1)[:, self.cell] = problem.pixels.T
+        self.anchor_pixels = problem.anchor_pixels[self.order].T.copy()
+        self.prior = problem.prior_inverse_depth[self.order]
+        self.prior_sigma = problem.prior_sigma[self.order]
 
-    def sum_by_landmark(self, values: np.ndarray, num_landmarks: int) -> np.ndarray:
-        """Return the sums of the rows [O, K] of each landmark, [N, K]."""
-        width = values.shape[1]
-        index = self.landmark[:, None] * width + np.arange(width)
-        sums = np.bincount(index.ravel(), values.ravel(), num_landmarks * width)
-        # Without observations bincount returns integers.
-        return sums.astype(np.float64, copy=False).reshape(num_landmarks, width)
+    def of_problem(self, values: np.ndarray) -> np.ndarray:
+        """Return values of landmarks [N, ...] in the order of the problem."""
+        result = np.empty_like(values)
+        result[self.order] = values
+        return result
 
 
 class Residuals:
     """Residuals, weights and cost at one state."""
 
     def __init__(self, problem: Problem, structure: Structure, state: State) -> None:
+        self._structure, self._sigma = structure, problem.pixel_sigma
         fx, fy, cx, cy = problem.camera
         self.focal = np.array([fx, fy]) * np.exp(state.log_focal)
-        centre = np.array([cx, cy])
-        self.rays = np.ones((len(problem.anchor), 3))
-        self.rays[:, :2] = (state.anchor_pixels - centre) / self.focal
+        at_anchor = state.anchor_pixels[structure.order].T
+        self.rho = state.inverse_depth[structure.order]
+        self.rays = (at_anchor - np.array([[cx], [cy]])) / self.focal[:, None]  # [2, N]
         R, t = state.poses[:, :3, :3], state.poses[:, :3, 3]
-        anchor = problem.anchor
-        turned = np.einsum('nij,nj->ni', R[anchor], self.rays)
-        # Homogeneous point in the window, scaled by the inverse depth.
-        q = (turned + state.inverse_depth[:, None] * t[anchor])[structure.landmark]
-        self.q, self.rho = q, state.inverse_depth[structure.landmark]
-        self.R = R[structure.frame]
-        y = np.matmul((q - self.rho[:, None] * t[structure.frame])[:, None], self.R)[:, 0]
-        self.is_ahead = y[:, 2] > _MIN_DEPTH
-        self.z = np.where(self.is_ahead, y[:, 2], 1.0)
-        self.uv = y[:, :2] / self.z[:, None]
-        sigma = problem.pixel_sigma
-        self.pixel = (self.uv * self.focal + centre - structure.pixels) / sigma
-        self.pixel[~self.is_ahead] = 0.0
-        squared = (self.pixel**2).sum(axis=1)
-        self.weight = self.is_ahead / (1.0 + squared / _CAUCHY_PIXEL**2)
-        self.error_px = np.where(self.is_ahead, np.sqrt(squared) * sigma, np.inf)
-        lost = float((~self.is_ahead).sum()) * np.log1p((_BEHIND / _CAUCHY_PIXEL) ** 2)
-        self.at_anchor = (state.anchor_pixels - problem.anchor_pixels) / sigma
+        self.R_anchor = R.transpose(1, 2, 0)[:, :, structure.anchor]  # [3, 3, N]
+        self.t_anchor = t.T[:, structure.anchor]  # [3, N]
+        # Homogeneous points in the window, scaled by the inverse depth, [3, N].
+        self.q = self.R_anchor[:, 0] * self.rays[0] + self.R_anchor[:, 1] * self.rays[1]
+        self.q += self.R_anchor[:, 2] + self.rho * self.t_anchor
+        self._project(problem, R[structure.frames], t[structure.frames])
+        self.at_anchor = (at_anchor - structure.anchor_pixels) / self._sigma
         # In the logarithm: errors of predicted depth are factors, as often above 1 as below.
-        log_depth = np.log(state.inverse_depth / problem.prior_inverse_depth)
-        self.depth = log_depth * (problem.prior_inverse_depth / problem.prior_sigma)
-        depth_squared = self.depth**2
+        log_depth = np.log(self.rho / structure.prior)
+        self.depth = log_depth * (structure.prior / structure.prior_sigma)
+        depth_squared = self.depth * self.depth
         self.depth_weight = 1.0 / (1.0 + depth_squared / _CAUCHY_DEPTH**2)
         self.motion, self.motion_weight = _motion_residuals(problem.motions, state.poses)
-        self.cost = 0.5 * (
-            _CAUCHY_PIXEL**2 * (np.log1p(squared / _CAUCHY_PIXEL**2).sum() + lost)
-            + (self.at_anchor**2).sum()
-            + _CAUCHY_DEPTH**2 * np.log1p(depth_squared / _CAUCHY_DEPTH**2).sum()
+        self.cost += 0.5 * (
+            (self.at_anchor**2).sum()
+            - _CAUCHY_DEPTH**2 * np.log(self.depth_weight).sum()
             - _CAUCHY_MOTION**2 * np.log(self.motion_weight).sum()
         )
-        if problem.focal_sigma > 0:
+        if structure.has_focal:
             departure = (state.log_focal - problem.prior_log_focal) / problem.focal_sigma
             self.cost += 0.5 * departure**2
+
+    def _project(self, problem: Problem, R: np.ndarray, t: np.ndarray) -> None:
+        """Project all landmarks into the frames with observations, [G, 3, 3] and [G, 3]."""
+        is_seen, sigma = self._structure.is_seen, self._sigma
+        self.R, self.t = R, t
+        to_camera = R.transpose(0, 2, 1)
+        y = to_camera @ self.q - (to_camera @ t[:, :, None]) * self.rho  # [G, 3, N]
+        is_ahead = is_seen & (y[:, 2] > _MIN_DEPTH)
+        self.inverse_z = is_ahead / np.where(is_ahead, y[:, 2], 1.0)
+        self.uv = y[:, :2].transpose(1, 0, 2) * self.inverse_z  # [2, G, N]
+        scale, centre = self.focal / sigma, problem.camera[2:] / sigma
+        self.pixel = self.uv * scale[:, None, None] + centre[:, None, None]
+        self.pixel -= self._structure.pixels / sigma
+        self.pixel[:, ~is_ahead] = 0.0
+        self._is_ahead = is_ahead
+        self._squared = self.pixel[0] ** 2 + self.pixel[1] ** 2
+        relative = 1.0 + self._squared * _CAUCHY_PIXEL**-2.0
+        self.weight = is_ahead / relative
+        num_lost = int(is_seen.sum()) - int(is_ahead.sum())
+        lost = num_lost * np.log1p((_BEHIND / _CAUCHY_PIXEL) ** 2)
+        self.cost = 0.5 * _CAUCHY_PIXEL**2 * (float(np.log(relative).sum()) + lost)
+
+    def error_px(self) -> np.ndarray:
+        """Return the errors of the observations, infinite behind the camera, [O]."""
+        error = np.where(self._is_ahead, np.sqrt(self._squared) * self._sigma, np.inf)
+        return error.ravel()[self._structure.cell]
 
 
 def _motion_residuals(factors: MotionFactors, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return residuals [F, 6] and Cauchy weights [F] of the motions."""
-    residual, weight = np.zeros((len(factors.first), 6)), np.ones(len(factors.first))
-    for index, (i, j) in enumerate(zip(factors.first, factors.second)):
-        R, T = poses[i, :3, :3], factors.T_first_second[index]
-        residual[index, :3] = R.T @ (poses[j, :3, 3] - poses[i, :3, 3]) - T[:3, 3]
-        residual[index, 3:] = so3_log(R.T @ poses[j, :3, :3] @ T[:3, :3].T)
-        squared = residual[index] @ factors.information[index] @ residual[index]
-        weight[index] = 1.0 / (1.0 + squared / _CAUCHY_MOTION**2)
-    return residual, weight
+    if not len(factors.first):
+        return np.zeros((0, 6)), np.ones(0)
+    first, second, T = poses[factors.first], poses[factors.second], factors.T_first_second
+    R_t = first[:, :3, :3].transpose(0, 2, 1)
+    shift = (R_t @ (second[:, :3, 3] - first[:, :3, 3])[:, :, None])[:, :, 0] - T[:, :3, 3]
+    turn = rotation_vectors(R_t @ second[:, :3, :3] @ T[:, :3, :3].transpose(0, 2, 1))
+    residual = np.concatenate([shift, turn], axis=1)
+    squared = ((factors.information @ residual[:, :, None])[:, :, 0] * residual).sum(axis=1)
+    return residual, 1.0 / (1.0 + squared / _CAUCHY_MOTION**2)
 
 
 class System:
@@ -134,188 +162,228 @@ class System:
     ) -> None:
         self._problem, self._structure = problem, structure
         root = np.sqrt(residuals.weight)
-        by_point = self._by_point(residuals, root)
-        residual = residuals.pixel * root[:, None]
-        by_pose = np.empty((len(root), 2, 6))  # of the frame; of the anchor: its negative
-        by_pose[:, :, :3] = -residuals.rho[:, None, None] * by_point
-        by_pose[:, :, 3:] = _cross(by_point, residuals.q)
-        t = state.poses[:, :3, 3]
-        offset = t[structure.anchor] - t[structure.frame]
-        turned = np.matmul(by_point, state.poses[structure.anchor, :3, :3])
-        by_landmark = np.empty((len(root), 2, 3))
-        by_landmark[:, :, :2] = turned[:, :, :2] / residuals.focal
-        by_landmark[:, :, 2] = np.matmul(by_point, offset[:, :, None])[:, :, 0]
-        self._eliminate(by_pose, by_landmark, residual, state, residuals)
-        if problem.focal_sigma > 0:
-            along = np.matmul(turned[:, :, :2], -residuals.rays[structure.landmark, :2, None])
-            by_focal = along[:, :, 0]
-            by_focal += residuals.uv * residuals.focal / problem.pixel_sigma * root[:, None]
-            self._add_focal(state, by_pose, by_landmark, by_focal, residual)
+        by_pose, by_landmark = self._derivatives(residuals, root)
+        self._sum_poses(by_pose, state, residuals)
+        self._sum_landmarks(by_landmark, by_pose[:, :, 6], residuals)
+        self._couple(by_pose, by_landmark)
+        if structure.has_focal:
+            self._add_focal(state, by_pose, by_landmark, residuals, root)
 
-    def _by_point(self, residuals: Residuals, root: np.ndarray) -> np.ndarray:
-        """Return the derivatives of weighted residuals by the point, window's axes, [O, 2, 3]."""
-        scale = residuals.focal * (root / (residuals.z * self._problem.pixel_sigma))[:, None]
-        axes = np.swapaxes(residuals.R, 1, 2)
-        return (axes[:, :2] - residuals.uv[:, :, None] * axes[:, 2:]) * scale[:, :, None]
+    def _derivatives(
+        self, residuals: Residuals, root: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return derivatives of the weighted pixels of each grid cell.
 
-    def _eliminate(
-        self,
-        by_pose: np.ndarray,
-        by_landmark: np.ndarray,
-        residual: np.ndarray,
-        state: State,
-        residuals: Residuals,
-    ) -> None:
-        problem, structure = self._problem, self._structure
-        num_landmarks, count = len(problem.anchor), structure.num_free + 1
-        H, g = np.zeros((count, count, 6, 6)), np.zeros((count, 6))
-        self._add_observations(H, g, by_pose, residual)
-        self._add_motions(H, g, state, residuals)
-        coupled = np.matmul(np.swapaxes(by_landmark, 1, 2), by_pose)  # [O, 3, 6]
-        C = np.zeros((num_landmarks, count, 3, 6))
-        C[structure.landmark, structure.frame_slot] = coupled
-        at_anchor = structure.sum_by_landmark(coupled.reshape(-1, 18), num_landmarks)
-        C[np.arange(num_landmarks), structure.landmark_slot] = -at_anchor.reshape(-1, 3, 6)
-        self._C = C[:, :-1].transpose(0, 2, 1, 3).reshape(num_landmarks, 3, 6 * count - 6)
-        self._H = H[:-1, :-1].transpose(0, 2, 1, 3).reshape(6 * count - 6, 6 * count - 6)
-        self.gradient = g[:-1].ravel()
-        own = np.concatenate([by_landmark, residual[:, :, None]], axis=2)
-        own = np.matmul(np.swapaxes(by_landmark, 1, 2), own)  # [O, 3, 4]
-        own = structure.sum_by_landmark(own.reshape(-1, 12), num_landmarks).reshape(-1, 3, 4)
-        self._h, self._b = own[:, :, :3].copy(), own[:, :, 3].copy()
-        by_inverse = problem.prior_inverse_depth / (problem.prior_sigma * state.inverse_depth)
-        self._h[:, 2, 2] += residuals.depth_weight * by_inverse**2
-        self._b[:, 2] += residuals.depth_weight * by_inverse * residuals.depth
+        :return: by the pose of the frame (by that of the anchor: its negative) with the weighted
+            residual as seventh, [2, G, 7, N]; by the anchor's pixel and the inverse depth,
+            [2, G, 3, N].
+        """
+        num_frames, num_landmarks = root.shape
+        by_pose = np.empty((2, num_frames, 7, num_landmarks))
+        by_landmark = np.empty((2, num_frames, 3, num_landmarks))
+        offset = residuals.t_anchor - residuals.t[:, :, None]  # [G, 3, N]
+        qx, qy, qz = residuals.q
+        scale = root * residuals.inverse_z / self._problem.pixel_sigma
+        turned = residuals.R_anchor / np.append(residuals.focal, 1.0)[:, None]
         for axis in (0, 1):
-            self._h[:, axis, axis] += problem.pixel_sigma**-2.0
-        self._b[:, :2] += residuals.at_anchor / problem.pixel_sigma
+            R = residuals.R[:, :, :, None]
+            point = R[:, :, axis] - residuals.uv[axis][:, None] * R[:, :, 2]
+            point *= (scale * residuals.focal[axis])[:, None]  # [G, 3, N] by the point
+            rows = by_pose[axis]
+            np.multiply(point, -residuals.rho, out=rows[:, :3])
+            a, b, c = point[:, 0], point[:, 1], point[:, 2]
+            rows[:, 3], rows[:, 4] = b * qz - c * qy, c * qx - a * qz
+            rows[:, 5] = a * qy - b * qx
+            np.multiply(residuals.pixel[axis], root, out=rows[:, 6])
+            rows = by_landmark[axis]
+            for column in (0, 1):
+                rows[:, column] = a * turned[0, column] + b * turned[1, column]
+                rows[:, column] += c * turned[2, column]
+            rows[:, 2] = a * offset[:, 0] + b * offset[:, 1] + c * offset[:, 2]
+        return by_pose, by_landmark
 
-    def _add_observations(
-        self, H: np.ndarray, g: np.ndarray, by_pose: np.ndarray, residual: np.ndarray
-    ) -> None:
-        structure = self._structure
-        rows = np.concatenate([by_pose, residual[:, :, None]], axis=2).reshape(-1, 7)
-        sums = [
-            rows[2 * start : 2 * end].T @ rows[2 * start : 2 * end]
-            for start, end in structure.slices
-        ]
-        if sums:
-            blocks = np.stack(sums)
-            self._add_blocks(
-                H,
-                g,
-                structure.pair_anchor,
-                structure.pair_frame,
-                blocks[:, :6, :6],
-                blocks[:, :6, 6],
-            )
+    def _sum_poses(self, by_pose: np.ndarray, state: State, residuals: Residuals) -> None:
+        """Sum what the observations and motions of each pair of frames say of their poses."""
+        structure, num_frames = self._structure, len(state.poses)
+        # Normal equations of the difference of the steps of two frames, gradient as seventh.
+        pairs = np.zeros((num_frames, num_frames, 6, 7))
+        for anchor, start, end in structure.slices:
+            block = by_pose[..., start:end]
+            sums = block @ block.transpose(0, 1, 3, 2)
+            pairs[anchor, structure.frames] = sums[0, :, :6] + sums[1, :, :6]
+        self._add_motions(pairs, state, residuals)
+        H = -(pairs + pairs.transpose(1, 0, 2, 3))[..., :6]
+        to_first, to_second = pairs.sum(axis=1), pairs.sum(axis=0)
+        diagonal = np.arange(num_frames)
+        H[diagonal, diagonal] += (to_first + to_second)[..., :6]
+        free, size = structure.free, 6 * len(structure.free)
+        H = H[free[:, None], free].transpose(0, 2, 1, 3).reshape(size, size)
+        self._H = np.zeros((structure.num_unknowns, structure.num_unknowns))
+        self._H[:size, :size] = H
+        self.gradient = np.zeros(structure.num_unknowns)
+        self.gradient[:size] = (to_second - to_first)[free, :, 6].ravel()
 
-    def _add_motions(
-        self, H: np.ndarray, g: np.ndarray, state: State, residuals: Residuals
-    ) -> None:
-        factors, slot = self._problem.motions, self._structure.slot
+    def _add_motions(self, pairs: np.ndarray, state: State, residuals: Residuals) -> None:
+        factors = self._problem.motions
         if not len(factors.first):
             return
-        R_t = np.swapaxes(state.poses[factors.first, :3, :3], 1, 2)
+        R_t = state.poses[factors.first, :3, :3].transpose(0, 2, 1)
         jacobian = np.zeros((len(R_t), 6, 6))
         jacobian[:, :3, :3], jacobian[:, 3:, 3:] = R_t, R_t
-        moved = state.poses[factors.second, :3, 3]
-        jacobian[:, :3, 3:] = np.stack([-R @ hat(t) for R, t in zip(R_t, moved)])
-        weighted = np.swapaxes(jacobian, 1, 2) @ factors.information
+        jacobian[:, :3, 3:] = -R_t @ hats(state.poses[factors.second, :3, 3])
+        weighted = jacobian.transpose(0, 2, 1) @ factors.information
         weighted *= residuals.motion_weight[:, None, None]
-        gradients = np.einsum('fij,fj->fi', weighted, residuals.motion)
-        self._add_blocks(
-            H, g, slot[factors.first], slot[factors.second], weighted @ jacobian, gradients
-        )
+        sums = weighted @ np.concatenate([jacobian, residuals.motion[:, :, None]], axis=2)
+        np.add.at(pairs, (factors.first, factors.second), sums)
 
-    @staticmethod
-    def _add_blocks(
-        H: np.ndarray,
-        g: np.ndarray,
-        first: np.ndarray,
-        second: np.ndarray,
-        blocks: np.ndarray,
-        gradients: np.ndarray,
+    def _sum_landmarks(
+        self, by_landmark: np.ndarray, residual: np.ndarray, residuals: Residuals
     ) -> None:
-        """Add [P, 6, 6] and [P, 6] that depend on the difference of two frames' steps."""
-        np.add.at(H, (second, second), blocks)
-        np.add.at(H, (first, first), blocks)
-        np.subtract.at(H, (first, second), blocks)
-        np.subtract.at(H, (second, first), np.swapaxes(blocks, 1, 2))
-        np.add.at(g, second, gradients)
-        np.subtract.at(g, first, gradients)
+        """Sum what all observations and the prior say of each landmark."""
+        structure, information = self._structure, self._problem.pixel_sigma**-2.0
+        self._h = np.einsum('agin,agjn->ijn', by_landmark, by_landmark)  # [3, 3, N]
+        self._b = np.einsum('agin,agn->in', by_landmark, residual)  # [3, N]
+        by_inverse = structure.prior / (structure.prior_sigma * residuals.rho)
+        self._h[2, 2] += residuals.depth_weight * by_inverse * by_inverse
+        self._b[2] += residuals.depth_weight * by_inverse * residuals.depth
+        self._h[0, 0] += information
+        self._h[1, 1] += information
+        self._b[:2] += residuals.at_anchor / self._problem.pixel_sigma
+
+    def _couple(self, by_pose: np.ndarray, by_landmark: np.ndarray) -> None:
+        """Set the normal equations between poses and landmarks, [U, 3, N]."""
+        structure = self._structure
+        coupled = by_pose[0, :, :6, None] * by_landmark[0, :, None]
+        coupled += by_pose[1, :, :6, None] * by_landmark[1, :, None]  # [G, 6, 3, N]
+        num_landmarks = coupled.shape[-1]
+        C = np.zeros((structure.num_unknowns + 6, 3, num_landmarks))
+        C[structure.rows[structure.frames].ravel()] = coupled.reshape(
+            6 * len(coupled), 3, num_landmarks
+        )
+        at_anchor = coupled.sum(axis=0)
+        for anchor, start, end in structure.slices:
+            C[structure.rows[anchor], :, start:end] -= at_anchor[..., start:end]
+        self._C = C[: structure.num_unknowns]
 
     def _add_focal(
         self,
         state: State,
         by_pose: np.ndarray,
         by_landmark: np.ndarray,
-        by_focal: np.ndarray,
-        residual: np.ndarray,
+        residuals: Residuals,
+        root: np.ndarray,
     ) -> None:
-        """Append the log focal length as one more unknown beside the poses."""
+        """Fill in the log focal length, the last unknown."""
         problem, structure = self._problem, self._structure
-        along = np.einsum('oki,ok->oi', by_pose, by_focal)
-        border = np.zeros((structure.num_free + 1, 6))
-        np.add.at(border, structure.frame_slot, along)
-        np.subtract.at(border, structure.anchor_slot, along)
-        border = border[:-1].ravel()
+        size = 6 * len(structure.free)
+        # A ray of the anchor changes with the focal length as with a pixel.
+        by_pixel = residuals.rays * residuals.focal[:, None]
+        by_focal = -(by_landmark[:, :, :2] * by_pixel).sum(axis=2)  # [2, G, N]
+        scale = residuals.focal[:, None, None] / problem.pixel_sigma
+        by_focal += residuals.uv * scale * root
+        border = np.zeros(structure.num_unknowns + 6)
+        along = by_pose[:, :, :6] * by_focal[:, :, None]
+        border[structure.rows[structure.frames]] = along.sum(axis=(0, 3))
+        at_anchor = along.sum(axis=(0, 1))
+        for anchor, start, end in structure.slices:
+            border[structure.rows[anchor]] -= at_anchor[:, start:end].sum(axis=1)
         information = problem.focal_sigma**-2.0
-        own = (by_focal**2).sum() + information
-        self._H = np.block([[self._H, border[:, None]], [border[None], np.array([[own]])]])
         pull = information * (state.log_focal - problem.prior_log_focal)
-        self.gradient = np.append(self.gradient, (by_focal * residual).sum() + pull)
-        coupled = np.einsum('oki,ok->oi', by_landmark, by_focal)
-        coupled = structure.sum_by_landmark(coupled, len(problem.anchor))
-        self._C = np.concatenate([self._C, coupled[:, :, None]], axis=2)
+        self._H[:size, size] = self._H[size, :size] = border[:size]
+        self._H[size, size] = (by_focal * by_focal).sum() + information
+        self.gradient[size] = (by_focal * by_pose[:, :, 6]).sum() + pull
+        self._C[size] = (by_landmark * by_focal[:, :, None]).sum(axis=(0, 1))
 
-    def _shrink(self, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return inverse landmark blocks, these times the coupling, and the reduced matrix."""
-        h = self._h.copy()
-        for axis in range(3):
-            h[:, axis, axis] *= 1.0 + damping
-        inverse = np.linalg.inv(h)
-        shrunk = np.matmul(inverse, self._C)
-        size = self._C.shape[2]
-        S = self._H - self._C.reshape(-1, size).T @ shrunk.reshape(-1, size)
+    def _shrink(self, damping: float) -> tuple[_Roots, np.ndarray, np.ndarray]:
+        """
+        Eliminate the landmarks.
+
+        :return: Cholesky factors L of the landmarks' blocks; L^-1 C, [U, 3 N]; reduced matrix.
+        """
+        roots = _Roots.of(self._h, damping)
+        W = np.stack(roots.solve(*self._C.transpose(1, 0, 2)), axis=1)
+        W = W.reshape(len(W), 3 * W.shape[-1])
+        S = self._H - W @ W.T
         S[np.diag_indices_from(S)] += damping * np.diagonal(self._H)
-        return inverse, shrunk, S
+        return roots, W, S
 
     def step(self, state: State, damping: float) -> State:
         """Return the state after one damped step."""
-        inverse, shrunk, S = self._shrink(damping)
-        size = shrunk.shape[2]
-        step = np.linalg.solve(S, shrunk.reshape(-1, size).T @ self._b.ravel() - self.gradient)
+        structure = self._structure
+        roots, W, S = self._shrink(damping)
+        b = np.stack(roots.solve(*self._b))
+        step = np.linalg.solve(S, W @ b.ravel() - self.gradient)
         if not np.isfinite(step).all():
             raise np.linalg.LinAlgError('the step is not finite')
-        change = -np.matmul(inverse, self._b[:, :, None])[:, :, 0] - shrunk @ step
+        change = -np.stack(roots.solve_transposed(*(b + (step @ W).reshape(b.shape))), axis=1)
+        change = structure.of_problem(change)
         rho = state.inverse_depth
         # Inverse depth stays positive.
         inverse_depth = np.maximum(rho + change[:, 2], _LEAST_SHARE * rho)
-        poses = state.poses.copy()
-        for slot, frame in enumerate(self._structure.free):
-            poses[frame] = se3_exp(step[6 * slot : 6 * slot + 6]) @ poses[frame]
+        poses, size = state.poses.copy(), 6 * len(structure.free)
+        poses[structure.free] = moved_poses(step[:size].reshape(-1, 6), poses[structure.free])
         log_focal = state.log_focal
-        if self._problem.focal_sigma > 0:
+        if structure.has_focal:
             log_focal += float(np.clip(step[-1], -_MAX_LOG_FOCAL_STEP, _MAX_LOG_FOCAL_STEP))
         return State(poses, state.anchor_pixels + change[:, :2], inverse_depth, log_focal)
 
     def covariances(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Return variances of the inverse depths [N], of the last free pose [6, 6], of log f."""
-        own, shrunk, S = self._shrink(0.0)
+        structure = self._structure
+        roots, W, S = self._shrink(0.0)
         inverse = np.linalg.inv(S) if len(S) else S
-        by_depth = shrunk[:, 2]
-        variance = own[:, 2, 2] + ((by_depth @ inverse) * by_depth).sum(axis=1)
-        last = 6 * (self._structure.num_free - 1)
+        own = 1.0 / roots.l22
+        by_depth = W[:, 2 * len(own) :] * own
+        variance = structure.of_problem(own * own + ((inverse @ by_depth) * by_depth).sum(axis=0))
+        last = 6 * (len(structure.free) - 1)
         pose = inverse[last : last + 6, last : last + 6] if last >= 0 else np.zeros((6, 6))
-        sigma = float(np.sqrt(inverse[-1, -1])) if self._problem.focal_sigma > 0 else 0.0
+        sigma = float(np.sqrt(inverse[-1, -1])) if structure.has_focal else 0.0
         return variance, pose, sigma
 
 
-def _cross(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return rows [O, 2, 3] x vector [O, 3]; numpy's own is several times slower."""
-    a, b, c = rows[..., 0], rows[..., 1], rows[..., 2]
-    x, y, z = vector[:, None, 0], vector[:, None, 1], vector[:, None, 2]
-    result = np.empty_like(rows)
-    result[..., 0], result[..., 1], result[..., 2] = b * z - c * y, c * x - a * z, a * y - b * x
-    return result
+@dataclass(frozen=True, slots=True)
+class _Roots:
+    """Cholesky factors of symmetric 3x3 matrices, [N] each."""
+
+    l00: np.ndarray
+    l10: np.ndarray
+    l20: np.ndarray
+    l11: np.ndarray
+    l21: np.ndarray
+    l22: np.ndarray
+
+    @classmethod
+    def of(cls, h: np.ndarray, damping: float) -> _Roots:
+        """
+        Factorise matrices [3, 3, N] whose diagonals are enlarged.
+
+        :raises numpy.linalg.LinAlgError: one is not positive definite.
+        """
+        grown = 1.0 + damping
+        with np.errstate(invalid='ignore', divide='ignore'):
+            l00 = np.sqrt(h[0, 0] * grown)
+            l10, l20 = h[1, 0] / l00, h[2, 0] / l00
+            l11 = np.sqrt(h[1, 1] * grown - l10 * l10)
+            l21 = (h[2, 1] - l20 * l10) / l11
+            l22 = np.sqrt(h[2, 2] * grown - l20 * l20 - l21 * l21)
+        # What is not finite or not positive earlier reaches the last one.
+        if not (l22 > 0.0).all():
+            raise np.linalg.LinAlgError('the equations of a landmark are singular')
+        return cls(l00, l10, l20, l11, l21, l22)
+
+    def solve(
+        self, first: np.ndarray, second: np.ndarray, third: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the solution x of L x = y, [..., N] for each component."""
+        x0 = first / self.l00
+        x1 = (second - self.l10 * x0) / self.l11
+        return x0, x1, (third - self.l20 * x0 - self.l21 * x1) / self.l22
+
+    def solve_transposed(
+        self, first: np.ndarray, second: np.ndarray, third: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the solution x of L^T x = y, [..., N] for each component."""
+        x2 = third / self.l22
+        x1 = (second - self.l21 * x2) / self.l11
+        return (first - self.l10 * x1 - self.l20 * x2) / self.l00, x1, x2
