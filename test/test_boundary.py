@@ -35,6 +35,7 @@ LAYERS = [
         'camera',
         'cloud',
         'cloud_config',
+        'picture_config',
         'trajectory',
         'threads',
         'files',

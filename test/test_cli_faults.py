@@ -12,6 +12,7 @@ import pytest
 from mem3r_ros.cli.main import main
 from mem3r_ros.data import open_sequence
 from mem3r_ros.data.video import VideoFile, _Times
+from mem3r_ros.errors import UserError
 
 
 def message(index, data=None, stamp=None, size=(48, 64)):
@@ -64,7 +65,46 @@ def test_every_bad_image_is_in_the_summary(tmp_path, capsys):
     assert shown.count('5 images were refused') == 6
 
 
+def pictures(folder, *sizes):
+    folder.mkdir()
+    for index, (width, height) in enumerate(sizes):
+        cv2.imwrite(str(folder / f'{index}.png'), np.full((height, width, 3), 99, np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize('form', ['assignment', 'run settings', 'parameter file of the node'])
+def test_the_largest_picture_of_a_run_is_a_setting(tmp_path, form):
+    folder, output = pictures(tmp_path / 'images', (64, 48), (64, 48), (64, 49)), tmp_path / 'out'
+    files = {
+        'run settings': 'input: {max_pixels: 3072}\n',
+        'parameter file of the node': 'mem3r:\n  ros__parameters:\n'
+        '    input: {max_pixels: 3072, queue_size: 7}\n',
+    }
+    words = ['--set', 'input.max_pixels=3072']
+    if form in files:
+        (tmp_path / 'settings.yaml').write_text(files[form])
+        words = ['--config', str(tmp_path / 'settings.yaml')]
+
+    assert main(['run', str(folder), '--output', str(output), *words]) == 0
+
+    balance = json.loads((output / 'summary.json').read_text())['balance']
+    assert (balance['found'], balance['read']) == (3, 2)
+    (reason,) = balance['refused']
+    assert 'claims 64x49 pixels' in reason and 'input.max_pixels' in reason
+
+
 # Videos.
+
+
+def test_a_video_of_more_pixels_than_are_decoded_is_refused(tmp_path):
+    path = tmp_path / 'video.mp4'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, (64, 48))
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+
+    with pytest.raises(UserError, match=r'claims 64x48 pixels.*input\.max_pixels'):
+        open_sequence(path, max_pixels=3071)
+    assert open_sequence(path, max_pixels=3072).num_frames == 1
 
 
 @pytest.mark.fault('a video of variable frame rate', 'stamps are the times of the file')

@@ -10,7 +10,7 @@ import pytest
 
 from mem3r_ros.data.encodings import (
     IMAGE_ENCODINGS,
-    BitDepth,
+    DecodingState,
     UnknownEncoding,
     decode_compressed,
     decode_image,
@@ -288,8 +288,8 @@ def test_a_picture_bomb_is_refused_by_its_header(kind, monkeypatch):
 def test_the_largest_size_is_the_callers_choice():
     data = picture()
     with pytest.raises(BadFrame, match='claims 128x96'):
-        decode_compressed(data, max_pixels=12_000)
-    assert decode_compressed(data, max_pixels=12_288).shape == (96, 128, 3)
+        decode_compressed(data, decoding=DecodingState(12_000))
+    assert decode_compressed(data, decoding=DecodingState(12_288)).shape == (96, 128, 3)
 
 
 def mosaic_of(pattern):
@@ -330,13 +330,13 @@ def test_video_without_a_name_is_recognised_by_its_start():
 def test_a_narrow_range_of_16_bits_is_stretched(start):
     scene = start + 40 * np.add.outer(np.arange(24), np.arange(32)).astype(np.uint16) % 1000
     scene = scene.astype(np.uint16)
-    depth = BitDepth()
-    image = decode_image(scene.tobytes(), 24, 32, 'mono16', 0, depth=depth)
+    depth = DecodingState()
+    image = decode_image(scene.tobytes(), 24, 32, 'mono16', 0, decoding=depth)
     assert int(np.ptp(image)) > 150
     again = decode_image(
-        (scene[::-1] // 2 + start // 2).tobytes(), 24, 32, 'mono16', 0, depth=depth
+        (scene[::-1] // 2 + start // 2).tobytes(), 24, 32, 'mono16', 0, decoding=depth
     )
-    third = decode_image(scene.tobytes(), 24, 32, 'mono16', 0, depth=depth)
+    third = decode_image(scene.tobytes(), 24, 32, 'mono16', 0, decoding=depth)
     np.testing.assert_array_equal(third, image)
     assert int(np.ptp(again)) < int(np.ptp(image))
 

@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
             stride=args.stride,
             max_frames=args.max_frames,
             fps=args.fps,
+            max_pixels=config.input.max_pixels,
         )
         for given in args.paths
         for path in sequences_in(Path(given))

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     from mem3r_ros.model.backend import load_backend
     from mem3r_ros.reports.summary import print_summary
 
-    sequence = _opened(args)
+    sequence = _opened(args, config)
     check_place(sequence, Path(args.output))
     network, device = load_backend(config)
     result = run_sequence(
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace) -> Sequence:
+def _opened(args: argparse.Namespace, config: Any) -> Sequence:
     """Open the recording or the camera."""
     from mem3r_ros.live_sources import is_live
 
@@ -110,6 +110,7 @@ def _opened(args: argparse.Namespace) -> Sequence:
         stride=args.stride,
         max_frames=args.max_frames,
         fps=args.fps,
+        max_pixels=config.input.max_pixels,
     )
 
 

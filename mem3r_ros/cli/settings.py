@@ -11,6 +11,7 @@ from typing import Any
 from mem3r_ros.config import ConfigType, from_dict, replace_path, section, settings, to_dict
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.backend import BackendConfig, check_backend
+from mem3r_ros.picture_config import PictureConfig
 from mem3r_ros.text_files import parse_yaml, read_yaml
 from mem3r_ros.tracker.config import TrackerConfig
 
@@ -21,6 +22,7 @@ NODE_NAME = 'mem3r'  # in launch and parameter files
 class RunConfig(BackendConfig):
     """Settings of a run without ROS; the names are those of the node's parameters."""
 
+    input: PictureConfig = section(PictureConfig)
     tracking: TrackerConfig = section(TrackerConfig)
 
 
@@ -83,8 +85,16 @@ def _nodes(
         nested = _nested(given) if isinstance(given, Mapping) else {}
         if name in (NODE_NAME, '*', '**') or name.endswith(('/*', '/**', f'/{NODE_NAME}')):
             _check_parameters(path, full_name, nested)
-        known = to_dict(RunConfig())
-        yield full_name, {name: value for name, value in nested.items() if name in known}
+        yield full_name, _settings_of_run(nested)
+
+
+def _settings_of_run(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those parameters of a node that are settings of a run, too."""
+    known = to_dict(RunConfig())
+    chosen = {name: value for name, value in parameters.items() if name in known}
+    if isinstance(chosen.get('input'), Mapping):  # a run has a part of this group only
+        chosen['input'] = {n: v for n, v in chosen['input'].items() if n in known['input']}
+    return chosen
 
 
 def _check_parameters(path: str, node: str, nested: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from mem3r_ros.data.picture_files import MAX_PIXELS
 from mem3r_ros.data.sequence import Selection, Sequence, SequenceFrame
 from mem3r_ros.errors import UserError
 from mem3r_ros.files import visible
@@ -40,6 +41,7 @@ def open_sequence(
     max_frames: int | None = None,
     with_depth: bool = True,
     fps: float | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Sequence:
     """
     Open a bag, a video, a sequence of a known data set or a folder of images.
@@ -50,11 +52,12 @@ def open_sequence(
     :param max_frames: maximum number of frames.
     :param with_depth: whether true depth is read, if there is any.
     :param fps: frame rate of recordings without stamps.
+    :param max_pixels: larger pictures are refused before they are decoded.
     :return: the sequence; iterate it for frames.
     :raises UserError: there is nothing at the path, or nothing that can be read.
     """
     path = Path(path).expanduser()
-    selection = Selection(stride, max_frames, with_depth)
+    selection = Selection(stride, max_frames, with_depth, max_pixels)
     if fps is not None and not 0.0 < fps < 1e6:
         raise UserError(f'fps is {fps}; it must be positive')
     if not path.exists():

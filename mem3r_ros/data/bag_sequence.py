@@ -168,7 +168,7 @@ class BagSequence(Sequence):
     def _frame(self, bag: Bag, item: BagItem) -> SequenceFrame:
         message = bag.decode(item.image)
         stamp_ns = header_stamp_ns(message) or item.image.stamp_ns
-        image = image_from_message(message, self.bit_depth)
+        image = image_from_message(message, self.decoding)
         depth_m = None
         if item.depth is not None and self.depth_topic is not None:
             depth_m = self._depth(bag, item.depth, image, message.header.frame_id)

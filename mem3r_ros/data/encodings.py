@@ -71,9 +71,9 @@ _NARROW, _MIN_SPAN = 1 / 8, 64.0
 
 
 @dataclass(slots=True)
-class BitDepth:
+class DecodingState:
     """
-    Range of the 16-bit values that a camera uses.
+    What decoding the images of one stream needs: their limit, and the 16-bit values so far.
 
     Cameras with 10, 12 or 14 bits store them in the low bits of 16, so a fixed division by 256
     would give black images. The bit depth follows from the brightest sample so far, so brightness
@@ -81,6 +81,7 @@ class BitDepth:
     stretched over 8 bits, and never narrowed.
     """
 
+    max_pixels: int = MAX_PIXELS  # larger pictures are refused by their header
     bits: int = 8
     low: float = float('inf')  # range of all but one in a thousand samples so far
     high: float = float('-inf')
@@ -110,7 +111,7 @@ def decode_image(
     encoding: str,
     step: int,
     is_bigendian: bool = False,
-    depth: BitDepth | None = None,
+    decoding: DecodingState | None = None,
 ) -> np.ndarray:
     """
     Convert the bytes of an uncompressed image message to RGB.
@@ -121,7 +122,7 @@ def decode_image(
     :param encoding: name as in ``sensor_msgs/image_encodings``.
     :param step: bytes from one row to the next; 0 means that rows are not padded.
     :param is_bigendian: byte order of 16 bit samples.
-    :param depth: of the stream that the image belongs to; it is remembered there.
+    :param decoding: of the stream that the image belongs to; it is remembered there.
     :return: image [H, W, 3] uint8 RGB, memory of its own.
     :raises UnknownEncoding: the encoding is not one of ``IMAGE_ENCODINGS``.
     :raises BadFrame: size and data contradict each other.
@@ -143,7 +144,7 @@ def decode_image(
     if dtype.itemsize == 2:
         image = image.astype(np.uint16)
         if not encoding.startswith('bayer'):
-            image = (depth or BitDepth()).reduced(image)
+            image = (decoding or DecodingState()).reduced(image)
     if code is not None:
         if encoding.startswith('bayer') and (height < 2 or width < 2):
             raise BadFrame(f'image size is {width}x{height}; a Bayer picture needs 2x2 pixels')
@@ -151,12 +152,12 @@ def decode_image(
             raise BadFrame(f'image width is {width} px; encoding {encoding} needs an even width')
         image = cv2.cvtColor(image, code)
     if image.dtype == np.uint16:
-        return (depth or BitDepth()).reduced(image)
+        return (decoding or DecodingState()).reduced(image)
     return np.array(image) if code is None else image  # a converted image is a copy already
 
 
 def decode_compressed(
-    data: Any, format: str = '', depth: BitDepth | None = None, max_pixels: int = MAX_PIXELS
+    data: Any, format: str = '', decoding: DecodingState | None = None
 ) -> np.ndarray:
     """
     Decode a JPEG, PNG or other picture file held in memory to RGB, 16 bit files included.
@@ -164,8 +165,7 @@ def decode_compressed(
     :param data: the file's bytes.
     :param format: the ``format`` field of a CompressedImage message, if any; it shows whether a
         grey image is a Bayer mosaic.
-    :param depth: see :func:`decode_image`.
-    :param max_pixels: larger pictures are refused by their header.
+    :param decoding: see :func:`decode_image`.
     :return: image [H, W, 3] uint8 RGB.
     :raises UnknownEncoding: the message holds depth or video, not a picture.
     :raises BadFrame: the bytes are empty, cut off, too large or no picture.
@@ -180,25 +180,25 @@ def decode_compressed(
             'such as with image_transport republish to compressed'
         )
     if not encoding.startswith('bayer'):
-        return _colour(data, depth, max_pixels)
-    mosaic = _decode(data, cv2.IMREAD_UNCHANGED, max_pixels)
+        return _colour(data, decoding)
+    mosaic = _decode(data, cv2.IMREAD_UNCHANGED, decoding)
     if mosaic.ndim == 3:  # the driver has made colours of it before
-        return _colour(data, depth, max_pixels)
+        return _colour(data, decoding)
     encoding = encoding.rstrip('0123456789') + str(8 * mosaic.itemsize)
     height, width = mosaic.shape
-    return decode_image(mosaic.tobytes(), height, width, encoding, 0, False, depth)
+    return decode_image(mosaic.tobytes(), height, width, encoding, 0, False, decoding)
 
 
-def read_image(path: str | Path, depth: BitDepth | None = None) -> np.ndarray:
+def read_image(path: str | Path, decoding: DecodingState | None = None) -> np.ndarray:
     """
     Read a picture file.
 
     :param path: JPEG, PNG or another format of OpenCV.
-    :param depth: see :func:`decode_image`.
+    :param decoding: see :func:`decode_image`.
     :return: image [H, W, 3] uint8 RGB.
     :raises BadFrame: the file is missing, empty, cut off or no picture.
     """
-    return _colour(_file_bytes(path), depth, MAX_PIXELS)
+    return _colour(_file_bytes(path), decoding)
 
 
 def read_depth(path: str | Path, depth_factor: float) -> np.ndarray:
@@ -315,17 +315,18 @@ def _decode_planar(
     return cv2.cvtColor(np.ascontiguousarray(rows), code)
 
 
-def _colour(data: Any, depth: BitDepth | None, max_pixels: int) -> np.ndarray:
+def _colour(data: Any, decoding: DecodingState | None) -> np.ndarray:
     # IMREAD_COLOR would reduce 16 bits by a fixed division; ANYDEPTH keeps them.
-    image = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, max_pixels)
+    image = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, decoding)
     if image.dtype == np.uint16:
-        image = (depth or BitDepth()).reduced(image)
+        image = (decoding or DecodingState()).reduced(image)
     elif image.dtype != np.uint8:
         raise BadFrame(f'picture has samples of type {image.dtype}; expected 8 or 16 bit integers')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _decode(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def _decode(data: Any, flags: int, decoding: DecodingState | None = None) -> np.ndarray:
+    max_pixels = (decoding or DecodingState()).max_pixels
     picture = whole_picture(np.frombuffer(data, np.uint8).tobytes(), max_pixels)
     try:
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), flags)

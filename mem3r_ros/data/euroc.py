@@ -57,7 +57,7 @@ class EurocSequence(ListedSequence):
 
     def _load(self, item: int) -> SequenceFrame:
         stamp_ns = self._stamps_ns[item]
-        image = read_image(self._images[item], self.bit_depth)
+        image = read_image(self._images[item], self.decoding)
         return SequenceFrame(stamp_ns, image, self._camera, pose_at(self._truth, stamp_ns))
 
 

@@ -55,7 +55,7 @@ class ImageFolder(ListedSequence):
         self.stamps_ns = stamps_ns or [round(i * NANOSECONDS / fps) for i in range(len(images))]
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self._images[item], self.bit_depth)
+        image = read_image(self._images[item], self.decoding)
         return SequenceFrame(self.stamps_ns[item], image, self.camera)
 
 
@@ -89,7 +89,7 @@ class SequenceFolder(ImageFolder):
         stamp_ns = self.stamps_ns[item]
         return SequenceFrame(
             stamp_ns,
-            read_image(self._images[item], self.bit_depth),
+            read_image(self._images[item], self.decoding),
             self.camera,
             pose_at(self._truth, stamp_ns),
             self._depth(self._images[item].stem),

@@ -72,7 +72,7 @@ class HypersimSequence(ListedSequence):
         return self._poses.get(self._number(index))
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self._images[item], self.bit_depth)
+        image = read_image(self._images[item], self.decoding)
         height, width = image.shape[:2]
         camera = None if self._camera is None else self._camera.resized(width, height)
         return SequenceFrame(

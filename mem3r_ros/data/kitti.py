@@ -60,7 +60,7 @@ class KittiSequence(ListedSequence):
         return listed_truth(self._stamps_ns, poses)
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self._images[item], self.bit_depth)
+        image = read_image(self._images[item], self.decoding)
         camera = None
         if self._projection is not None:
             K = self._projection

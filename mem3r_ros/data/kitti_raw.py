@@ -91,7 +91,7 @@ class KittiRawSequence(ListedSequence):
         return T_camera_rect @ matrix(R_rect, np.zeros(3)) @ T_cam0_velo @ T_velo_imu
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self._images[item], self.bit_depth)
+        image = read_image(self._images[item], self.decoding)
         camera, stamp_ns = None, self._stamps_ns[item]
         if self._projection is not None:
             K, (height, width) = self._projection, image.shape[:2]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mem3r_ros.data.encodings import (
-    BitDepth,
+    DecodingState,
     decode_compressed,
     decode_compressed_depth,
     decode_depth,
@@ -28,17 +28,17 @@ def header_stamp_ns(message: Any) -> int:
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
-def image_from_message(message: Any, depth: BitDepth | None = None) -> np.ndarray:
+def image_from_message(message: Any, decoding: DecodingState | None = None) -> np.ndarray:
     """
     Decode a sensor_msgs Image or CompressedImage.
 
-    :param depth: of the stream that the image belongs to, see :func:`decode_image`.
+    :param decoding: of the stream that the image belongs to, see :func:`decode_image`.
     :return: image [H, W, 3] uint8 RGB.
     :raises UnknownEncoding: the encoding is not supported.
     :raises BadFrame: the data are damaged.
     """
     if hasattr(message, 'format'):
-        return decode_compressed(message.data, message.format, depth)
+        return decode_compressed(message.data, message.format, decoding)
     return decode_image(
         message.data,
         message.height,
@@ -46,7 +46,7 @@ def image_from_message(message: Any, depth: BitDepth | None = None) -> np.ndarra
         message.encoding,
         message.step,
         bool(message.is_bigendian),
-        depth,
+        decoding,
     )
 
 

@@ -59,7 +59,7 @@ class NrgbdSequence(ListedSequence):
         path = self._images[item]
         return SequenceFrame(
             self._stamp_ns(item),
-            read_image(path, self.bit_depth),
+            read_image(path, self.decoding),
             self._camera,
             self._pose(item),
             self._depth(path.stem.removeprefix('img')),

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.picture_config import PictureConfig
 
-MAX_PIXELS = 50_000_000  # the largest phone cameras have 48 million
+MAX_PIXELS = PictureConfig().max_pixels
 
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'
 _KINDS = (
@@ -55,7 +56,7 @@ def whole_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
     if width * height > max_pixels:
         raise BadFrame(
             f'{kind} image claims {width}x{height} pixels; at most {max_pixels / 1e6:g} million '
-            'are decoded'
+            'are decoded (input.max_pixels)'
         )
     if kind == 'JPEG':
         return _whole_jpeg(data)

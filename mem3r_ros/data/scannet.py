@@ -69,7 +69,7 @@ class ScanNetSequence(ListedSequence):
         return read_pose_matrix(self.path / 'pose' / f'{self._images[index].stem}.txt')
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self._images[item], self.bit_depth)
+        image = read_image(self._images[item], self.decoding)
         camera = _camera(self._K, image.shape[1], image.shape[0])
         depth_m = self._depth(self._images[item].stem, camera)
         return SequenceFrame(self._stamp_ns(item), image, camera, self._pose(item), depth_m)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.data.encodings import BitDepth
+from mem3r_ros.data.encodings import DecodingState
+from mem3r_ros.data.picture_files import MAX_PIXELS
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.refusals import Refusals
 from mem3r_ros.trajectory import Trajectory
@@ -45,6 +46,7 @@ class Selection:
     stride: int = 1
     max_frames: int | None = None
     with_depth: bool = True
+    max_pixels: int = MAX_PIXELS  # of a picture that is decoded
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -67,7 +69,7 @@ class Sequence(ABC):
         self.selection = selection
         self.refused = Refusals()
         self.num_tried = 0
-        self.bit_depth = BitDepth()
+        self.decoding = DecodingState(selection.max_pixels)
 
     @property
     def skipped(self) -> int:

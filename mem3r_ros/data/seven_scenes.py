@@ -55,7 +55,7 @@ class SevenScenesSequence(ListedSequence):
         path = self._images[item]
         return SequenceFrame(
             self._stamp_ns(item),
-            read_image(path, self.bit_depth),
+            read_image(path, self.decoding),
             self._camera,
             read_pose_matrix(_beside(path, 'pose.txt')),
             self._depth(_beside(path, 'depth.png')) if self.selection.with_depth else None,

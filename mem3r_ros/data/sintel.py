@@ -47,7 +47,7 @@ class SintelSequence(ListedSequence):
         return Trajectory(stamps_ns, np.array([poses[item] for item in known]))
 
     def _load(self, item: int) -> SequenceFrame:
-        image = read_image(self._images[item], self.bit_depth)
+        image = read_image(self._images[item], self.decoding)
         K, pose = self._camera(item)
         camera = None
         if K is not None:

@@ -58,7 +58,7 @@ class TartanAirSequence(ListedSequence):
         path = self._images[item]
         return SequenceFrame(
             self._stamps_ns[item],
-            read_image(path, self.bit_depth),
+            read_image(path, self.decoding),
             self._camera,
             self._poses[item],
             self._depth(path.stem) if self.selection.with_depth else None,

@@ -74,7 +74,7 @@ class TumSequence(Sequence):
 
     def _load(self, item: tuple[int, str]) -> SequenceFrame:
         stamp_ns, file = item
-        image = read_image(self.path / file, self.bit_depth)
+        image = read_image(self.path / file, self.decoding)
         return SequenceFrame(
             stamp_ns, image, self._camera, pose_at(self._truth, stamp_ns), self._depth(stamp_ns)
         )

@@ -37,7 +37,14 @@ class VideoFile(Sequence):
         capture = self._open()
         file_fps = capture.get(cv2.CAP_PROP_FPS)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+        height = capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         capture.release()
+        if width * height > selection.max_pixels:
+            raise UserError(
+                f'{path} claims {width:.0f}x{height:.0f} pixels; at most '
+                f'{selection.max_pixels / 1e6:g} million are decoded (input.max_pixels)'
+            )
         self._count = int(count) if math.isfinite(count) else 0
         self._given_fps = fps
         if fps is None and not FPS_RANGE[0] < file_fps < FPS_RANGE[1]:

@@ -114,7 +114,13 @@ class Mem3rNode(LifecycleNode):
         )
         stamps = StampMonitor(self.config.input.time_jump)
         self.worker = TrackingWorker(
-            self.tracker, stamps, self.counts, self.skipped, self._worker_ports(), static_mask
+            self.tracker,
+            stamps,
+            self.counts,
+            self.skipped,
+            self._worker_ports(),
+            static_mask,
+            self.config.input.max_pixels,
         )
         self.configure_error = ''
         self.get_logger().info(f'ready: {self.config.model} on {self.device}, {self.dtype}')

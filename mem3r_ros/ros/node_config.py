@@ -11,13 +11,14 @@ from __future__ import annotations
 from mem3r_ros.config import section, setting, settings
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.backend import BackendConfig
+from mem3r_ros.picture_config import PictureConfig
 from mem3r_ros.plausible import MAX_POSITION_M, number
 from mem3r_ros.ros.qos import QOS_NAMES
 from mem3r_ros.tracker import TrackerConfig
 
 
 @settings
-class InputSettings:
+class InputSettings(PictureConfig):
     """Input of images and of the topics beside them."""
 
     queue_size: int = setting(

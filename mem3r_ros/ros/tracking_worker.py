@@ -12,7 +12,7 @@ import traceback
 
 import numpy as np
 
-from mem3r_ros.data.encodings import BitDepth
+from mem3r_ros.data.encodings import DecodingState
 from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.model.backend import load_backend
@@ -88,6 +88,7 @@ class TrackingWorker:
         skipped: SkippedImages,
         ports: WorkerPorts,
         static_mask: StaticMask,
+        max_pixels: int,
     ) -> None:
         """
         Connect a tracker.
@@ -98,6 +99,7 @@ class TrackingWorker:
         :param skipped: gets the reason of each image that is not tracked.
         :param ports: connections to the node.
         :param static_mask: ignored in every image.
+        :param max_pixels: of a compressed image that is decoded.
         """
         self.tracker = tracker
         self.stamps = stamps
@@ -106,7 +108,7 @@ class TrackingWorker:
         self._ports = ports
         self._start = Start.SESSION
         self._static_mask = static_mask
-        self._bit_depth = BitDepth()
+        self._decoding = DecodingState(max_pixels)
         self._is_restored = False  # a state was loaded and no image has followed yet
         self.warnings: tuple[str, ...] = ()  # side inputs not used for the last image
 
@@ -191,7 +193,7 @@ class TrackingWorker:
         clock = StageClock()
         wait_ms = 1e3 * (time.monotonic() - frame.arrived_s)
         with clock('decode'):
-            image = image_from_message(frame.message, self._bit_depth)
+            image = image_from_message(frame.message, self._decoding)
         mask, warning = self._static_mask.combined(image.shape[:2], frame.mask)
         T_outside_camera, missing = None, ''
         try:

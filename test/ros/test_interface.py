@@ -93,6 +93,7 @@ PARAMETERS = {
     'map_qos',
     'output_directory',
     'input.queue_size',
+    'input.max_pixels',
     'input.max_rate',
     'input.camera_frame',
     'input.camera_info_wait',

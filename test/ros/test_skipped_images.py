@@ -9,6 +9,7 @@ import time
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import HEIGHT, START_NS, STEP_NS, WIDTH
+import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
@@ -91,6 +92,17 @@ def test_the_reason_of_a_refused_image_is_in_the_diagnostics(watch, camera, spin
     assert newest('input').level != OK
     assert '1 refused since the last tracked image' in newest('tracking').message
     assert '1 image refused: ' in newest('input').message
+
+
+def test_the_largest_picture_is_a_parameter(watch, camera, spin_until):
+    size = WIDTH * HEIGHT
+    node, newest = watch(JPEG, input__max_pixels=size)
+    large = cv2.imencode('.jpg', np.zeros((HEIGHT + 1, WIDTH, 3), np.uint8))[1].tobytes()
+
+    camera.send_compressed(data=large)
+
+    assert spin_until(lambda: 'input.max_pixels' in newest('tracking').message)
+    assert node.counts.tracked == 1
 
 
 @pytest.mark.fault('an exception in the network', 'the image is refused, and the stream goes on')

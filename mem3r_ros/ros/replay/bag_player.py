@@ -18,8 +18,9 @@ from tf2_msgs.msg import TFMessage
 
 from mem3r_ros.data.bag import Bag, BagMessage
 from mem3r_ros.data.bag_topics import camera_info_topic, choose_image_topic
-from mem3r_ros.data.encodings import BitDepth
+from mem3r_ros.data.encodings import DecodingState
 from mem3r_ros.data.message_decoding import header_stamp_ns, image_from_message
+from mem3r_ros.data.picture_files import MAX_PIXELS
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.ros.conversions import frame_name, stamp_message
 
@@ -86,17 +87,20 @@ def find_topics(path: Path, image_topic: str | None, base_frame: str) -> CameraT
 class BagPlayer:
     """Publishers for the topics of one camera."""
 
-    def __init__(self, node: Node, path: Path, topics: CameraTopics) -> None:
+    def __init__(
+        self, node: Node, path: Path, topics: CameraTopics, max_pixels: int = MAX_PIXELS
+    ) -> None:
         """
         Create the publishers.
 
         :param node: owner of the publishers.
         :param path: the bag.
         :param topics: as from ``find_topics``.
+        :param max_pixels: of a compressed image that is decoded.
         """
         self._path = path
         self._topics = topics
-        self._bit_depth = BitDepth()
+        self._decoding = DecodingState(max_pixels)
         self._clock = node.create_publisher(Clock, '/clock', 10)
         self._publishers = {}
         with Bag(path) as bag:
@@ -144,7 +148,7 @@ class BagPlayer:
             return PlayedImage(0, None)
         stamp_ns = header_stamp_ns(decoded)
         try:
-            return PlayedImage(stamp_ns, image_from_message(decoded, self._bit_depth))
+            return PlayedImage(stamp_ns, image_from_message(decoded, self._decoding))
         except UserError:
             return PlayedImage(stamp_ns, None)
 

@@ -78,6 +78,7 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
         raise UserError(f'no parameter file {options.params_file}; check --params-file')
     given = _given_parameters(options)
     base_frame = frame_name(str(given.get('base_frame', NodeConfig().base_frame)))
+    max_pixels = given.get('input.max_pixels', NodeConfig().input.max_pixels)
     topics = find_topics(options.path, options.image_topic, base_frame)
     truth = open_sequence(options.path, topics.image).truth
     parameters = _parameters(options, topics) | given
@@ -106,7 +107,7 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
             process.copy_log_to(options.output_dir / LOG_FILE)
             with (show_progress or _no_bar)('replay', topics.num_images) as bar:
                 receiver.on_answer = bar.advance
-                run.play(BagPlayer(node, options.path, topics), recorder)
+                run.play(BagPlayer(node, options.path, topics, max_pixels), recorder)
     finally:
         executor.shutdown(timeout_sec=_END_S)
         node.destroy_node()
