@@ -13,6 +13,8 @@ from mem3r_ros.cli.main import main
 from mem3r_ros.data import open_sequence
 from mem3r_ros.data.video import VideoFile, _Times
 from mem3r_ros.errors import UserError
+from mem3r_ros.tracker import Tracker
+from mem3r_ros.trajectory import read_tum
 
 
 def message(index, data=None, stamp=None, size=(48, 64)):
@@ -91,6 +93,28 @@ def test_the_largest_picture_of_a_run_is_a_setting(tmp_path, form):
     assert (balance['found'], balance['read']) == (3, 2)
     (reason,) = balance['refused']
     assert 'claims 64x49 pixels' in reason and 'input.max_pixels' in reason
+
+
+@pytest.mark.fault('Ctrl-C during `mem3r run`', 'path, map and page so far are written')
+def test_an_interrupted_run_leaves_all_its_results_so_far(tmp_path, monkeypatch):
+    track = Tracker.track
+
+    def until_interrupted(tracker, frame, *arguments):
+        if frame.stamp_ns == 4 * 10**9 // 30:
+            raise KeyboardInterrupt
+        return track(tracker, frame, *arguments)
+
+    monkeypatch.setattr(Tracker, 'track', lambda *a: until_interrupted(*a))
+    folder, output = pictures(tmp_path / 'images', *[(64, 48)] * 9), tmp_path / 'out'
+
+    assert main(['run', str(folder), '--output', str(output)]) == 130
+
+    summary = json.loads((output / 'summary.json').read_text())
+    assert summary['notes'][0] == 'The run was interrupted after 5 images.'
+    assert summary['balance']['is_interrupted'] and summary['num_poses'] == 4
+    assert len(read_tum(output / 'trajectory.txt')) == 4
+    assert (output / 'map.ply').exists()
+    assert '</html>' in (output / 'index.html').read_text()
 
 
 # Videos.

@@ -351,9 +351,12 @@ def poses_in(folder):
 
 
 @pytest.mark.fault('a run that is killed', 'trajectory and depth so far are readable')
-def test_what_was_recorded_so_far_is_readable(tmp_path):
+@pytest.mark.parametrize('place', ['', 'unfinished'])
+def test_what_was_recorded_so_far_is_readable(tmp_path, place):
+    if place:  # results of an earlier run stay until this one is finished
+        record(tmp_path, num_frames=9).finish()
     recorder = RunRecorder(tmp_path, title='run')
-    so_far = tmp_path / 'unfinished'
+    so_far = tmp_path / place
     for index in range(5):
         recorder.add(index * 10**8, pose(index), depth_m=np.ones((4, 6), np.float32))
         assert poses_in(so_far) == index + 1
@@ -433,7 +436,7 @@ def test_the_balance_says_what_is_missing(tmp_path):
     summary = json.loads((tmp_path / 'summary.json').read_text())
     assert summary['balance'] == {
         'promised': 12, 'found': 10, 'read': 8, 'tracked': 7, 'posed': 3,
-        'refused': {'cut off': 2},
+        'published': None, 'is_interrupted': False, 'refused': {'cut off': 2},
     }  # fmt: skip
     assert 'promises 12 images, 10 are there' in summary['notes'][0]
     assert '4 of 7 tracked images have no pose' in summary['notes'][1]

@@ -186,20 +186,18 @@ def run_sequence(
             track_sequence(sequence, tracker, recorder, on_frame, counts)
         except KeyboardInterrupt as error:
             interrupted = error  # what there is so far is written before the program ends
-    balance = counts.balance(sequence, len(recorder.trajectory()))
-    notes = counts.notes(sequence, balance)
-    if sequence.is_live and balance.posed:
+    num_poses = len(recorder.trajectory())
+    if sequence.is_live and num_poses:
         interrupted = None  # the usual end of a live run
-    if interrupted is not None:
-        notes.insert(0, f'The run was interrupted after {counts.num_images} images.')
-        if not balance.posed:
-            raise interrupted
+    if interrupted is not None and not num_poses:
+        raise interrupted
+    balance = counts.balance(sequence, num_poses, interrupted is not None)
     result = recorder.finish(
         truth=sequence.truth,
         num_images=counts.num_images,
         num_skipped=sum(balance.refused.values()),
         wall_time_s=time.perf_counter() - started_s,
-        notes=notes,
+        notes=counts.notes(sequence, balance),
         balance=balance,
     )
     if interrupted is not None:

@@ -38,7 +38,7 @@ class Tracked:
     refused: Refusals = field(default_factory=Refusals)  # unusable for the tracker
     clock: ClockGuard = field(default_factory=ClockGuard)
 
-    def balance(self, sequence: Sequence, num_poses: int) -> Balance:
+    def balance(self, sequence: Sequence, num_poses: int, is_interrupted: bool = False) -> Balance:
         """Return the balance of the images of the sequence."""
         refused = Counter(sequence.refused.by_reason())
         refused.update(self.refused.by_reason())
@@ -49,6 +49,7 @@ class Tracked:
             tracked=self.num_images - self.refused.total(),
             posed=num_poses,
             refused=dict(refused),
+            is_interrupted=is_interrupted,
         )
 
     def notes(self, sequence: Sequence, balance: Balance) -> list[str]:

@@ -17,6 +17,8 @@ class Balance:
     read: int  # decoded and given to the tracker
     tracked: int  # answered with a status
     posed: int  # with a line in the trajectory
+    published: int | None = None  # with odometry on its topic; None: not a run of the node
+    is_interrupted: bool = False  # by the user, before the end of the recording
     refused: Mapping[str, int] = field(default_factory=dict)  # reason -> number, of all stages
 
     @property
@@ -27,15 +29,18 @@ class Balance:
     def line(self) -> str:
         """Return the numbers as one line."""
         promised = '' if self.promised is None else f'{self.promised} promised, '
+        published = '' if self.published is None else f', {self.published} published'
         return (
             f'{promised}{self.found} found, {self.read} read, '
-            f'{self.tracked} tracked, {self.posed} with a pose'
+            f'{self.tracked} tracked, {self.posed} with a pose{published}'
         )
 
     def sentences(self) -> list[str]:
         """Return what is missing and has no reason among the refused ones."""
         found = []
-        if self.promised is not None and self.found < self.promised:
+        if self.is_interrupted:
+            found.append(f'The run was interrupted after {self.found} images.')
+        elif self.promised is not None and self.found < self.promised:
             found.append(
                 f'The recording promises {self.promised} images, {self.found} are there: '
                 'it was cut off, or its counts are wrong.'

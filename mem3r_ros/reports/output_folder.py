@@ -4,9 +4,9 @@
 The output folder of a run; only files of an earlier run are ever removed.
 
 Data sets use the same names (``depth/``, ``depth.txt``), so a name proves nothing. A run writes a
-marker file first; a folder without it is not changed. A run writes into ``unfinished/`` in the
-folder; at its end the files take the place of those of the run before, which a failing run leaves
-as they are.
+marker file first; a folder without it is not changed. Where the folder holds results of an
+earlier run, a run writes into ``unfinished/`` in it; at its end the files take the place of the
+old ones, which a failing run leaves as they are.
 """
 
 from __future__ import annotations
@@ -64,35 +64,42 @@ def check_output(folder: Path) -> None:
         raise UserError(f'cannot write to {folder}: {error.strerror}') from error
 
 
-def begin_output(folder: Path) -> Path:
-    """
-    Prepare a folder for a run.
+def work_folder(folder: Path) -> Path:
+    """Return the folder that a run writes to: not where results of an earlier run are."""
+    has_results = any((folder / name).exists() for name in (*OUTPUTS, DEPTH_FOLDER))
+    return folder / UNFINISHED if has_results else folder
 
-    :return: the folder inside it that the run writes to; what a run that failed left there is
-        removed.
-    :raises UserError: it holds files of another kind, or cannot be written.
+
+def begin_output(folder: Path, work: Path) -> None:
+    """
+    Prepare a folder for a run; what a run that failed left in ``unfinished/`` is removed.
+
+    :param folder: of the results.
+    :param work: where the run writes to, as from :func:`work_folder`.
+    :raises UserError: the folder holds files of another kind, or cannot be written.
     """
     check_output(folder)
-    work = folder / UNFINISHED
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # First of all, so that an interrupted run counts as one.
         (folder / MARK).write_text(_MARK_TEXT, encoding='ascii')
-        if work.exists():
-            shutil.rmtree(work)
+        if (folder / UNFINISHED).exists():
+            shutil.rmtree(folder / UNFINISHED)
         (work / DEPTH_FOLDER).mkdir(parents=True)
     except OSError as error:
         raise UserError(f'cannot write to {folder}: {error.strerror}') from error
-    return work
 
 
-def finish_output(folder: Path) -> None:
+def finish_output(folder: Path, work: Path) -> None:
     """
     Put the files of the finished run in the place of those of the run before.
 
+    :param folder: of the results.
+    :param work: where the run has written to.
     :raises UserError: the folder cannot be written.
     """
-    work = folder / UNFINISHED
+    if work == folder:
+        return
     try:
         for name in _depth_pictures(folder):
             (folder / DEPTH_FOLDER / name).unlink(missing_ok=True)

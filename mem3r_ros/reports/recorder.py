@@ -34,10 +34,10 @@ from mem3r_ros.reports.balance import Balance
 from mem3r_ros.reports.depth_pictures import millimetres
 from mem3r_ros.reports.output_folder import (
     DEPTH_FOLDER,
-    UNFINISHED,
     begin_output,
     check_output,
     finish_output,
+    work_folder,
 )
 from mem3r_ros.reports.page import write_report
 from mem3r_ros.reports.result import RunResult, StatusSpan, StripFrame
@@ -96,7 +96,7 @@ class RunRecorder:
         self._strip_length = strip_length
         check_output(self.output_dir)
         self._is_begun = False
-        self.work_dir = self.output_dir / UNFINISHED
+        self.work_dir = work_folder(self.output_dir)
         self._path_so_far = GrowingFile(self.work_dir / 'trajectory.txt')
         self._depth_list = GrowingFile(self.work_dir / 'depth.txt')
         self._unwritten = Refusals()
@@ -322,7 +322,7 @@ class RunRecorder:
             write_text(self.work_dir / 'config.yaml', text)
         write_summary(self.work_dir / 'summary.json', result)
         write_report(self.work_dir, result)
-        finish_output(self.output_dir)
+        finish_output(self.output_dir, self.work_dir)
 
     def _write_depth(self, index: int, stamp_ns: int, depth_m: np.ndarray) -> None:
         name = f'{DEPTH_FOLDER}/{index:06d}.png'
@@ -349,7 +349,7 @@ class RunRecorder:
         :raises UserError: the folder cannot be written, or holds something else than a run.
         """
         if not self._is_begun:
-            begin_output(self.output_dir)
+            begin_output(self.output_dir, self.work_dir)
             self._is_begun = True
 
     def _chosen_strip(self) -> tuple[StripFrame, ...]:

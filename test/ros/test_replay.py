@@ -21,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from test_cli_faults import KINDS, bad, message
 from tf2_msgs.msg import TFMessage
 
+from mem3r_ros.data.ply import read_ply
 from mem3r_ros.geometry import T_FLU_OPTICAL
 from mem3r_ros.ros.conversions import (
     camera_info_message,
@@ -224,9 +225,7 @@ def test_a_node_that_crashes_is_reported_with_its_last_log_lines(ros_domain, mod
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     child = None
-    while time.monotonic() < deadline and not list(
-        (output / 'unfinished' / 'depth').glob('*.png')
-    ):
+    while time.monotonic() < deadline and not list((output / 'depth').glob('*.png')):
         time.sleep(0.1)
     for stat in Path('/proc').glob('[0-9]*/stat'):
         try:
@@ -243,6 +242,30 @@ def test_a_node_that_crashes_is_reported_with_its_last_log_lines(ros_domain, mod
     assert 'ended with code -9' in error
     assert 'node: ' in error
     assert 'node.log' in error
+
+
+@pytest.mark.fault('Ctrl-C during `mem3r replay`', 'path, map and page so far are written')
+def test_an_interrupted_replay_leaves_all_its_results_so_far(ros_domain, model_file, tmp_path):
+    bag, output = write_bag(tmp_path / 'bag', num_images=400), tmp_path / 'output'
+    command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),
+               '--output', str(output), '--model', str(model_file)]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list((output / 'depth').glob('*.png'))) < 5:
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 130 and 'Traceback' not in error, error
+    summary = json.loads((output / 'summary.json').read_text())
+    balance = summary['balance']
+    assert balance['promised'] == 400 and balance['is_interrupted']
+    assert 5 <= balance['posed'] == balance['published'] <= balance['found'] < 400
+    assert summary['notes'][0] == f'The run was interrupted after {balance["found"]} images.'
+    assert len(read_tum(output / 'trajectory.txt')) == balance['posed']
+    assert len(read_ply(output / 'map.ply')[0]) > 0
+    assert '</html>' in (output / 'index.html').read_text()
 
 
 @pytest.mark.fault(
@@ -283,6 +306,6 @@ def test_every_bad_image_is_in_the_summary_of_a_replay(replay, tmp_path):
     assert done.returncode == 0, done.stderr
     balance = json.loads((output / 'summary.json').read_text())['balance']
     assert balance['promised'] == balance['found'] == 61
-    assert (balance['tracked'], balance['posed']) == (31, 31)
+    assert (balance['tracked'], balance['posed'], balance['published']) == (31, 31, 31)
     assert sorted(balance['refused'].values()) == [5] * 6
     assert done.stdout.count('5 images were refused') == 6

@@ -66,6 +66,7 @@ class ResultRecorder:
         """
         self.num_answered = 0
         self.num_skipped = 0
+        self.num_published = 0  # odometry
         self.refused = Refusals()
         self.without_pose = Refusals()
         self.last_problem = ''
@@ -158,6 +159,7 @@ class ResultRecorder:
         recorder, status = self._recorder, pending.status
         state = status.get('state', '')
         if pending.odom is not None:
+            self.num_published += 1
             self._without_mount.append((stamp, matrix_from_pose_message(pending.odom.pose.pose)))
             self.place_cameras()
         else:

@@ -107,12 +107,19 @@ def replay(options: ReplayOptions, show_progress: ShowProgress | None = None) ->
             process.copy_log_to(options.output_dir / LOG_FILE)
             with (show_progress or _no_bar)('replay', topics.num_images) as bar:
                 receiver.on_answer = bar.advance
-                run.play(BagPlayer(node, options.path, topics, max_pixels), recorder)
+                player = BagPlayer(node, options.path, topics, max_pixels)
+                try:
+                    run.play(player, recorder)
+                except KeyboardInterrupt as error:
+                    run.interrupted = error  # the results so far are written before the end
     finally:
         executor.shutdown(timeout_sec=_END_S)
         node.destroy_node()
         rclpy.try_shutdown()
-    return _finish(recorder, receiver, run, truth, topics)
+    result = _finish(recorder, receiver, run, truth, topics)
+    if run.interrupted is not None:
+        raise run.interrupted
+    return result
 
 
 class _ReplayRun:
@@ -124,6 +131,7 @@ class _ReplayRun:
         self.num_sent = 0
         self.num_undecoded = 0
         self.wall_time_s = 0.0
+        self.interrupted: KeyboardInterrupt | None = None
         self._node = node
         self._executor = executor
         self._process = process
@@ -142,15 +150,17 @@ class _ReplayRun:
         )
         self._spin_for(_SETTLE_S)
         started_s = time.monotonic()
-        for played in player.play(self._wait_for_turn):
-            self.num_sent += 1
-            if played.image is not None:
-                recorder.add_image(played.stamp_ns, played.image)
-            else:
-                self.num_undecoded += 1
-        self._wait_for_answers(self.num_sent)
-        self.wall_time_s = time.monotonic() - started_s
-        self._receiver.place_cameras()
+        try:
+            for played in player.play(self._wait_for_turn):
+                self.num_sent += 1
+                if played.image is not None:
+                    recorder.add_image(played.stamp_ns, played.image)
+                else:
+                    self.num_undecoded += 1
+            self._wait_for_answers(self.num_sent)
+        finally:
+            self.wall_time_s = time.monotonic() - started_s
+            self._receiver.place_cameras()
 
     def _wait_for_turn(self) -> None:
         self._wait_for_answers(self.num_sent - _WINDOW + 1)
@@ -229,6 +239,8 @@ def _finish(
     topics: CameraTopics,
 ) -> RunResult:
     if not len(recorder.trajectory()):
+        if run.interrupted is not None:
+            raise run.interrupted
         problem = receiver.last_problem or 'the node sent no odometry'
         raise UserError(f'no pose from {run.num_sent} images: {problem}')
     balance = Balance(
@@ -237,7 +249,9 @@ def _finish(
         read=run.num_sent - run.num_undecoded,
         tracked=receiver.num_answered - receiver.num_skipped,
         posed=len(recorder.trajectory()),
+        published=receiver.num_published,
         refused=receiver.refused.by_reason(),
+        is_interrupted=run.interrupted is not None,
     )
     return recorder.finish(
         truth=truth,
