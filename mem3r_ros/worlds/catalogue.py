@@ -52,7 +52,7 @@ class World:
     path: str
     key: tuple[int, ...]  # seed of all its random numbers
     scene: Scene
-    poses: np.ndarray  # T_world_camera float64 [N, 4, 4], N > paths.HORIZON
+    poses: np.ndarray  # T_world_camera float64 [N, 4, 4], N > paths.HORIZON without a route
     focal_range: tuple[float, float]  # of the longer side of the image
     view_m: float
 
@@ -64,13 +64,22 @@ def _draw(rng: Rng, names: tuple[str, ...], weights: tuple[float, ...], forced: 
     return drawn if forced == 'mixture' else forced
 
 
-def draw_world(index: int, num_frames: int, config: WorldConfig) -> World:
+def draw_world(
+    index: int,
+    num_frames: int,
+    config: WorldConfig,
+    route: Callable[[Rng, Arena, int], np.ndarray] | None = None,
+    block_period: int = 0,
+) -> World:
     """
     Draw one world.
 
     :param index: number of the world.
     :param num_frames: number of frames to render.
     :param config: mixture of the worlds.
+    :param route: returns the poses of num_frames + 1 frames in an arena; default: a path of the
+        drawn kind.
+    :param block_period: a corridor repeats itself after this many blocks; 0: never.
     """
     key = (config.seed, index)
     rng = np.random.default_rng(key)
@@ -79,7 +88,10 @@ def draw_world(index: int, num_frames: int, config: WorldConfig) -> World:
     kind = KINDS[name]
     path = _draw(rng, PATH_KINDS, kind.paths, config.path)
     arena = kind.arena(rng, path)
-    poses = PathMaker(rng, arena, num_frames, config.speed_factor).make(path)
+    if route is None:
+        poses = PathMaker(rng, arena, num_frames, config.speed_factor).make(path)
+    else:
+        poses = route(np.random.default_rng((*key, 5)), arena, num_frames)
     along = poses[:, 0, 3].copy()
     course = Course(rng, float(along.max()), kind.bend * rng.random()) if kind.bend else None
     if course:
@@ -94,6 +106,7 @@ def draw_world(index: int, num_frames: int, config: WorldConfig) -> World:
         num_frames=num_frames,
         has_movers=bool(rng.random() < config.moving_share),
         key=key,
+        block_period=block_period,
     )
     scene = kind.build(site)
     return World(name, path, key, scene, poses, kind.focal_range, kind.view_m)

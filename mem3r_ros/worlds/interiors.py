@@ -272,7 +272,8 @@ def build_corridor(site: Site) -> Scene:
     door = site.paint.skin(str(rng.choice(['wood', 'plastic', 'fabric'])), fit=True)
     first, last = int((seen.min() - 12) // 5), int((seen.max() + 55) // 5)
     for number in range(first, last + 1):
-        block = np.random.default_rng((*site.key, 7, number + 10**6))
+        which = number % site.block_period if site.block_period else number + 10**6
+        block = np.random.default_rng((*site.key, 7, which))
         _corridor_block(site, block, scene, clearance, 5.0 * number, np.array([wide, high]), door)
     if site.has_movers:
         for _ in range(int(rng.integers(1, 4))):

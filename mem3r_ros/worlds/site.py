@@ -78,6 +78,7 @@ class Site:
     num_frames: int  # number of rendered frames
     has_movers: bool
     key: tuple[int, ...]  # seed of the objects along an endless course
+    block_period: int = 0  # a corridor repeats itself after this many blocks; 0: never
 
     @property
     def positions(self) -> np.ndarray:
