@@ -45,6 +45,7 @@ LAYERS = [
     {'two_view'},
     {'model'},
     {'odometry'},
+    {'places'},
     {'tracker'},
     {'evaluation'},
     {'reports'},

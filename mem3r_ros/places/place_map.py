@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+The place memory of one stream: takes keyframes in, recognises places, corrects the map.
+
+The map begins as the odometry. A recognised place adds an edge to the pose graph, whose least
+squares moves all places; the odometry itself never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mem3r_ros.geometry import compose_covariance
+from mem3r_ros.places.config import PlacesConfig
+from mem3r_ros.places.correction import Correction, led_on_covariance
+from mem3r_ros.places.features import find_features
+from mem3r_ros.places.graph import Place, PlaceGraph
+from mem3r_ros.places.recognition import (
+    Recogniser,
+    Recognition,
+    are_satisfied,
+    is_possible,
+    is_same_place,
+)
+from mem3r_ros.places.retrieval import WordIndex, best_of, token_scores, words_of
+from mem3r_ros.places.sighting import Features, Sighting
+from mem3r_ros.places.similarity import Placed
+from mem3r_ros.places.verification import Match, verify
+
+_RECENT = 12  # newest places of the same stretch that are not compared
+_LOST_SIGMA_M = 1e3  # of a camera whose place is unknown
+_LOST_SIGMA_RAD = 3.0
+
+
+@dataclass(slots=True)
+class PlaceMap:
+    """Places, their graph, and the recognitions that wait for agreement."""
+
+    graph: PlaceGraph = field(default_factory=PlaceGraph)
+    recogniser: Recogniser = field(default_factory=Recogniser)
+    words: WordIndex = field(default_factory=WordIndex)
+    num_recognised: int = 0
+    num_rejected: int = 0  # recognitions that the optimised map contradicted
+    last_recognised_ns: int | None = None
+    version: int = 0
+    history: list[Recognition] = field(default_factory=list)  # accepted, the newest few
+
+    def process(self, sighting: Sighting, config: PlacesConfig) -> None:
+        """Take one keyframe in."""
+        features = find_features(sighting, config.num_features)
+        words = words_of(features.descriptors)
+        placed, covariance = self._led_on(sighting)
+        found = self._recognised(sighting, features, words, placed, config)
+        if not (sighting.has_moved or found or not len(self.graph)):
+            return
+        number = self.graph.num_taken
+        self.graph.append(
+            Place(
+                number,
+                sighting.stamp_ns,
+                sighting.stretch,
+                sighting.path_m,
+                sighting.T_odom_camera,
+                features,
+                sighting.token,
+                placed,
+                covariance,
+            )
+        )
+        self.words.add(number, words)
+        if found is not None:
+            place, match, where = found
+            self.recogniser.recent.append(Recognition(number, place, match, where))
+            self._accept(
+                self.recogniser.agreeing(self.graph, config.num_agreeing, config.min_inliers)
+            )
+        gone = self.graph.forget_redundant(config.max_places)
+        for other in gone:
+            self.words.remove(other)
+        self.recogniser.forget(gone)
+
+    def correction(self) -> Correction:
+        """Return the map as it is known now."""
+        places = list(self.graph.places.values())
+        if not places:
+            return Correction(version=self.version)
+        parts = self.graph.parts()
+        return Correction(
+            np.array([place.number for place in places], np.int64),
+            np.array([place.stamp_ns for place in places], np.int64),
+            np.stack([place.T_odom_camera for place in places]),
+            np.stack([place.placed.T_map_camera for place in places]),
+            np.array([place.placed.log_scale for place in places]),
+            places[-1].covariance.copy(),
+            places[-1].features.usual_depth,
+            parts[places[-1].number] == places[0].number,
+            self.num_recognised,
+            self.last_recognised_ns,
+            self.version,
+        )
+
+    def _led_on(self, sighting: Sighting) -> tuple[Placed, np.ndarray]:
+        """Return where odometry puts a keyframe in the map, and the covariance."""
+        last = self.graph.newest
+        if last is None:
+            return Placed(sighting.T_odom_camera.copy(), 0.0), np.eye(6) * 1e-12
+        step = Placed(last.T_odom_camera, 0.0).of(sighting.T_odom_camera)
+        placed = last.placed.then(step)
+        if last.stretch != sighting.stretch:
+            return placed, np.diag([_LOST_SIGMA_M**2] * 3 + [_LOST_SIGMA_RAD**2] * 3)
+        usual = last.features.usual_depth
+        return placed, led_on_covariance(last.covariance, last.placed, step, usual)
+
+    def _recognised(
+        self,
+        sighting: Sighting,
+        features: Features,
+        words: np.ndarray,
+        expected: Placed,
+        config: PlacesConfig,
+    ) -> tuple[int, Match, Placed] | None:
+        """Return the place that a keyframe shows, the match, and the keyframe in the map."""
+        numbers = list(self.graph.places)
+        last = self.graph.newest
+        is_linked = last is not None and last.stretch == sighting.stretch
+        if is_linked:
+            recent = [n for n in numbers[-_RECENT:]
+                      if self.graph.places[n].stretch == sighting.stretch]  # fmt: skip
+            numbers = numbers[: len(numbers) - len(recent)]
+        if not numbers:
+            return None
+        ways = self.graph.distances_from(last.number) if is_linked else {}
+        found: list[tuple[int, Match, Placed]] = []
+        for number in self.candidates(sighting.token, words, numbers, config):
+            place = self.graph.places[number]
+            match = verify(features, place.features, config.min_inliers)
+            if match is None:
+                continue
+            where = place.placed.then(match.T_place_query, match.log_scale)
+            if is_possible(where, expected, place, ways.get(number, np.inf)):
+                found.append((number, match, where))
+        if not found:
+            return None
+        best = max(found, key=lambda one: one[1].num_inliers)
+        usual = features.usual_depth * np.exp(best[2].log_scale)
+        if not all(is_same_place(one[2], best[2], usual) for one in found):
+            return None  # two places explain the view
+        return best
+
+    def candidates(
+        self,
+        token: np.ndarray | None,
+        words: np.ndarray,
+        numbers: list[int],
+        config: PlacesConfig,
+    ) -> list[int]:
+        """Return the places that resemble an image most, the best first."""
+        rankings = []
+        if config.retrieval != 'tokens' or token is None:
+            rankings.append(best_of(self.words.scores(words, numbers), config.num_candidates))
+        if config.retrieval != 'features' and token is not None:
+            rows = [i for i, n in enumerate(numbers) if self.graph.places[n].token is not None]
+            if rows:
+                tokens = np.stack([self.graph.places[numbers[row]].token for row in rows])
+                best = best_of(token_scores(token, tokens), config.num_candidates)
+                rankings.append(np.array(rows)[best])
+        return list(dict.fromkeys(numbers[row] for ranking in rankings for row in ranking))
+
+    def _accept(self, group: list[Recognition]) -> None:
+        """Link the keyframes of a group with their places, and bring the map into agreement."""
+        if not group:
+            return
+        graph, newest = self.graph, group[-1]
+        kept, edges = graph.copy_of_poses(), list(graph.edges)
+        parts = graph.parts()
+        if parts[newest.query] != parts[newest.place]:
+            if parts[newest.query] > parts[newest.place]:
+                graph.move_part(newest.query, newest.placed)
+            else:  # the place belongs to the newer part
+                self._move_place_to(newest)
+        loops = [one.edge() for one in group]
+        graph.add_loops(loops)
+        errors = graph.optimise()
+        is_new = np.array([edge in loops for edge in graph.edges])
+        if not are_satisfied(errors[is_new]):
+            graph.edges = edges
+            graph.restore_poses(kept)
+            self.recogniser.recent.clear()
+            self.num_rejected += 1
+            return
+        self._update_covariance(newest)
+        self.num_recognised += 1
+        self.last_recognised_ns = graph.places[newest.query].stamp_ns
+        self.version += 1
+        self.history = [*self.history[-50:], newest]
+
+    def _move_place_to(self, newest: Recognition) -> None:
+        """Move the part of the place to where the keyframe sees it."""
+        query, place = self.graph.places[newest.query], self.graph.places[newest.place]
+        seen = Placed(newest.placed.T_map_camera, newest.placed.log_scale)
+        step = seen.of(place.placed.T_map_camera)
+        log_scale = place.placed.log_scale - seen.log_scale
+        self.graph.move_part(newest.place, query.placed.then(step, log_scale))
+
+    def _update_covariance(self, newest: Recognition) -> None:
+        """Give the keyframe the covariance by its place, if that is the smaller one."""
+        place, query = self.graph.places[newest.place], self.graph.places[newest.query]
+        scale, match = np.exp(place.placed.log_scale), newest.match
+        own = np.diag([(scale * match.sigma_m) ** 2] * 3 + [match.sigma_rad**2] * 3)
+        step = match.T_place_query.copy()
+        step[:3, 3] *= scale
+        found = compose_covariance(place.covariance, place.placed.T_map_camera, step, own)
+        if np.trace(found) < np.trace(query.covariance):
+            query.covariance = found
