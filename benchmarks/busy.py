@@ -33,8 +33,8 @@ SETTINGS = {
 }
 MEASURE = """
 import sys, time
-from mem3r_ros.threads import sleep_while_waiting
-sleep_while_waiting()
+from mem3r_ros.threads import set_thread_variables
+set_thread_variables()
 import numpy as np, torch
 from mem3r_ros.cli.benchmark import PERIOD_NS, moving_texture
 from mem3r_ros.model.backend import BackendConfig, load_backend

@@ -5,7 +5,8 @@ CPU threads on a machine that other programs share.
 
 OpenMP threads that wait for each other spin by default: they occupy a core and compute nothing.
 Beside other busy programs the thread with work then waits for a core that a waiting thread holds.
-Here waiting threads sleep, and there are no more threads than idle cores.
+Here waiting threads sleep, and there are no more threads than idle cores. The matrices of numpy
+are small in this package, so its own pool of threads would only wait: it gets one thread.
 """
 
 from __future__ import annotations
@@ -18,21 +19,23 @@ import time
 
 _CPU_QUOTA = Path('/sys/fs/cgroup/cpu.max')  # of a container: 'quota period' or 'max period'
 _SAMPLE_S = 0.1
-# Read by libgomp, libiomp and OpenCV's pool when they are loaded.
-_SLEEP_WHILE_WAITING = {
+# Read by libgomp, libiomp, OpenCV's pool and numpy's OpenBLAS when they are loaded.
+_ENVIRONMENT = {
     'OMP_WAIT_POLICY': 'PASSIVE',
     'OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER': '0',
     'OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN': '0',
+    'OPENBLAS_NUM_THREADS': '1',
 }
 
 
-def sleep_while_waiting(environment: MutableMapping[str, str] = os.environ) -> None:
+def set_thread_variables(environment: MutableMapping[str, str] = os.environ) -> None:
     """
-    Let threads that wait sleep; a variable that the user has set keeps its value.
+    Let threads that wait sleep, and numpy compute in one thread.
 
-    Has an effect only before torch and OpenCV are imported.
+    A variable that the user has set keeps its value. Has an effect only before torch, OpenCV and
+    numpy are imported.
     """
-    for name, value in _SLEEP_WHILE_WAITING.items():
+    for name, value in _ENVIRONMENT.items():
         environment.setdefault(name, value)
 
 

@@ -12,8 +12,9 @@ from mem3r_ros import threads
 
 
 def environment_after(program):
-    clean = {name: value for name, value in os.environ.items() if name != 'OMP_WAIT_POLICY'}
-    program += '; import os; print(os.environ.get("OMP_WAIT_POLICY"))'
+    names = ('OMP_WAIT_POLICY', 'OPENBLAS_NUM_THREADS')
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    program += f'; import os; print(*(os.environ.get(name) for name in {names}))'
     result = subprocess.run(
         [sys.executable, '-c', program], env=clean, capture_output=True, text=True
     )
@@ -21,22 +22,25 @@ def environment_after(program):
     return result.stdout.split()
 
 
-def test_the_command_line_sets_the_wait_policy_before_torch_is_loaded():
-    program = 'import mem3r_ros.cli.main, sys; print("torch" in sys.modules)'
-
-    assert environment_after(program) == ['False', 'PASSIVE']
+LOADED = 'import sys; print("torch" in sys.modules, "numpy" in sys.modules)'
 
 
-def test_the_node_sets_the_wait_policy_before_torch_is_loaded():
-    program = 'import mem3r_ros.ros, sys; print("torch" in sys.modules)'
+def test_the_command_line_sets_the_variables_before_numpy_and_torch_are_loaded():
+    program = f'import mem3r_ros.cli.main; {LOADED}'
 
-    assert environment_after(program) == ['False', 'PASSIVE']
+    assert environment_after(program) == ['False', 'False', 'PASSIVE', '1']
+
+
+def test_the_node_sets_the_variables_before_numpy_and_torch_are_loaded():
+    program = f'import mem3r_ros.ros; {LOADED}'
+
+    assert environment_after(program) == ['False', 'False', 'PASSIVE', '1']
 
 
 def test_a_wait_policy_of_the_user_is_kept():
     environment = {'OMP_WAIT_POLICY': 'ACTIVE'}
 
-    threads.sleep_while_waiting(environment)
+    threads.set_thread_variables(environment)
 
     assert environment['OMP_WAIT_POLICY'] == 'ACTIVE'
 

@@ -20,9 +20,9 @@ from typing import Any
 from mem3r_ros import __version__
 from mem3r_ros.cli.arguments import CommandParser
 from mem3r_ros.installed import sentence_of
-from mem3r_ros.threads import sleep_while_waiting
+from mem3r_ros.threads import set_thread_variables
 
-sleep_while_waiting()  # before a command imports torch
+set_thread_variables()  # before a command imports numpy and torch
 
 # command -> module, summary
 COMMANDS = {

@@ -11,9 +11,9 @@ tf2_ros or tf_transformations) is taken from that folder.
 from pathlib import Path
 import sys
 
-from mem3r_ros.threads import sleep_while_waiting
+from mem3r_ros.threads import set_thread_variables
 
-sleep_while_waiting()  # before the node imports torch
+set_thread_variables()  # before the node imports numpy and torch
 
 STANDINS = str(Path(__file__).with_name('standins'))
 if STANDINS not in sys.path:
