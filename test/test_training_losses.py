@@ -222,6 +222,23 @@ def test_depth_from_the_image_alone_is_trained_even_with_little_weight_in_fusion
     assert seen.grad.sum() > 0  # nearer would be better
 
 
+def test_the_scale_loss_is_the_log_error_of_the_size_of_a_frame():
+    batch = sliding_batch()
+    uneven = torch.ones(1, 8, 8)
+    uneven[..., ::2] = 0.25  # half the pixels at an eighth of the depth of the others
+    uneven[..., 1::2] = 4.0
+    losses = {}
+    for name, factor in (('uneven', uneven), ('double', 2 * torch.ones_like(uneven))):
+        predictions = guess_of(batch, factor, torch.ones_like(factor))
+        losses[name] = loss_terms(predictions, chunk_target(batch, 0, 2), LossConfig(scale=1.0))
+    unknown = dataclasses.replace(batch, is_metric=torch.tensor([False]))
+    target = chunk_target(unknown, 0, 2)
+
+    assert float(losses['uneven']['scale']) == pytest.approx(0.0, abs=1e-5)
+    assert float(losses['double']['scale']) == pytest.approx(math.log(2), abs=1e-4)
+    assert float(loss_terms(predictions, target, LossConfig(scale=1.0))['scale']) == 0.0
+
+
 def test_pixels_without_depth_affect_neither_loss_nor_gradient():
     batch = sliding_batch()
     batch.depth_m[:, :, :4] = float('nan')

@@ -49,6 +49,11 @@ class TwoViewConfig:
         'fit the epipolar geometry of the flow first: depth by parallax is an input of the '
         'network, and the pose head corrects the fitted motion',
     )
+    blind_motion: bool = setting(
+        False,
+        'where the network trusts hardly any of the flow, its pose head predicts the whole motion '
+        'instead of correcting that of the flow',
+    )
     global_scale: bool = setting(
         False, 'the pose head predicts one factor for the depth of the whole frame'
     )

@@ -43,6 +43,7 @@ DEPTH_SIGMA_LIMITS = (0.03, 1.0)  # of the prior log depth
 NOMINAL_MOTION_SIGMA = (0.05,) * 3 + (0.01,) * 3  # m, rad, before training
 MOTION_SCALE = 0.1  # of the output of the pose head: motion between frames is small
 ON_LINE_PX = 0.3  # flow nearer to its epipolar line keeps its full weight
+BLIND_FLOW_WEIGHT = 0.05  # mean weight of the flow of a frame, below which it shows no motion
 MAX_LOG_CONFIDENCE = 7.0  # confidences above a thousand are not distinguished
 
 
@@ -88,8 +89,9 @@ class TwoViewFrontEnd:
         with torch.autocast(pose_raw.device.type, enabled=False):
             raw_pose, raw_sigma, log_focal, log_scale = pose_raw.tensor_split((7, 13, 14), dim=-1)
             intrinsics = _corrected_intrinsics(log_focal, seen)
-            motion = _motion_from_raw(raw_pose, seen)
-            prior, single_image_depth = _prior_from_raw(raw, log_scale, motion, raw_sigma, seen)
+            prior, single_image_depth = self._prior_from_raw(
+                raw, log_scale, raw_pose, raw_sigma, seen
+            )
             relative, depth = self._adjusted(prior, seen, intrinsics)
             identity = torch.eye(4, device=relative.device).expand_as(relative)
             relative = where_stream(seen.has_flow, relative, identity)
@@ -140,6 +142,48 @@ class TwoViewFrontEnd:
         empty = self.initial(len(pose), (height, width), pose.device)
         return replace(empty, T_world_camera=pose)
 
+    def _prior_from_raw(
+        self,
+        raw: Tensor,
+        log_scale: Tensor,
+        raw_pose: Tensor,
+        raw_sigma: Tensor,
+        seen: Observation,
+    ) -> tuple[Prior, Tensor]:
+        """
+        Return the prior of the bundle adjustment and the depth of this image alone, m.
+
+        :param raw: of the dense head, [B, H, W, 4 or more].
+        :param log_scale: factor of all depth, [B, 1], or [B, 0] without ``global_scale``.
+        :param raw_pose: of the motion, [B, 7].
+        :param raw_sigma: of the motion, [B, 6].
+        """
+        log_depth = (raw[..., 0] + log_scale.sum(dim=-1)[:, None, None]).clamp(
+            -MAX_LOG_DEPTH, MAX_LOG_DEPTH
+        ) + math.log(NOMINAL_DEPTH_M)
+        depth, depth_sigma = _fused_depth(log_depth, raw, seen)
+        flow_weight = _flow_weight_from_raw(raw[..., 3], seen)
+        motion = self._motion(raw_pose, depth.detach(), flow_weight.detach(), seen)
+        sigma = raw_sigma.new_tensor(NOMINAL_MOTION_SIGMA) * raw_sigma.clamp(-4, 4).exp()
+        return Prior(motion, sigma, depth, depth_sigma, flow_weight), log_depth.exp()
+
+    def _motion(
+        self, raw_pose: Tensor, depth: Tensor, flow_weight: Tensor, seen: Observation
+    ) -> Tensor:
+        """Return the motion of the pose head, or of the flow with the head's correction."""
+        if seen.epipolar is None:
+            return _motion_from_raw(raw_pose, 1.0)
+        # Where the epipolar geometry explains the flow there is little to correct.
+        part = seen.epipolar.mean_residual
+        by_flow = seen.epipolar.pose(seen.epipolar.translation_length(depth, flow_weight))
+        if self.config.blind_motion:
+            is_blind = flow_weight.mean(dim=(1, 2)) < BLIND_FLOW_WEIGHT
+            part = torch.where(is_blind, 1.0, part)
+            by_flow = where_stream(
+                is_blind, torch.eye(4, device=by_flow.device).expand_as(by_flow), by_flow
+            )
+        return _motion_from_raw(raw_pose, part[:, None]) @ by_flow
+
     @torch.no_grad()
     def _adjusted(
         self, prior: Prior, seen: Observation, intrinsics: Tensor
@@ -158,13 +202,11 @@ class TwoViewFrontEnd:
         return solution.T_previous_camera, DepthMemory(*map(choose, solution.depth, kept))
 
 
-def _motion_from_raw(raw: Tensor, seen: Observation) -> Tensor:
-    """Return the relative pose of the pose head; with epipolar geometry, its correction."""
+def _motion_from_raw(raw: Tensor, part: Tensor | float) -> Tensor:
+    """Return the relative pose of the pose head; ``part`` [B, 1] is its weight, 0 to 1."""
     identity = torch.zeros_like(raw)
     identity[:, 3] = 1.0  # real part of the quaternion
-    # Where the epipolar geometry explains the flow there is little to correct.
-    residual = 1.0 if seen.epipolar is None else seen.epipolar.mean_residual[:, None]
-    return matrix_from_pose_wxyz(pose_from_raw(identity + MOTION_SCALE * residual * raw))
+    return matrix_from_pose_wxyz(pose_from_raw(identity + MOTION_SCALE * part * raw))
 
 
 def _corrected_intrinsics(log_focal: Tensor, seen: Observation) -> Tensor:
@@ -172,29 +214,6 @@ def _corrected_intrinsics(log_focal: Tensor, seen: Observation) -> Tensor:
     factor = torch.where(seen.intrinsics_known[:, None], 0.0, log_focal).exp()
     focal, centre = seen.intrinsics.split((2, 2), dim=-1)
     return torch.cat((focal * factor, centre), dim=-1)
-
-
-def _prior_from_raw(
-    raw: Tensor, log_scale: Tensor, motion: Tensor, raw_sigma: Tensor, seen: Observation
-) -> tuple[Prior, Tensor]:
-    """
-    Return the prior of the bundle adjustment and the depth of this image alone, m.
-
-    :param raw: of the dense head, [B, H, W, 4 or more].
-    :param log_scale: factor of all depth, [B, 1], or [B, 0] without ``global_scale``.
-    :param motion: see :func:`_motion_from_raw`, [B, 4, 4].
-    :param raw_sigma: of the motion, [B, 6].
-    """
-    log_depth = (raw[..., 0] + log_scale.sum(dim=-1)[:, None, None]).clamp(
-        -MAX_LOG_DEPTH, MAX_LOG_DEPTH
-    ) + math.log(NOMINAL_DEPTH_M)
-    depth, depth_sigma = _fused_depth(log_depth, raw, seen)
-    flow_weight = _flow_weight_from_raw(raw[..., 3], seen)
-    if seen.epipolar is not None:
-        length = seen.epipolar.translation_length(depth.detach(), flow_weight.detach())
-        motion = motion @ seen.epipolar.pose(length)
-    sigma = raw_sigma.new_tensor(NOMINAL_MOTION_SIGMA) * raw_sigma.clamp(-4, 4).exp()
-    return Prior(motion, sigma, depth, depth_sigma, flow_weight), log_depth.exp()
 
 
 def _fused_depth(log_depth: Tensor, raw: Tensor, seen: Observation) -> tuple[Tensor, Tensor]:

@@ -31,8 +31,8 @@ class Clip:
     moving: np.ndarray  # [T, H, W] bool, pixels of moving objects
     fine_gray: np.ndarray | None = None  # [T, kH, kW] uint8, finer images for the flow, if any
 
-    def cut(self, frames: slice) -> Clip:
-        """Return the clip of a slice of frames."""
+    def cut(self, frames: slice | np.ndarray) -> Clip:
+        """Return the clip of some of its frames."""
         return Clip(
             image=self.image[frames],
             depth_m=self.depth_m[frames],

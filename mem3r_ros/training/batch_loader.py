@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mem3r_ros.training.batch import Batch, Clip, collate
+from mem3r_ros.training.blind_frames import with_blind_frames
 from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, ClipSource, build_source, network_clip
 from mem3r_ros.training.config import SourceConfig, StageConfig, TrainConfig, parse_size
 
@@ -45,6 +46,7 @@ class ClipOrder:
     num_frames: int
     size: tuple[int, int]  # width, height, px
     flow_scale: int  # see ModelConfig; 0 = the network takes no flow
+    blind_share: float = 0.0  # see StageConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ class LongClip:
 def make_clip(order: ClipOrder) -> LongClip:
     """Make one long clip."""
     source, scale = _source(order.source), max(order.flow_scale, 1)
-    clip = network_clip(source, order.index, order.num_frames, order.size, scale)
+    surplus = round(order.blind_share * order.num_frames)  # in place of frames that are left out
+    clip = network_clip(source, order.index, order.num_frames + surplus, order.size, scale)
+    if order.blind_share:
+        clip = with_blind_frames(clip, order.num_frames, order.blind_share, [order.index, 3])
     if not order.flow_scale:
         return LongClip(clip, None, None)
     flow, mirrored_flow = clip_flow(clip), clip_flow(clip.mirrored_backwards())
@@ -261,6 +266,7 @@ class BatchLoader:
                 num_frames=parts_of(stage) * stage.num_frames,
                 size=size,
                 flow_scale=self._flow_scale,
+                blind_share=stage.blind_share,
             )
             for slot, which in enumerate(chosen)
         ]

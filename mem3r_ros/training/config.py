@@ -42,6 +42,12 @@ class LossConfig:
         0.0, 'both for the depth predicted from the image alone, before fusion', low=0.0
     )
     depth_gradient: float = setting(0.0, 'gradients of log depth at several scales', low=0.0)
+    scale: float = setting(
+        0.0,
+        'error of the mean log depth of each frame, before and after fusion: metres, from the '
+        'first frame on',
+        low=0.0,
+    )
     points_metric: float = setting(0.0, 'camera-frame points in metres', low=0.0)
     points_normalised: float = setting(
         0.0, 'camera-frame points relative to their mean distance', low=0.0
@@ -89,6 +95,14 @@ class StageConfig:
     ray_map_share: float = setting(
         0.0,
         'share of the frames after the first that are given by their rays alone',
+        low=0.0,
+        high=1.0,
+    )
+
+    blind_share: float = setting(
+        0.0,
+        'share of the frames that show little or nothing (dark, blurred, occluded, empty) or are '
+        'left out, in runs',
         low=0.0,
         high=1.0,
     )

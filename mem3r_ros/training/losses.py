@@ -104,6 +104,9 @@ def loss_terms(
     seen = _stack([prediction.two_view for prediction in predictions], 'single_image_depth')
     if seen is not None and config.depth_seen:
         terms['depth_seen'] = _seen_depth_term(seen, target)
+    if config.scale and points is not None:
+        learned = [points[..., 2] if guess is None else guess, seen]
+        terms['scale'] = sum(_scale_term(depth, target) for depth in learned if depth is not None)
     terms |= _pose_terms(predictions, target, config)
     if config.spread and predictions[0].two_view is not None:
         terms |= _spread_terms(predictions, target)
@@ -207,6 +210,20 @@ def _seen_depth_term(depth: Tensor, target: Target) -> Tensor:
     error, centred, _ = _log_depth_errors(depth, target)
     valid, sky = target.is_valid, torch.isposinf(target.depth_m)
     return _masked_mean(error, valid | sky) + _masked_mean(centred.abs(), valid)
+
+
+def _scale_term(depth: Tensor, target: Target) -> Tensor:
+    """
+    Error of the mean log depth of each frame that is in metres.
+
+    An error of one pixel may be either its own or that of the whole frame. Only the latter decides
+    how many metres the path is long, and the first frames decide it for the stream.
+    """
+    valid = target.is_valid
+    log_ratio = depth.clamp(min=1e-3).log() - torch.where(valid, target.depth_m, 1.0).log()
+    count = valid.sum(dim=(-2, -1))
+    mean = torch.where(valid, log_ratio, 0.0).sum(dim=(-2, -1)) / count.clamp(min=1)
+    return _masked_mean(mean.abs(), (count > 0) & target.is_metric)
 
 
 def _log_depth_errors(depth: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:

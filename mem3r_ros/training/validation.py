@@ -25,6 +25,7 @@ from mem3r_ros.training.batch_loader import clip_flow
 from mem3r_ros.training.chunk_loss import frame_input
 from mem3r_ros.training.clip_sources import HELD_OUT_WORLDS, build_source, network_clip
 from mem3r_ros.training.config import SourceConfig, TrainConfig, parse_size
+from mem3r_ros.worlds.config import WorldConfig
 
 NUM_PICTURES = 4
 MAX_BATCH = 16  # clips side by side
@@ -42,14 +43,19 @@ def validation_batches(config: TrainConfig, flow_scale: int) -> list[Batch]:
     """
     Render the held-out worlds; every fourth without intrinsics if training has such clips.
 
+    Half of them are wide, see WorldConfig.
+
     :param flow_scale: see ModelConfig.
     """
-    source = build_source(SourceConfig())
+    sources = [
+        build_source(SourceConfig(worlds=WorldConfig(wide_share=share))) for share in (0.0, 1.0)
+    ]
     size = parse_size(config.stages[-1].sizes[0])
     groups: dict[bool, list[Clip]] = {True: [], False: []}
     for index in range(config.runtime.validation_clips):
-        is_known = config.unknown_focal == 0 or index % 4 != 3
+        is_known = config.unknown_focal == 0 or index % 8 not in (3, 6)
         length = config.runtime.validation_frames
+        source = sources[index % len(sources)]  # ordinary and wide worlds take turns
         clip = network_clip(source, HELD_OUT_WORLDS + index, length, size, flow_scale)
         groups[is_known].append(clip)
     batches = []
@@ -130,7 +136,7 @@ def depth_figures(depth: Tensor, depth_true: Tensor) -> dict[str, float]:
     :param depth: [B, H, W] m.
     :param depth_true: [B, H, W] m; NaN and +inf are left out.
     """
-    ratios, raw, constant = [], [], []
+    ratios, raw, constant, scale = [], [], [], []
     for predicted, true in zip(depth, depth_true, strict=True):
         valid = torch.isfinite(true) & (true > 0)
         if valid.sum() < 16:
@@ -139,6 +145,7 @@ def depth_figures(depth: Tensor, depth_true: Tensor) -> dict[str, float]:
         middle = t.median()
         ratios.append(((p * (middle / p.median()) - t).abs() / t).mean())
         raw.append(((p - t).abs() / t).mean())
+        scale.append((p.median() / middle).log().abs())
         constant.append(((middle - t).abs() / t).mean())
     if not ratios:
         return {}
@@ -147,6 +154,7 @@ def depth_figures(depth: Tensor, depth_true: Tensor) -> dict[str, float]:
         'absrel': mean(ratios),
         'absrel_unscaled': mean(raw),
         'absrel_constant': mean(constant),
+        'scale_error': mean(scale),  # |log| of the ratio of medians
     }
 
 
@@ -199,6 +207,7 @@ def figures_line(figures: dict[str, float]) -> str:
         f'translation {get("translation_m"):.3f}/{get("translation_none_m"):.3f} m '
         f'(cos {get("direction_cos"):.2f}), '
         f'AbsRel {get("absrel"):.3f}/{get("absrel_constant"):.3f} '
-        f'(unscaled {get("absrel_unscaled"):.3f}), {focal}'
+        f'(unscaled {get("absrel_unscaled"):.3f}), '
+        f'scale {get("scale_error"):.2f}, {focal}'
         f'end of clip {get("end_error_m"):.2f}/{get("end_error_none_m"):.2f} m'
     )

@@ -35,11 +35,12 @@ def main() -> int:
     parser.add_argument('--size', type=int, nargs=2, default=(128, 96), metavar=('W', 'H'),
                         help='size of the images in px (128 96)')  # fmt: skip
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (%(default)s)')
+    parser.add_argument('--wide', action='store_true', help='worlds beyond the ordinary range')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
     for kind in (*WORLD_KINDS, 'mixture'):
-        config = WorldConfig(world=kind, seed=args.seed)
+        config = WorldConfig(world=kind, seed=args.seed, wide_share=float(args.wide))
         for _ in range(2):  # the first time includes painting the textures
             start_s = time.perf_counter()
             clips = [

@@ -16,15 +16,17 @@ from mem3r_ros.worlds.paths import Arena, PathMaker
 from mem3r_ros.worlds.scene import Scene
 from mem3r_ros.worlds.site import Course, Rng, Site
 
+WIDE_FOCAL_RANGE = (0.29, 1.37)  # of the longer side of the image: 120 to 40 degrees
+
 
 @dataclass(frozen=True)
 class Kind:
     """Definition of one kind of world."""
 
-    arena: Callable[[Rng, str], Arena]
+    arena: Callable[[Rng, str, bool], Arena]
     build: Callable[[Site], Scene]
     paths: tuple[float, ...]  # relative frequency of each of PATH_KINDS
-    focal_range: tuple[float, float] = (0.55, 1.3)  # of the longer side of the image
+    focal_range: tuple[float, float] = (0.55, 1.3)  # of the longer side of the image; not wide
     view_m: float = 1e9  # bodies farther away are not drawn
     bend: float = 0.0  # heading range of the course of an endless path, rad
 
@@ -87,7 +89,12 @@ def draw_world(
     name = _draw(rng, WORLD_KINDS, weights, config.world)
     kind = KINDS[name]
     path = _draw(rng, PATH_KINDS, kind.paths, config.path)
-    arena = kind.arena(rng, path)
+    # Drawn from a generator of their own: the other worlds stay as they are at any share.
+    is_wide, is_plain = np.random.default_rng((*key, 8)).random(2) < (
+        config.wide_share,
+        config.plain_share,
+    )
+    arena = kind.arena(rng, path, bool(is_wide))
     if route is None:
         poses = PathMaker(rng, arena, num_frames, config.speed_factor).make(path)
     else:
@@ -98,15 +105,19 @@ def draw_world(
         poses = course.bend(poses)
     site = Site(
         rng=np.random.default_rng((*key, 1)),
-        paint=Painter(np.random.default_rng((*key, 4)), config.textures_per_kind),
+        paint=Painter(
+            np.random.default_rng((*key, 4)), config.textures_per_kind, is_plain=bool(is_plain)
+        ),
         arena=arena,
         poses=poses,
         along=along,
         course=course,
         num_frames=num_frames,
+        is_wide=bool(is_wide),
         has_movers=bool(rng.random() < config.moving_share),
         key=key,
         block_period=block_period,
     )
     scene = kind.build(site)
-    return World(name, path, key, scene, poses, kind.focal_range, kind.view_m)
+    focal_range = WIDE_FOCAL_RANGE if is_wide else kind.focal_range
+    return World(name, path, key, scene, poses, focal_range, kind.view_m)

@@ -37,6 +37,16 @@ class WorldConfig:
     world: str = setting('mixture', 'kind of all worlds', choices=('mixture', *WORLD_KINDS))
     path: str = setting('mixture', 'kind of all camera paths', choices=('mixture', *PATH_KINDS))
     weights: WorldWeights = section(WorldWeights)
+    wide_share: float = setting(
+        0.0,
+        'share of the worlds beyond the ordinary range: objects from 0.15 m on, closets to '
+        'hangars, cameras 0.15 to 40 m above the ground, fields of view of 40 to 120 degrees',
+        low=0.0,
+        high=1.0,
+    )
+    plain_share: float = setting(
+        0.0, 'share of the worlds in which most surfaces have one plain colour', low=0.0, high=1.0
+    )
     speed_factor: float = setting(
         1.0, 'factor on the motion of the camera between two frames', low=0.0
     )
@@ -53,6 +63,9 @@ class WorldConfig:
     auto_exposure: bool = setting(True, 'expose the first frame for medium grey')
     drift: float = setting(
         1.0, 'factor on the drift of exposure and white balance; 0 = none', low=0.0
+    )
+    exposure_jump_share: float = setting(
+        0.0, 'share of the clips with sudden changes of the exposure', low=0.0, high=1.0
     )
     noise: float = setting(1.0, 'factor on the noise of the camera; 0 = none', low=0.0)
     textures_per_kind: int = setting(24, 'number of textures for each kind of surface', low=1)

@@ -23,6 +23,8 @@ NOISE_RANGE = (0.2, 1.2)  # grey levels
 MIDDLE_GREY = 105.0  # mean grey level of the first frame
 EXPOSURE_LIMITS = (0.6, 3.0)  # range of the exposure factor
 TAPS = 5  # images averaged for one long exposure
+JUMP_EVERY = 12  # frames between two jumps of the exposure, on average
+JUMP_SPREAD = 0.5  # standard deviation of the logarithm of a jump
 
 
 class Lens:
@@ -50,6 +52,8 @@ class Lens:
         self._brightness = None if config.auto_exposure else torch.ones(())
         self._sheet = rng.standard_normal(size[0] * size[1] * 3 + 7919, dtype=np.float32)
         self._size = size
+        if rng.random() < config.exposure_jump_share:
+            self._gain *= torch.from_numpy(_jumps(rng, num_frames))[:, None]
 
     def expose(
         self,
@@ -153,6 +157,17 @@ class Lens:
         y = torch.linspace(-1, 1, height, device=device)[:, None] * (height / width)
         x = torch.linspace(-1, 1, width, device=device)
         return (1 - self._dark_corners * (x * x + y * y)).clamp_(min=0.2)[..., None]
+
+
+def _jumps(rng: np.random.Generator, num_frames: int) -> np.ndarray:
+    """Return an exposure factor that jumps now and then and returns within a second, [N]."""
+    log_gain, level = np.zeros(num_frames, np.float32), 0.0
+    for frame in range(1, num_frames):
+        level *= 0.9
+        if rng.random() < 1 / JUMP_EVERY:
+            level = rng.normal(0.0, JUMP_SPREAD)
+        log_gain[frame] = level
+    return np.exp(log_gain)
 
 
 def _soften(colour: Tensor, strength: float) -> Tensor:

@@ -333,6 +333,24 @@ def crates(rng: Rng, paint: Painter, size: float) -> Group:
     return group
 
 
+def stand(rng: Rng, paint: Painter) -> Group:
+    """Build something thin: a stand, a coat rack, a rail or a cable between two posts."""
+    group = Group()
+    thick, tall = log_uniform(rng, 0.004, 0.025), rng.uniform(0.4, 2.0)
+    skin = paint.skin('plastic', 0.5, gloss=1.0)
+    group.add('cylinder', (0, 0, tall / 2), (thick, thick, tall / 2), skin)
+    if rng.random() < 0.5:  # arms or a foot
+        for _ in range(int(rng.integers(1, 5))):
+            reach, z = rng.uniform(0.08, 0.35), tall * rng.choice([0.02, rng.uniform(0.5, 1.0)])
+            group.add('box', (0, 0, z), (reach, thick, thick), skin, turn_z(rng.uniform(0, 6.3)))
+    else:
+        span = rng.uniform(0.4, 2.0)
+        group.add('cylinder', (span, 0, tall / 2), (thick, thick, tall / 2), skin)
+        for z in rng.uniform(0.2, 1.0, int(rng.integers(1, 4))) * tall:
+            group.add('box', (span / 2, 0, z), (span / 2, thick / 2, thick / 2), skin)
+    return group
+
+
 def person(rng: Rng, paint: Painter) -> Group:
     """Build a standing person."""
     group = Group()

@@ -14,16 +14,29 @@ from mem3r_ros.worlds.scene import FACES, Scene, Skin, random_rotation
 from mem3r_ros.worlds.site import Rng, Site, along_wall, set_in_motion
 
 
-def room_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return the arena of the camera in a room."""
+def room_arena(rng: Rng, path_kind: str, is_wide: bool = False) -> Arena:
+    """Return the arena of the camera in a room; a wide one may be a closet or a large flat."""
+    if is_wide:
+        half = np.array([log_uniform(rng, 0.1, 4.0), log_uniform(rng, 0.1, 3.0), 0.0])
+        half[2] = rng.uniform(0.03, 0.4)
+        low = path_kind == 'drive'
+        height = log_uniform(rng, 0.1, 0.8) if low else log_uniform(rng, 0.45, 2.3)
+        return Arena(half, height, pitch=rng.uniform(-0.5, 0.1))
     wide = 1.6 if path_kind in ('walk', 'drive') else 1.0
     half = np.array([*rng.uniform(0.25, 1.5, 2) * wide, rng.uniform(0.05, 0.4)])
     height = rng.uniform(0.25, 1.0) if path_kind == 'drive' else rng.uniform(1.0, 1.8)
     return Arena(half, height, pitch=rng.uniform(-0.5, 0.0))
 
 
-def desk_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return the arena of the camera in front of a desk."""
+def desk_arena(rng: Rng, path_kind: str, is_wide: bool = False) -> Arena:
+    """Return the arena of the camera in front of a desk; a wide one may be very close to it."""
+    if is_wide:
+        close = log_uniform(rng, 0.12, 1.0)
+        half = close * np.array([*rng.uniform(0.2, 0.9, 2), rng.uniform(0.1, 0.5)])
+        high = rng.uniform(0.4, 1.0)
+        target = np.array([half[0] + close * rng.uniform(0.5, 1.2), rng.normal(0, 0.1), high])
+        height = high + half[2] + close * rng.uniform(0.15, 0.9)
+        return Arena(half, height, 0.7 * close, pitch=-0.45, target=target)
     half = np.array([*rng.uniform(0.15, 0.9, 2), rng.uniform(0.08, 0.35)])
     high = rng.uniform(0.6, 0.85)
     away = half[0] + rng.uniform(0.4, 1.2)
@@ -31,21 +44,30 @@ def desk_arena(rng: Rng, path_kind: str) -> Arena:
     return Arena(half, high + half[2] + rng.uniform(0.25, 0.8), 0.7, pitch=-0.45, target=target)
 
 
-def hall_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return the arena of the camera in a hall."""
+def hall_arena(rng: Rng, path_kind: str, is_wide: bool = False) -> Arena:
+    """Return the arena of the camera in a hall; a wide one may be a hangar."""
+    if is_wide:
+        half = np.array([log_uniform(rng, 1.0, 15.0), log_uniform(rng, 1.0, 12.0), 0.3])
+        flies = path_kind == 'drone'
+        height = log_uniform(rng, 1.0, 8.0) if flies else log_uniform(rng, 0.2, 3.0)
+        half[2] = min(rng.uniform(0.1, 2.0), 0.4 * height)
+        return Arena(half, height, 2.0, pitch=-0.1)
     half = np.array([*rng.uniform(0.8, 5.0, 2), rng.uniform(0.1, 0.6)])
     height = rng.uniform(2.0, 4.0) if path_kind == 'drone' else rng.uniform(1.0, 1.9)
     return Arena(half, height, 1.5, pitch=-0.1)
 
 
-def abstract_arena(rng: Rng, path_kind: str) -> Arena:
+def abstract_arena(rng: Rng, path_kind: str, is_wide: bool = False) -> Arena:
     """Return the arena of the camera among floating bodies."""
     scale = log_uniform(rng, 0.3, 3.0)
     return Arena(scale * rng.uniform(0.4, 1.0, 3), 100.0, scale, pitch=0.0)
 
 
-def corridor_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return the arena of the camera in a corridor."""
+def corridor_arena(rng: Rng, path_kind: str, is_wide: bool = False) -> Arena:
+    """Return the arena of the camera in a corridor; a wide one may be an underpass."""
+    if is_wide:
+        half = np.array([rng.uniform(0.5, 2.0), log_uniform(rng, 0.1, 3.0), 0.05])
+        return Arena(half, log_uniform(rng, 0.15, 2.5), endless=True, pitch=-0.05)
     half = np.array([rng.uniform(0.5, 2.0), rng.uniform(0.2, 0.8), rng.uniform(0.05, 0.3)])
     height = rng.uniform(0.3, 1.0) if path_kind == 'drive' else rng.uniform(1.2, 1.8)
     return Arena(half, height, endless=True, pitch=-0.05)
@@ -112,6 +134,9 @@ def _furnish(
         if rng.random() < 0.15:
             group = furniture.plant(rng, paint, rng.uniform(0.4, 1.6))
         group.place(scene, clearance, ground + _anywhere(rng, half), rng.uniform(0, 6.3))
+    for _ in range(int(rng.integers(0, 7)) if site.is_wide else 0):
+        at = ground + _anywhere(rng, half)
+        furniture.stand(rng, paint).place(scene, clearance, at, rng.uniform(0, 6.3))
     for _ in range(int(rng.integers(0, 4))):  # lamps and pipes below the ceiling
         at = ground + _anywhere(rng, half) + [0, 0, 2 * half[2]]
         _hanging(rng, paint, half).place(scene, clearance, at, rng.choice([0, np.pi / 2]))
@@ -156,8 +181,10 @@ def _hanging(rng: Rng, paint: Painter, half: np.ndarray) -> Group:
 def build_room(site: Site) -> Scene:
     """Build a furnished room."""
     rng = site.rng
-    half, middle = _room_of(site, (0.5, 2.6), (2.2, 3.5))
-    scene, clearance = _start(site, half, middle), site.clearance(rng.uniform(0.12, 0.4))
+    margin = (0.3, log_uniform(rng, 0.6, 5.0)) if site.is_wide else (0.5, 2.6)
+    half, middle = _room_of(site, margin, (2.0, 4.5) if site.is_wide else (2.2, 3.5))
+    free = log_uniform(rng, 0.06, 0.4) if site.is_wide else rng.uniform(0.12, 0.4)
+    scene, clearance = _start(site, half, middle), site.clearance(free)
     counts = {
         'wall': int(rng.integers(3, 10)),
         'picture': int(rng.integers(4, 20)),
@@ -174,7 +201,11 @@ def build_desk(site: Site) -> Scene:
     rng, paint, target = site.rng, site.paint, site.arena.target
     large = rng.random() < 0.4
     half, middle = _room_of(site, (1.8, 7.0) if large else (1.5, 3.0), (2.3, 5.0))
-    scene, clearance = _start(site, half, middle), site.clearance(rng.uniform(0.08, 0.25))
+    free = rng.uniform(0.08, 0.25)
+    scene, clearance = _start(site, half, middle), site.clearance(free)
+    if site.is_wide:  # objects as near as the camera moves
+        close = float(np.linalg.norm(site.arena.half))
+        clearance = Clearance(site.positions, min(free, 0.25 * close), min(0.1, 0.1 * close))
     for attempt in range(6):
         size = np.array([rng.uniform(0.3, 0.7), rng.uniform(0.5, 1.1)])
         group = furniture.table(rng, paint, size, target[2], int(rng.integers(7, 22)))
@@ -195,7 +226,8 @@ def build_desk(site: Site) -> Scene:
 def build_hall(site: Site) -> Scene:
     """Build a large hall with pillars, crates, tables and shelves."""
     rng, paint = site.rng, site.paint
-    half, middle = _room_of(site, (1.5, 9.0), (3.5, 9.0))
+    margin, ceiling = ((2.0, 25.0), (3.0, 16.0)) if site.is_wide else ((1.5, 9.0), (3.5, 9.0))
+    half, middle = _room_of(site, margin, ceiling)
     scene, clearance = _start(site, half, middle), site.clearance(rng.uniform(0.2, 0.5))
     ground = np.array([*middle[:2], 0.0])
     shape = 'box' if rng.random() < 0.5 else 'cylinder'
@@ -260,7 +292,7 @@ def build_abstract(site: Site) -> Scene:
 def build_corridor(site: Site) -> Scene:
     """Build a corridor with doors, pictures, cupboards and pipes on both sides."""
     rng, arena = site.rng, site.arena
-    wide = arena.half[1] + rng.uniform(0.45, 1.2)
+    wide = arena.half[1] + (log_uniform(rng, 0.3, 4.0) if site.is_wide else rng.uniform(0.45, 1.2))
     high = max(rng.uniform(2.2, 3.2), arena.height + arena.half[2] + 0.3)
     scene = _start(site, np.array([3.0, wide, high / 2]), np.array([0, 0, high / 2]))
     clearance = site.clearance(0.15)

@@ -17,8 +17,13 @@ BLOCK_M = 20.0  # streets are built in blocks of this length
 VIEW_M = 120.0  # bodies farther away are not drawn
 
 
-def street_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return the arena of the camera in a street."""
+def street_arena(rng: Rng, path_kind: str, is_wide: bool = False) -> Arena:
+    """Return the arena of the camera in a street; wide: on a small robot, a lorry or a drone."""
+    if is_wide:
+        flies = path_kind == 'drone'
+        height = log_uniform(rng, 2.0, 30.0) if flies else log_uniform(rng, 0.2, 3.2)
+        half = np.array([2.0, rng.uniform(0.3, 1.2), 0.5 * height if flies else 0.1])
+        return Arena(half, height, 2.0, endless=True, fast=rng.random() < 0.7, pitch=0.0)
     half = np.array([2.0, rng.uniform(0.3, 1.0), 0.2])
     height = rng.uniform(2.5, 9.0) if path_kind == 'drone' else rng.uniform(1.2, 2.0)
     if path_kind == 'drone':
@@ -26,8 +31,14 @@ def street_arena(rng: Rng, path_kind: str) -> Arena:
     return Arena(half, height, 2.0, endless=True, fast=True, pitch=0.0)
 
 
-def yard_arena(rng: Rng, path_kind: str) -> Arena:
-    """Return the arena of the camera in a yard."""
+def yard_arena(rng: Rng, path_kind: str, is_wide: bool = False) -> Arena:
+    """Return the arena of the camera in a yard; wide: from a small robot to a high drone."""
+    if is_wide:
+        flies = path_kind == 'drone'
+        height = log_uniform(rng, 1.5, 40.0) if flies else log_uniform(rng, 0.15, 3.0)
+        half = np.array([log_uniform(rng, 0.5, 20.0), log_uniform(rng, 0.5, 20.0), 0.0])
+        half[2] = height * (rng.uniform(0.1, 0.5) if flies else 0.1)
+        return Arena(half, height, 2.0 * np.sqrt(height) if flies else 2.0, pitch=-0.05)
     half = np.array([*rng.uniform(1.0, 7.0, 2), rng.uniform(0.1, 0.5)])
     height = rng.uniform(1.2, 1.9)
     if path_kind == 'drone':

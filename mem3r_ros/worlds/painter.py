@@ -13,15 +13,22 @@ from mem3r_ros.worlds.scene import Light, Skin
 from mem3r_ros.worlds.textures import PAINTERS, texture_number
 
 ODDITY = 0.06  # share of surfaces with a texture of any kind
+PLAIN_SHARE = 0.85  # share of the surfaces of a plain world that have one colour
 _ANYTHING = tuple(kind for kind in PAINTERS if kind != 'clouds')
 
 
 class Painter:
     """Makes the skins of one scene; objects of a kind share a few textures."""
 
-    def __init__(self, rng: np.random.Generator, textures_per_kind: int) -> None:
-        """Draw the colourfulness and variety of the scene."""
-        self._rng = rng
+    def __init__(
+        self, rng: np.random.Generator, textures_per_kind: int, *, is_plain: bool = False
+    ) -> None:
+        """
+        Draw the colourfulness and variety of the scene.
+
+        :param is_plain: whether most surfaces have one plain colour.
+        """
+        self._rng, self._is_plain = rng, is_plain
         shared = int(rng.integers(2, 6))
         self._chosen = {kind: rng.integers(0, textures_per_kind, shared) for kind in PAINTERS}
         self._vivid = rng.uniform(0.02, 0.15)
@@ -36,6 +43,8 @@ class Painter:
         """Return the number of a texture of a kind of surface."""
         if self._rng.random() < ODDITY:
             kind = str(self._rng.choice(_ANYTHING))
+        if self._is_plain and kind != 'clouds' and self._rng.random() < PLAIN_SHARE:
+            kind = 'plastic'
         return texture_number(kind, int(self._rng.choice(self._chosen[kind])))
 
     def skin(

@@ -76,6 +76,7 @@ class Site:
     along: np.ndarray  # [N] distance along the course, m
     course: Course | None  # the line of an endless path
     num_frames: int  # number of rendered frames
+    is_wide: bool  # whether sizes go beyond the ordinary range
     has_movers: bool
     key: tuple[int, ...]  # seed of the objects along an endless course
     block_period: int = 0  # a corridor repeats itself after this many blocks; 0: never
