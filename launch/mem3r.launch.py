@@ -3,35 +3,23 @@
 """Start one mem3r node; the algorithm settings are in the parameter file."""
 
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterFile
 from launch_ros.substitutions import FindPackageShare
 
 from launch import Action, LaunchContext, LaunchDescription
-from mem3r_ros.ros.camera_presets import CameraPreset, read_preset
+from mem3r_ros.ros.launch_settings import OVERRIDES, middleware_variables, node_settings
 
 SHARE = FindPackageShare('mem3r_ros')
-# Both names: Fast DDS of Jazzy reads the first, that of Kilted the second.
-PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-# Launch arguments that are parameters of the same name; an empty one leaves the file's value.
-OVERRIDES = ('model', 'image_transport', 'input_policy', 'mount', 'publish_tf', 'autostart')
+SETTINGS = ('camera', 'image', 'camera_info', 'use_sim_time', *OVERRIDES)
 
 
 def nodes(context: LaunchContext) -> list[Action]:
     """Return the node, and RViz if wanted; an argument that is given overrides the preset."""
-    preset = read_preset(LaunchConfiguration('camera').perform(context))
-
-    def value(name: str) -> str:
-        given = LaunchConfiguration(name).perform(context)
-        return given or str(getattr(preset, name, ''))
-
-    use_sim_time = value('use_sim_time').lower() == 'true'
-    overrides = {'use_sim_time': use_sim_time}
-    for name in OVERRIDES:
-        if text := value(name):
-            overrides[name] = {'true': True, 'false': False}.get(text, text)
-    image = value('image')
+    settings = node_settings(
+        {name: LaunchConfiguration(name).perform(context) for name in SETTINGS}
+    )
     node = LifecycleNode(
         package='mem3r_ros',
         executable='mem3r_node',
@@ -39,26 +27,20 @@ def nodes(context: LaunchContext) -> list[Action]:
         namespace=LaunchConfiguration('namespace'),
         parameters=[
             ParameterFile(LaunchConfiguration('params_file'), allow_substs=True),
-            overrides,
+            settings.parameters,
         ],
-        remappings=[
-            ('image', image),
-            ('image/compressed', f'{image}/compressed'),
-            ('camera_info', value('camera_info')),
-        ],
+        remappings=settings.remappings,
         output='screen',
     )
-    actions: list[Action] = [*expectation(preset), node]
+    actions: list[Action] = [
+        SetEnvironmentVariable(*item) for item in middleware_variables().items()
+    ]
+    if settings.expected_frame:
+        actions.append(LogInfo(msg=f'TF must connect base_link to {settings.expected_frame}'))
+    actions.append(node)
     if LaunchConfiguration('rviz').perform(context).lower() == 'true':
-        actions.append(rviz(image, use_sim_time))
+        actions.append(rviz(settings.image, settings.parameters['use_sim_time']))
     return actions
-
-
-def expectation(preset: CameraPreset) -> list[LogInfo]:
-    """Return the line that names the frame that TF must connect to base_link."""
-    if not preset.optical_frame or preset.mount == 'standalone':
-        return []
-    return [LogInfo(msg=f'TF must connect base_link to {preset.optical_frame}')]
 
 
 def rviz(image: str, use_sim_time: bool) -> Node:
@@ -74,8 +56,7 @@ def rviz(image: str, use_sim_time: bool) -> Node:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments, configure the middleware for images, start the node and RViz."""
-    profile = PathJoinSubstitution([SHARE, 'config', 'fastdds.xml'])
+    """Declare the arguments, start the node and RViz."""
     arguments = [
         ('camera', '', 'preset of config/cameras (realsense, zed, oak, ...), or a YAML file'),
         ('image', '', 'RGB image topic, header in an optical frame; empty: that of camera'),
@@ -96,11 +77,6 @@ def generate_launch_description() -> LaunchDescription:
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in arguments
-            ),
-            # A profile that the user has set is kept.
-            *(
-                SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
-                for name in PROFILE_VARIABLES
             ),
             OpaqueFunction(function=nodes),
         ]

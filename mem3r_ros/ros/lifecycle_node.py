@@ -42,7 +42,12 @@ from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.stamp_monitor import StampMonitor
 from mem3r_ros.ros.static_mask import StaticMask
 from mem3r_ros.ros.subscriptions import Subscriptions
-from mem3r_ros.ros.tracking_worker import TrackingWorker, WorkerPorts, make_tracker
+from mem3r_ros.ros.tracking_worker import (
+    LoadNetwork,
+    TrackingWorker,
+    WorkerPorts,
+    make_tracker,
+)
 from mem3r_ros.ros.transforms import Transforms
 from mem3r_ros.ros.warning_log import WarningLog
 from mem3r_ros.tracker import Tracker
@@ -51,11 +56,17 @@ from mem3r_ros.tracker import Tracker
 class Mem3rNode(LifecycleNode):
     """A lifecycle node around one tracker."""
 
-    def __init__(self, is_running: Callable[[], bool] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        is_running: Callable[[], bool] | None = None,
+        load_network: LoadNetwork | None = None,
+        **options: Any,
+    ) -> None:
         """
         Declare parameters and services; the network is loaded in configure.
 
         :param is_running: returns False when the process ends; default: state of the context.
+        :param load_network: returns the network and its device; default: a network of its own.
         :param options: passed to ``rclpy.node.Node``.
         :raises UserError: a parameter is refused.
         """
@@ -72,6 +83,7 @@ class Mem3rNode(LifecycleNode):
         self.pipeline: Pipeline | None = None
         self.configure_error = ''
         self._is_running = is_running or self.context.ok
+        self._load_network = load_network
         self.log = WarningLog(self.get_logger())
         self.refusals = InputRefusals(lambda text: self.log.warn(text))
         self._topics: Publishers | None = None
@@ -94,7 +106,9 @@ class Mem3rNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network, run it once, create the publishers; a failure is reported."""
         try:
-            self.tracker, self.device = make_tracker(self.config, self._is_running)
+            self.tracker, self.device = make_tracker(
+                self.config, self._is_running, self._load_network
+            )
             self.dtype = arithmetic_of(self.tracker.model)
             static_mask = StaticMask(self.config.input)
             self._topics = Publishers(self, self.config)

@@ -5,17 +5,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 import time
 import traceback
+from typing import Any
 
 import numpy as np
 
 from mem3r_ros.data.encodings import DecodingState
 from mem3r_ros.data.message_decoding import image_from_message
 from mem3r_ros.errors import BadFrame, UserError
-from mem3r_ros.model.backend import load_backend
+from mem3r_ros.model.backend import BackendConfig, load_backend
 from mem3r_ros.ros.frame_result import FrameResult, InputFrame, Start
 from mem3r_ros.ros.frame_statistics import FrameCounts
 from mem3r_ros.ros.node_config import NodeConfig
@@ -47,18 +49,22 @@ _SKIPPED = {
     ),
 }
 _LATE = (Verdict.REPEATED, Verdict.LATE, Verdict.STALE)
+LoadNetwork = Callable[[BackendConfig], tuple[Any, str]]
 
 
-def make_tracker(config: NodeConfig, is_running: Callable[[], bool]) -> tuple[Tracker, str]:
+def make_tracker(
+    config: NodeConfig, is_running: Callable[[], bool], load: LoadNetwork | None = None
+) -> tuple[Tracker, str]:
     """
     Load the network, run it once and create a tracker.
 
     :param config: parameters of the node.
     :param is_running: called after loading; False skips the first run because the node ends.
+    :param load: returns the network and its device; default: a network of its own.
     :return: the tracker and the name of its device.
     :raises UserError: the model or the device is not available.
     """
-    model, device = load_backend(config)
+    model, device = (load or load_backend)(config)
     tracker = Tracker(model, config.tracking)
     if all(config.warm_up_size) and is_running():
         tracker.warm_up(*config.warm_up_size)
@@ -109,6 +115,8 @@ class TrackingWorker:
         self._start = Start.SESSION
         self._static_mask = static_mask
         self._decoding = DecodingState(max_pixels)
+        # Other cameras of a shared network wait for the step of an image that is prepared.
+        self._announce = getattr(tracker.model, 'announce', nullcontext)
         self._is_restored = False  # a state was loaded and no image has followed yet
         self.warnings: tuple[str, ...] = ()  # side inputs not used for the last image
 
@@ -124,7 +132,8 @@ class TrackingWorker:
             self._skip(frame, verdict)
             return
         try:
-            tracked, stage_ms = self._track_restored(frame)
+            with self._announce():
+                tracked, stage_ms = self._track_restored(frame)
         except UserError as error:
             self._fail(frame, str(error))
         except Exception as error:  # one bad frame must not end the node

@@ -4,7 +4,6 @@
 """Launch files that run: the node starts, receives images, answers its services."""
 
 from pathlib import Path
-import time
 
 import pytest
 
@@ -19,6 +18,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_pytest.actions import ReadyToTest
 from nav_msgs.msg import Odometry
 from node_harness import Camera, Listener, call, save_small_model
+from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 
 from launch import LaunchDescription
@@ -56,9 +56,16 @@ def waiting(ros_domain, model):
     return including('mem3r.launch.py', model=model, autostart='false', **COMMON)
 
 
-@launch_pytest.fixture
-def two_cameras(ros_domain):
-    return including('cameras.launch.py', cameras='front rear')
+@launch_pytest.fixture(params=['true', 'false'], ids=['one process', 'a process for each'])
+def two_cameras(request, ros_domain, model):
+    arguments = {'model': model, 'mount': 'standalone', 'input_policy': 'all'}
+    return including(
+        'cameras.launch.py',
+        cameras='front rear',
+        image_transport='raw compressed',
+        shared_network=request.param,
+        **arguments,
+    )
 
 
 @pytest.fixture
@@ -102,9 +109,15 @@ def test_services_answer_before_the_node_is_configured(waiting, peer, spin_until
 
 
 @pytest.mark.launch(fixture=two_cameras)
-def test_two_cameras_have_a_node_each(two_cameras, peer, spin_until):
-    def namespaces():
-        return {space for name, space in peer.get_node_names_and_namespaces() if name == 'mem3r'}
+def test_two_cameras_have_a_node_each_with_their_own_transport(two_cameras, peer, spin_until):
+    front, rear = Camera(peer, prefix='/front/'), Camera(peer, prefix='/rear/')
+    front.raw = peer.create_publisher(type(front.send()), '/front/image_raw', 50)
+    rear.compressed = peer.create_publisher(CompressedImage, '/rear/image_raw/compressed', 50)
+    odom = [Listener(peer).subscribe(Odometry, f'/{name}/odom') for name in ('front', 'rear')]
+    assert spin_until(lambda: front.raw.get_subscription_count() > 0, 90.0)
+    assert spin_until(lambda: rear.compressed.get_subscription_count() > 0, 90.0)
 
-    assert spin_until(lambda: namespaces() == {'/front', '/rear'}, 90.0)
-    time.sleep(0.1)
+    front.send()
+    rear.send_compressed()
+
+    assert spin_until(lambda: all(odom), 60.0)
