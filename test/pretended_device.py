@@ -23,6 +23,8 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 NAME = 'pretended'
 _twins: dict[int, tuple[torch.Tensor, torch.UntypedStorage]] = {}
+_ASKING = {'_local_scalar_dense', 'nonzero', 'equal', 'masked_select'}  # the host needs the answer
+_waits = 0  # how often the host would have waited for the device
 
 
 def _wrapped(twin: torch.Tensor) -> torch.Tensor:
@@ -81,6 +83,7 @@ def _run(operation: object, *args: object, **kwargs: object) -> object:
     is_copy = name in ('aten::_copy_from', 'aten::_to_copy', 'aten::copy_')
     if there and here and not is_copy and not name.startswith('aten::index'):
         raise RuntimeError(f'{name}: tensors on {NAME} and on cpu, {[v.shape for v in here]}')
+    _count_wait(name.removeprefix('aten::'), args, kwargs)
     args, kwargs = pytree.tree_map(_twin, (args, kwargs))
     if name == 'aten::_copy_from':
         args[1].copy_(args[0])
@@ -105,6 +108,20 @@ def _run(operation: object, *args: object, **kwargs: object) -> object:
     known = {id(_twin(value)): value for value in there}
     rename = lambda v: known.get(id(v)) if id(v) in known else _wrapped(v)  # noqa: E731
     return pytree.tree_map(lambda v: rename(v) if isinstance(v, torch.Tensor) else v, found)
+
+
+def _count_wait(name: str, args: tuple, kwargs: dict) -> None:
+    """Count an operation for whose result the host waits."""
+    global _waits
+    if name == '_to_copy':
+        target = kwargs.get('device')
+        is_transfer = target is not None and _is_device(target) != _is_there(args[0])
+        _waits += is_transfer and not kwargs.get('non_blocking')
+    elif name == '_copy_from':
+        is_transfer = _is_there(args[0]) != _is_there(args[1])
+        _waits += is_transfer and not (len(args) > 2 and args[2])
+    else:
+        _waits += name in _ASKING
 
 
 def _convolution(image: torch.Tensor, weight: torch.Tensor, bias: object, *how: object) -> object:
@@ -220,6 +237,56 @@ def update_agrees(device: torch.device) -> float:
     return float((found[0] - found[1]).norm() / found[0].norm())
 
 
+def recorded_steps_agree(device: torch.device) -> tuple[float, int]:
+    """
+    Track with recorded steps, and on the CPU with direct ones.
+
+    :return: the largest difference of poses and depth, over one plus their size; how often the
+        host waited in a frame.
+    """
+    from tiny_networks import network
+
+    from mem3r_ros.data import open_sequence
+    from mem3r_ros.model.static_step import StaticStep
+    from mem3r_ros.odometry.config import RefinementConfig
+    from mem3r_ros.odometry.fusion_config import DepthFusionConfig
+    from mem3r_ros.tracker import CameraFrame, Tracker, TrackerConfig
+    from mem3r_ros.tracker.config import DepthConfig
+
+    sample = Path(__file__).parents[1] / 'mem3r_ros' / 'samples' / 'rendered_room'
+    frames = list(open_sequence(sample, max_frames=9))
+    # Window and fusion run on the host, and amplify differences of rounding.
+    config = TrackerConfig(
+        update_rule='ttt3r',
+        reset_interval=6,
+        refinement=RefinementConfig(enabled=False),
+        depth=DepthConfig(resolution='network', fusion=DepthFusionConfig(enabled=False)),
+    )
+    results, counts = [], []
+    for place in (torch.device('cpu'), device):
+        model = network('mem3r').eval()
+        head = model.predictor.pose_head.fc2  # random weights turn the camera too fast
+        head.weight.mul_(0.01)
+        head.bias.copy_(torch.tensor([0.0, 0, 0, 1, 0, 0, 0]))
+        model = model.to(place)
+        tracker = Tracker(model if place.type == 'cpu' else StaticStep(model), config)
+        found = []
+        for frame in frames:
+            before = _waits_of(tracker)
+            tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
+            counts.append(_waits_of(tracker) - before)
+            found += [tracked.T_odom_camera.ravel(), np.nan_to_num(tracked.depth).ravel()]
+        results.append(np.concatenate(found))
+    # Recordings are made in the first frames; the sixth starts a segment with a second step.
+    steady = [count for index, count in enumerate(counts[-9:]) if index in (3, 4, 6, 7, 8)]
+    difference = np.abs(results[0] - results[1]) / (1 + np.abs(results[0]))
+    return float(difference.max()), max(steady)
+
+
+def _waits_of(tracker: object) -> int:
+    return _waits + tracker._download._queue.num_waits
+
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
     # The CPU's numbers are float32 throughout.
@@ -229,4 +296,7 @@ if __name__ == '__main__':
         mixing_is_refused(place)
         print('rules', rules_agree(place))
         print('tracker', tracker_agrees(place))
+        difference, waits = recorded_steps_agree(place)
+        print('recorded', difference)
+        print('waits', waits)
     print('update', update_agrees(place))

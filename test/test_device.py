@@ -40,5 +40,7 @@ def test_network_tracker_and_training_on_another_device_give_what_they_give_on_t
 
     assert run.returncode == 0, run.stderr[-3000:]
     differences = dict(line.split() for line in run.stdout.splitlines())
-    assert set(differences) == {'rules', 'tracker', 'update'}
+    # With more than one wait in a frame the device would be idle in between.
+    assert float(differences.pop('waits')) <= 1
+    assert set(differences) == {'rules', 'tracker', 'recorded', 'update'}
     assert all(float(value) < largest_difference for value in differences.values()), differences

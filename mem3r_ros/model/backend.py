@@ -16,10 +16,12 @@ from mem3r_ros.threads import choose_num_threads, use_num_threads
 
 if TYPE_CHECKING:
     from mem3r_ros.model import Mem3R
+    from mem3r_ros.model.static_step import StaticStep
 
 logger = logging.getLogger(__name__)
 
 DTYPES = ('float32', 'auto', 'int8', 'float16', 'bfloat16')
+EXECUTIONS = ('auto', 'eager', 'graph', 'compile')
 _DEVICE = re.compile(r'auto|cpu|cuda(:\d+)?')
 
 
@@ -34,8 +36,16 @@ class BackendConfig:
     dtype: str = setting(
         'float32',
         'dtype of the network weights; int8: large layers of a large network on a CPU; auto: the '
-        'faster of float32 and int8, measured at the start (a GPU and a small network: float32)',
+        'faster of float32 and int8, measured at the start; on a GPU bfloat16, or float16 where '
+        'the GPU has no bfloat16 (small networks: float32)',
         choices=DTYPES,
+    )
+    execution: str = setting(
+        'auto',
+        'how a step of the network runs; graph: recorded once, then repeated from fixed memory (a '
+        'CUDA graph); compile: the same with torch.compile, which takes minutes at the start; '
+        'auto: graph for a large network on a GPU, else eager',
+        choices=EXECUTIONS,
     )
     num_threads: int = setting(0, 'CPU threads; 0: as many as cores are idle at the start', low=0)
 
@@ -86,11 +96,11 @@ def check_backend(config: BackendConfig) -> None:
     find_weights(config.model)
 
 
-def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
+def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep, str]:
     """
     Load the network onto its device and set the number of CPU threads.
 
-    :return: the network and its device.
+    :return: the network, which records its steps if the settings say so, and its device.
     :raises UserError: the model does not load, the device does not exist, or the processor does
         not compute in the dtype.
     """
@@ -99,7 +109,9 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
     import torch
 
     from mem3r_ros.model import load_model
-    from mem3r_ros.model.speedups import SpeedUps, choose_cpu_dtype
+    from mem3r_ros.model.checkpoints.load import half_precision
+    from mem3r_ros.model.execution import prepared_for
+    from mem3r_ros.model.speedups import SpeedUps, choose_cpu_dtype, choose_gpu_dtype
 
     dtype = getattr(torch, _weights_dtype(config.dtype, device))
     if dtype == torch.float32:
@@ -111,7 +123,9 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R, str]:
         config.dtype == 'auto' and device == 'cpu' and choose_cpu_dtype(model) == 'int8'
     ):
         SpeedUps.int8(model).apply(model)
-    return model, device
+    if config.dtype == 'auto' and device != 'cpu':
+        model = half_precision(model, choose_gpu_dtype(model))
+    return prepared_for(config.execution, model), device
 
 
 def _weights_dtype(name: str, device: str) -> str:

@@ -193,7 +193,8 @@ class LinearHead(nn.Module):
 
     def forward(self, levels: tuple[Tensor, ...], finer: list[Tensor], grid: Grid) -> Tensor:
         """Use the last level only; see :meth:`DptHead.forward`."""
-        raw = self.proj(levels[-1]).transpose(1, 2).unflatten(2, grid)
+        hidden = F.gelu(self.proj.fc1(levels[-1])).to(self.last_layer.weight.dtype)
+        raw = self.last_layer(hidden).transpose(1, 2).unflatten(2, grid)
         return F.pixel_shuffle(raw, self.patch_size).permute(0, 2, 3, 1)
 
 

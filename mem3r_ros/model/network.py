@@ -101,6 +101,7 @@ class Mem3R(nn.Module):
         outputs: Collection[str] | None = None,
         *,
         masked_tokens: bool = False,
+        into: State | None = None,
     ) -> tuple[Prediction, State]:
         """
         Advance each stream by one frame.
@@ -112,6 +113,8 @@ class Mem3R(nn.Module):
             that this network has); other heads are not computed.
         :param masked_tokens: add the learned "no image" and "no ray map" tokens, as CUT3R's
             batch mode does on sequences that mix both (its streaming mode does not).
+        :param into: memory for the two large tensors of the next state, which this state must not
+            use (default: new memory); not for training.
         :return: the prediction and the state after the frame.
         :raises UserError: shapes do not fit or an output is unknown.
         """
@@ -142,14 +145,16 @@ class Mem3R(nn.Module):
             self.decoder.image_embed(encoded.pooled).float(),
             observer,
         )
-        memories = self._update_memories(state, seen, encoded.pooled, camera_memory, rule, update)
+        memories = self._update_memories(
+            state, seen, encoded.pooled, camera_memory, rule, update, into
+        )
         motion = state.motion
         if self.front_end is not None:
             motion = self.front_end.remember(motion, encoded.observation, prediction, update)
         # A frame that is not finite does not count as the first of its segment.
         is_first = state.is_first & ~finite
         after = State(memories.tokens, memories.camera_memory, is_first, motion, memories.rule)
-        if frame.reset is not None and bool(frame.reset.any()):
+        if frame.reset is not None and _may_reset(frame.reset):
             after = self._reset(after, frame.reset_mask(after.tokens))
         if 'telemetry' in wanted:
             statistics = telemetry(state, memories, read, decoded)
@@ -223,6 +228,7 @@ class Mem3R(nn.Module):
         camera_memory: Tensor,
         rule: UpdateRule,
         update: Tensor,
+        into: State | None,
     ) -> MemoryUpdate:
         """
         Blend the candidate into the mapping memory; take the new camera memory.
@@ -236,8 +242,8 @@ class Mem3R(nn.Module):
             channel_gate = self.state_gate(state.tokens, pooled)
         blended = blend(state.tokens, seen.candidate, channel_gate, token_gate)
         return MemoryUpdate(
-            where_stream(update, blended, state.tokens),
-            where_stream(update, camera_memory, state.camera_memory),
+            where_stream(update, blended, state.tokens, into and into.tokens),
+            where_stream(update, camera_memory, state.camera_memory, into and into.camera_memory),
             rule_state,
             channel_gate,
             token_gate,
@@ -253,3 +259,8 @@ class Mem3R(nn.Module):
                 for name, value in state.to_dict().items()
             }
         )
+
+
+def _may_reset(reset: Tensor) -> bool:
+    """Return whether a stream may start a new segment; on a GPU, asking would make it wait."""
+    return reset.device.type != 'cpu' or bool(reset.any())

@@ -99,3 +99,14 @@ def choose_cpu_dtype(model: Mem3R) -> str:
     chosen = 'int8' if gain >= _WORTH_IT else 'float32'
     logger.info('dtype auto: %s, as int8 multiplies %.1f times as fast here', chosen, gain)
     return chosen
+
+
+def choose_gpu_dtype(model: Mem3R) -> torch.dtype:
+    """Return the dtype of a network on a GPU: half precision if the network is large."""
+    if sum(weight.numel() for weight in model.parameters()) < LARGE_NETWORK:
+        return torch.float32
+    # Emulated bfloat16 is slower than float16.
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    chosen = torch.bfloat16 if has_bfloat16 else torch.float16
+    logger.info('dtype auto: %s', str(chosen).removeprefix('torch.'))
+    return chosen

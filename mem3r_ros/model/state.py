@@ -126,12 +126,16 @@ def _join(name: str, like: Tensor, streams: Sequence[Mapping[str, Tensor]]) -> T
     return torch.cat(parts)
 
 
-def where_stream(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+def where_stream(mask: Tensor, chosen: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """
     Choose whole streams; NaN in a stream that is not chosen has no effect.
 
     :param mask: [B] bool.
     :param chosen: [B, ...] where the mask is true.
     :param other: [B, ...] elsewhere.
+    :param out: memory for the result (default: new memory).
     """
-    return torch.where(mask.reshape(-1, *[1] * (chosen.dim() - 1)), chosen, other)
+    wide = mask.reshape(-1, *[1] * (chosen.dim() - 1))
+    if out is None:
+        return torch.where(wide, chosen, other)
+    return torch.where(wide, chosen, other, out=out)

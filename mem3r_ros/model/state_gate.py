@@ -42,5 +42,5 @@ class StateGate(nn.Module):
         # fc1 without building the concatenation: the image part is equal for all tokens.
         state_part, image_part = self.fc1.weight.split((width, pooled.shape[-1]), dim=1)
         hidden = F.linear(state.to(state_part.dtype), state_part, self.fc1.bias)
-        hidden = hidden + F.linear(pooled, image_part)[:, None]
+        hidden = hidden + F.linear(pooled.to(image_part.dtype), image_part)[:, None]
         return torch.sigmoid(self.fc2(F.gelu(hidden)).float())

@@ -16,8 +16,9 @@ class InputConfig:
 
     resampling: str = setting(
         'exact',
-        'exact: the filters of the training (Pillow); fast: OpenCV area averaging, not bit-exact',
-        choices=('exact', 'fast'),
+        'exact: the filters of the training (Pillow); fast: OpenCV area averaging, not bit-exact; '
+        'device: an antialiased cubic filter on the device of the network, not bit-exact',
+        choices=('exact', 'fast', 'device'),
     )
     keep_view: bool = setting(
         False, 'stretch the image slightly to whole patches instead of cropping it'

@@ -23,28 +23,10 @@ from mem3r_ros.tracker.image_preparation import Prepared
 class DenseView:
     """The dense part of one prediction on the host, in units of the network."""
 
-    points: np.ndarray  # [h, w, 3] float32, camera frame
+    points: np.ndarray | None  # [h, w, 3] float32, camera frame; None: they stay on the device
     depth: np.ndarray  # [h, w] float32, NaN where there is none
     confidence: np.ndarray  # [h, w] float32, above 1
     focal_px: float  # NaN if the network does not predict it
-
-    @classmethod
-    def of(cls, prediction: Any, ignore: np.ndarray | None) -> DenseView | None:
-        """Copy the prediction to the host; None if it has no points."""
-        if prediction.points_camera is None:
-            return None
-        points = prediction.points_camera[0].float().cpu().numpy()
-        depth = points[..., 2].copy()
-        with np.errstate(invalid='ignore'):
-            depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-        if ignore is not None:
-            depth[ignore] = np.nan
-        if prediction.confidence_camera is None:
-            confidence = np.full(depth.shape, 2.0, np.float32)
-        else:
-            confidence = prediction.confidence_camera[0].float().cpu().numpy()
-        focal = prediction.focal_px
-        return cls(points, depth, confidence, math.nan if focal is None else float(focal[0]))
 
     @property
     def median_confidence(self) -> float:
@@ -91,7 +73,7 @@ class DenseOutputs:
             return
         width, height = prepared.pixels.width, prepared.pixels.height
         focal_px = view.focal_px
-        if not math.isfinite(focal_px):
+        if not math.isfinite(focal_px) and view.points is not None:
             focal_px = estimate_focal(view.points, ((width - 1) / 2, (height - 1) / 2))
         self.focal.add(focal_px, width)
 
@@ -196,6 +178,6 @@ class DenseOutputs:
 
 def _image_of(view: DepthView, prepared: Prepared) -> np.ndarray:
     """Return the colours of the pixels of a view, [H, W, 3] uint8."""
-    if view.pixels == prepared.pixels:
+    if view.pixels == prepared.pixels and prepared.small is not None:
         return prepared.small
     return view.pixels.apply_fast(prepared.image)

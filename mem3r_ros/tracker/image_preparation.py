@@ -24,11 +24,12 @@ class Prepared:
     """One frame in the formats that the stages need."""
 
     image: np.ndarray  # [H, W, 3] uint8, rectified, camera resolution
-    small: np.ndarray  # [h, w, 3] uint8, the network's input
+    small: np.ndarray | None  # [h, w, 3] uint8, the network's input; None: the device makes it
     fine_gray: np.ndarray | None  # [k h, k w] uint8, for the flow of a network with scale k
     grey: np.ndarray  # [.., about 320] uint8, rectified
     ignore: np.ndarray | None  # [h, w] bool, network pixels to ignore
     ignore_grey: np.ndarray | None  # the same in the size of ``grey``
+    masked: np.ndarray | None  # [h, w] bool, network pixels under the mask of the frame
     pixels: PixelMap
     camera: Intrinsics | None  # of ``image``
     network_camera: Intrinsics | None  # of ``small``
@@ -71,7 +72,7 @@ class Preparation:
         """Return the images that the later stages need."""
         image, camera, mask = valid.image, valid.camera, valid.mask
         pixels = self.plan(image.shape[1], image.shape[0], config)
-        ignore = None
+        ignore, masked = None, None
         if camera is not None and camera.is_distorted:
             rectifier = self._rectifier(camera)
             image = rectifier.image(image)
@@ -80,17 +81,15 @@ class Preparation:
         if mask is not None:
             masked = pixels.apply_mask(mask)
             ignore = masked if ignore is None else ignore | masked
-        small = pixels.apply(image) if config.resampling == 'exact' else pixels.apply_fast(image)
-        if mask is not None:
-            small = _without(small, masked)
         grey = _working_grey(image)
         return Prepared(
             image=image,
-            small=small,
-            fine_gray=self._fine_gray(image, pixels, None if mask is None else masked),
+            small=_small(image, pixels, masked, config.resampling),
+            fine_gray=self._fine_gray(image, pixels, masked),
             grey=grey,
             ignore=ignore,
             ignore_grey=None if ignore is None else _ignore_grey(mask, pixels, ignore, grey),
+            masked=masked,
             pixels=pixels,
             camera=None if camera is None else camera.undistorted(),
             network_camera=None if camera is None else pixels.network_camera(camera.undistorted()),
@@ -135,6 +134,16 @@ def _working_grey(image: np.ndarray) -> np.ndarray:
         size = (WORKING_WIDTH, max(1, round(height * WORKING_WIDTH / width)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def _small(
+    image: np.ndarray, pixels: PixelMap, masked: np.ndarray | None, resampling: str
+) -> np.ndarray | None:
+    """Return the network's input; None if the device makes it."""
+    if resampling == 'device':
+        return None
+    small = pixels.apply(image) if resampling == 'exact' else pixels.apply_fast(image)
+    return small if masked is None else _without(small, masked)
 
 
 def _without(small: np.ndarray, masked: np.ndarray) -> np.ndarray:

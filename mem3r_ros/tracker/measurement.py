@@ -19,6 +19,7 @@ from mem3r_ros.tracker.decision import Decision
 from mem3r_ros.tracker.dense_outputs import DenseView
 from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.health import Problem
+from mem3r_ros.tracker.host_answer import HostAnswer
 from mem3r_ros.tracker.image_preparation import Prepared
 from mem3r_ros.tracker.stage_clock import StageClock
 from mem3r_ros.tracker.state_guard import flaw_of_pose, flaw_of_state
@@ -81,22 +82,15 @@ class Measurement:
 
 
 def measure(
-    answer: tuple[Any, Any], context: FrameContext, stream: StreamState, config: TrackerConfig
+    answer: HostAnswer, context: FrameContext, stream: StreamState, config: TrackerConfig
 ) -> Measurement:
-    """
-    Convert a prediction to metres, and check it.
-
-    :param answer: the prediction, and the network state after the frame.
-    """
-    prediction, state = answer
-    view = DenseView.of(prediction, context.prepared.ignore)
+    """Convert a prediction to metres, and check it."""
+    view, telemetry, T_world_camera = answer.view, answer.telemetry, answer.T_world_camera
     confidence = math.nan if view is None else view.median_confidence
     usual = stream.health.usual_confidence
-    telemetry = {name: float(value[0]) for name, value in (prediction.telemetry or {}).items()}
-    T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
     flaw = '' if context.decision.is_still else flaw_of_pose(T_world_camera)
     if not flaw and context.decision.is_remembered:
-        flaw = flaw_of_state(state)
+        flaw = flaw_of_state(answer.largest_state_value)
     if context.decision.is_still:
         increment, problem = np.eye(4), Problem()
     elif flaw:
@@ -121,7 +115,7 @@ def measure(
         confidence=confidence,
         confidence_ratio=confidence / usual if usual else math.nan,
         telemetry=telemetry,
-        state=state,
+        state=answer.state,
         problem=problem,
     )
 

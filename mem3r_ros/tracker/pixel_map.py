@@ -207,5 +207,12 @@ def _resized(
 
 def network_tensor(image: np.ndarray, device: torch.device | str = 'cpu') -> Tensor:
     """Return ``image`` [H, W, 3] uint8 as network input [1, 3, H, W] in [-1, 1]."""
-    pixels = torch.from_numpy(image).to(device).permute(2, 0, 1).unsqueeze(0)
-    return pixels.to(torch.float32).div_(255.0).sub_(0.5).div_(0.5).contiguous()
+    return normalised(torch.from_numpy(image).to(device))
+
+
+def normalised(image: Tensor) -> Tensor:
+    """Return an image [H, W, 3] of values from 0 to 255 as network input, on its device."""
+    pixels = image.permute(2, 0, 1).unsqueeze(0)
+    # A copy, because the division works in place.
+    pixels = pixels.to(torch.float32, copy=True)
+    return pixels.div_(255.0).sub_(0.5).div_(0.5).contiguous()

@@ -28,20 +28,22 @@ def flaw_of_pose(T_world_camera: np.ndarray) -> str:
     return ''
 
 
-def flaw_of_state(state: Any) -> str:
+def largest_value(state: Any) -> torch.Tensor:
+    """Return the largest magnitude in a state, a tensor of one number; NaN if a value is NaN."""
+    values = [tensor for tensor in state.to_dict().values() if tensor.is_floating_point()]
+    # amax passes NaN on.
+    largest = [tensor.detach().abs().amax().float() for tensor in values if tensor.numel()]
+    return torch.stack(largest).amax() if largest else torch.zeros(())
+
+
+def flaw_of_state(largest: float) -> str:
     """
     Return why a state of the network must not be kept; empty if it may be.
 
-    One number is brought to the host, however many tensors there are.
+    :param largest: see :func:`largest_value`.
     """
-    values = [tensor for tensor in state.to_dict().values() if tensor.is_floating_point()]
-    largest = [tensor.detach().abs().amax().float() for tensor in values if tensor.numel()]
-    if not largest:
+    if largest <= MAX_STATE_VALUE:  # false for NaN
         return ''
-    # amax passes NaN on, so that the comparison fails for it.
-    highest = float(torch.stack(largest).amax())
-    if highest <= MAX_STATE_VALUE:
-        return ''
-    if not np.isfinite(highest):
+    if not np.isfinite(largest):
         return 'network gave no finite memory'
-    return f'network gave a memory with values up to {highest:.3g}'
+    return f'network gave a memory with values up to {largest:.3g}'

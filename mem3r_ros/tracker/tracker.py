@@ -20,10 +20,11 @@ import torch
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, update_rule
+from mem3r_ros.model.device_queue import device_queue
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.decision import Decision, apply_break, decide
-from mem3r_ros.tracker.dense_outputs import DenseView
 from mem3r_ros.tracker.frame import CameraFrame, Status, TrackedFrame
+from mem3r_ros.tracker.host_answer import Download, HostAnswer
 from mem3r_ros.tracker.image_preparation import Preparation, Prepared
 from mem3r_ros.tracker.measurement import (
     FrameContext,
@@ -34,6 +35,7 @@ from mem3r_ros.tracker.measurement import (
     wanted_outputs,
     window_input,
 )
+from mem3r_ros.tracker.network_input import Upload
 from mem3r_ros.tracker.pixel_map import network_tensor
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.segments import depth_ratio
@@ -66,6 +68,8 @@ class Tracker:
         fields = _POSE_FIELDS | _DENSE_FIELDS
         available = getattr(getattr(model, 'predictor', None), 'available', None)
         self._all_fields = fields & frozenset(available) if available else fields
+        queue = getattr(model, 'queue', None) or device_queue(self._device)
+        self._upload, self._download = Upload(queue), Download(queue)
         self._preparation = Preparation(model.config)
         self.configure(config or TrackerConfig())
         self.reset()
@@ -135,7 +139,9 @@ class Tracker:
         decision = decide(valid, flaw, is_still, stream, config)
         apply_break(decision, valid, stream, config, self.model)
         with clock('prepare'):
-            image = None if flaw.is_blind else self._input(prepared, decision)
+            image = None
+            if not flaw.is_blind:
+                image = self._upload.frame_input(prepared, decision.is_remembered)
         fields = self._fields(wanted, prepared, decision)
         return FrameContext(valid, prepared, decision, wanted, fields, image, clock)
 
@@ -147,8 +153,10 @@ class Tracker:
         """
         if answer is None:
             return self._without_measurement(context, context.decision.flaw.reason)
+        with context.clock('network'):
+            fetched = self._fetched(answer, context)
         with context.clock('health'):
-            measured = measure(answer, context, self._stream, self.config)
+            measured = measure(fetched, context, self._stream, self.config)
         if measured.problem.reason:
             measured = self._rolled_back(context, measured)
         self._stream.is_implausible = measured.problem.is_implausible
@@ -174,20 +182,6 @@ class Tracker:
 
     # Before the network.
 
-    def _input(self, prepared: Prepared, decision: Decision) -> FrameInput:
-        camera, intrinsics = prepared.network_camera, None
-        if camera is not None:
-            values = [[camera.fx, camera.fy, camera.cx, camera.cy]]
-            intrinsics = torch.tensor(values, dtype=torch.float32, device=self._device)
-        update = None
-        if not decision.is_remembered:
-            update = torch.zeros(1, dtype=torch.bool, device=self._device)
-        fine = prepared.fine_gray
-        if fine is not None:
-            fine = torch.from_numpy(fine)[None].to(self._device)
-        image = network_tensor(prepared.small, self._device)
-        return FrameInput(image=image, update=update, intrinsics=intrinsics, fine_gray=fine)
-
     def _fields(
         self, wanted: frozenset[str], prepared: Prepared, decision: Decision
     ) -> frozenset[str]:
@@ -204,12 +198,18 @@ class Tracker:
 
     # After the network.
 
+    def _fetched(self, answer: tuple[Any, Any], context: FrameContext) -> HostAnswer:
+        """Bring an answer to the host."""
+        prepared = context.prepared
+        needs_focal = prepared.network_camera is None and answer[0].focal_px is None
+        return self._download.fetch(answer, prepared.ignore, needs_focal)
+
     def _rolled_back(self, context: FrameContext, measured: Measurement) -> Measurement:
         """Repeat the measurement with older states; return the first one without a problem."""
         for kept in self._stream.rollback.candidates():
             state = with_motion_of(kept, self._stream.state)
             answer = self.model.step(context.input, state, self.rule, outputs=context.fields)
-            again = measure(answer, context, self._stream, self.config)
+            again = measure(self._fetched(answer, context), context, self._stream, self.config)
             if not again.problem.reason:
                 self._stream.state = state
                 self._stream.rollback.adopt(kept)
@@ -305,24 +305,24 @@ class Tracker:
 
         :return: a message for the user; empty if the segment has begun, or one came just before.
         """
-        prediction, state = self.model.step(
+        answer = self.model.step(
             replace(context.input, update=None),
             self.model.initial_state(1),
             self.rule,
             outputs=self._all_fields,
         )
-        view = DenseView.of(prediction, context.prepared.ignore)
+        fetched = self._fetched(answer, context)
+        view, T_world_camera = fetched.view, fetched.T_world_camera
         weights = np.minimum(measured.view.confidence, view.confidence)
         ratio = depth_ratio(measured.view.depth, view.depth, weights)
-        T_world_camera = prediction.T_world_camera[0].double().cpu().numpy()
-        flaw = flaw_of_pose(T_world_camera) or flaw_of_state(state)
+        flaw = flaw_of_pose(T_world_camera) or flaw_of_state(fetched.largest_state_value)
         if not flaw and ratio is not None and not self._stream.segments.is_plausible(ratio[0]):
             flaw = f'network gave depth {1 / ratio[0]:.3g} times as large'
         if flaw:
             return self._stream.validation.count(
                 'new segment put off', f'new segment put off: {flaw}', context.stamp_ns
             )
-        self._stream.begin_segment(state, T_world_camera, ratio)
+        self._stream.begin_segment(fetched.state, T_world_camera, ratio)
         return ''
 
     def _without_measurement(self, context: FrameContext, reason: str) -> TrackedFrame:

@@ -116,6 +116,14 @@ def save_checkpoint(
         raise UserError(f'cannot write {path}: {error}') from None
 
 
+def half_precision(model: Mem3R, dtype: torch.dtype) -> Mem3R:
+    """Convert the weights in place, except those that :func:`load_model` keeps in float32."""
+    for name, weight in model.named_parameters():
+        if not _is_exact(model.config, name):
+            weight.data = weight.data.to(dtype)
+    return model
+
+
 def configuration_of(stored: StoredCheckpoint) -> ModelConfig:
     """
     Return the configuration of a checkpoint: stored, or derived from its shapes.
@@ -129,8 +137,14 @@ def configuration_of(stored: StoredCheckpoint) -> ModelConfig:
 
 
 def _is_exact(config: ModelConfig, name: str) -> bool:
-    """Return whether a parameter stays float32, because fast weights and poses need it."""
-    exact = ['predictor.pose_head.']
+    """
+    Return whether a parameter stays float32: fast weights, state gate, poses, points.
+
+    Of the dense heads that is the last layer, which gives the values.
+    """
+    last = '.head3.' if config.head_type == 'dpt' else '.proj.fc2.'
+    exact = ['predictor.pose_head.', 'state_gate.']
+    exact += [f'predictor.{head}{last}' for head in ('camera_head', 'world_head')]
     if config.pose_memory == 'fast_weights':
         exact.append('pose_memory.')
     return name.startswith(tuple(exact))
