@@ -67,6 +67,7 @@ PARAMETERS = {
     'model',
     'device',
     'dtype',
+    'execution',
     'num_threads',
     'warm_up_size',
     'autostart',
