@@ -210,7 +210,10 @@ def test_benchmark_prints_time_and_memory(capsys, tmp_path, model):
 
     assert code == 0, err
     assert 'network' in out and 'MiB per 1000 frames' in out
-    assert json.loads((tmp_path / 'benchmark.json').read_text())['num_frames'] == 6
+    result = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert result['num_frames'] == 6
+    # Each place has its source line.
+    assert any(place.startswith('mem3r_ros/') for place in result['host_waits'])
     assert (tmp_path / 'benchmark.svg').read_text().startswith('<svg')
     page = (tmp_path / 'benchmark.html').read_text()
     assert 'frames per second' in page and 'Time of a frame' in page and '<svg' in page

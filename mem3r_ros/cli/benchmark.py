@@ -12,6 +12,7 @@ from typing import Any
 
 HELP = 'measure time and memory over many frames'
 PERIOD_NS = 33_333_333
+WAIT_FRAMES = 3  # tracked after the measurement, to count where the host waits
 COLUMNS = ('stage', 'median ms', '90 %', '99 %', 'longest')
 _SHOWN = ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
 
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     stages_ms, memory_mib = _measure(tracker, args.frames, (width, height), outputs, device)
     title = f'{Path(config.model).name}, {width}x{height}, {device_name(device)}'
     result = _summary(title, stages_ms, memory_mib)
-    _print(result)
+    result['host_waits'] = _host_waits(tracker, args.frames, (width, height), outputs)
+    _print(result, device)
     if args.output:
         _write(Path(args.output), result, stages_ms['total'], memory_mib)
     return 0
@@ -129,6 +131,24 @@ def _measure(
     return {stage: np.array(times) for stage, times in stages.items()}, np.array(memory)
 
 
+def _host_waits(
+    tracker: Any, first: int, size: tuple[int, int], outputs: set[str]
+) -> dict[str, float]:
+    """Return how often a frame makes the host wait for the device, by source line."""
+    from itertools import islice
+
+    from mem3r_ros.evaluation.host_waits import host_waits
+    from mem3r_ros.model.device_queue import device_queue
+    from mem3r_ros.tracker import CameraFrame
+
+    queue = getattr(tracker.model, 'queue', None) or device_queue(tracker.model.device)
+    with host_waits(queue) as places:
+        images = islice(moving_texture(*size, first + WAIT_FRAMES), first, None)
+        for index, image in enumerate(images, start=first):
+            tracker.track(CameraFrame(index * PERIOD_NS, image), outputs)
+    return {place: count / WAIT_FRAMES for place, count in places.most_common()}
+
+
 def _memory_mib(device: str) -> float:
     """Return the memory of this process, and of the GPU if it is used."""
     import psutil
@@ -169,7 +189,7 @@ def _summary(title: str, stages_ms: dict[str, Any], memory_mib: Any) -> dict[str
     }
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], device: str) -> None:
     from mem3r_ros.evaluation.tables import print_table
 
     print_table(result['title'], COLUMNS, _rows(result))
@@ -181,6 +201,11 @@ def _print(result: dict[str, Any]) -> None:
         f'{result["memory_mib"]:.0f} MiB, growing '
         f'{result["memory_growth_mib_per_1000_frames"]:+.2f} MiB per 1000 frames'
     )
+    waits = result['host_waits']
+    verb = 'would wait for a GPU' if device == 'cpu' else 'waits for the GPU'
+    print(f'the host {verb} {sum(waits.values()):g} times per frame')
+    for place, count in waits.items():
+        print(f'  {count:g}  {place}')
 
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:
