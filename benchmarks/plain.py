@@ -11,7 +11,9 @@ The plain step is what the public code of CUT3R does: eager, float32, every outp
 with an explicit softmax, all projections of the memory write. Each lever is applied alone, then
 those of each dtype together. All variants take turns within each frame, so other programs affect
 them equally; a gain is the median ratio of processor times over the frames. Every variant keeps
-its own state over all frames, and its error is that of the last frame against the plain step.
+its own state over all frames. Its errors against the plain step are given as the median over the
+frames and the largest. With ``--rule ttt3r`` the plain step computes all logits of the attention
+from state to image and keeps them until the end of the frame, as the public code does.
 Large presets have random weights: the time does not depend on them, the errors do.
 """
 
@@ -44,14 +46,17 @@ from mem3r_ros.model import (
     ModelConfig,
     Prediction,
     State,
+    UpdateRule,
     build_model,
     layers,
     load_model,
+    update_rule,
 )
 from mem3r_ros.model.checkpoints.find import shipped_weights
 from mem3r_ros.model.int8 import has_int8
 from mem3r_ros.model.processor import multiplies_bfloat16, number_formats, processor_name
 from mem3r_ros.model.speedups import SpeedUps
+from mem3r_ros.model.update_rules import UPDATE_RULES, AttentionMean
 
 ODOMETRY_AND_DEPTH = ('T_world_camera', 'points_camera', 'confidence_camera')
 
@@ -81,12 +86,22 @@ def full_cross_attention(
     return self.proj(explicit_attention(query, key, value).transpose(1, 2).flatten(2))
 
 
+def full_logits(self: AttentionMean, query: Tensor, key: Tensor) -> None:
+    """Compute and keep all logits of a layer, then take their mean."""
+    logits = query.float() @ key.float().transpose(-2, -1) * query.shape[-1] ** -0.5
+    self.__dict__.setdefault('kept', []).append(logits)
+    mean = logits.mean(dim=(1, 3))
+    self._sum = mean if self._sum is None else self._sum + mean
+    self._layers += 1
+
+
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Compute every attention explicitly."""
+    """Compute every attention explicitly, and the gate of TTT3R from all logits."""
     with (
         mock.patch.object(layers, 'attend', explicit_attention),
         mock.patch.object(layers.CrossAttention, 'forward', full_cross_attention),
+        mock.patch.object(AttentionMean, 'add', full_logits),
     ):
         yield
 
@@ -99,10 +114,12 @@ class Variant:
     model: Mem3R
     fused: bool = False  # the project's attention
     outputs: tuple[str, ...] | None = None
+    rule: UpdateRule | None = None
     state: State | None = None
     prediction: Prediction | None = None
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
+    errors: list[tuple[float, ...]] = field(default_factory=list)  # against plain, of each frame
 
     def step(self, frame: FrameInput) -> None:
         """Advance by one frame and record the time."""
@@ -111,14 +128,16 @@ class Variant:
             self.state = self.model.initial_state(image_size=size)
         with nullcontext() if self.fused else plain_attention():
             wall, cpu = time.perf_counter(), time.process_time()
-            self.prediction, self.state = self.model.step(frame, self.state, None, self.outputs)
+            self.prediction, self.state = self.model.step(
+                frame, self.state, self.rule, self.outputs
+            )
             self.cpu_s.append(time.process_time() - cpu)
             self.wall_s.append(time.perf_counter() - wall)
 
 
 @dataclass
 class Row:
-    """Figures of one variant."""
+    """Figures of one variant; errors are medians over the frames, and the largest."""
 
     name: str
     wall_ms: float
@@ -128,6 +147,7 @@ class Row:
     translation: float  # error of the pose over its length
     depth: float  # median relative error
     state: float  # error of the state tokens over their norm
+    worst: tuple[float, ...]  # the four errors in the worst frame of each
 
 
 def variants(model: Mem3R) -> list[Variant]:
@@ -142,6 +162,8 @@ def variants(model: Mem3R) -> list[Variant]:
     exact = with_levers(model, SpeedUps())
     if half:
         found.append(Variant('bfloat16 heads', with_levers(model, SpeedUps(bfloat16_heads=True))))
+        levers = SpeedUps(bfloat16_attention=True)
+        found.append(Variant('bfloat16 attention', with_levers(model, levers), fused=True))
     if int8:
         found.append(Variant('int8 linear layers', with_levers(model, SpeedUps(int8_linear=True))))
     found.append(Variant('dtype float32', exact, True, ODOMETRY_AND_DEPTH))
@@ -186,12 +208,19 @@ def measure(options: argparse.Namespace) -> list[Row]:
         model = load_model(options.preset)
     else:
         model = build_model(ModelConfig.preset(options.preset)).eval().requires_grad_(False)
-    found = variants(model)
+    found = [
+        variant
+        for variant in variants(model)
+        if variant.name == 'plain' or not options.steps or variant.name in options.steps
+    ]
+    for variant in found:
+        variant.rule = update_rule(options.rule)
     with torch.inference_mode():
         for picture in moving_texture(width, height, options.frames + 1):
             image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
             for variant in found:
                 variant.step(FrameInput(image=image))
+                variant.errors.append(errors(variant, found[0]))
     return [_row(variant, found[0]) for variant in found]
 
 
@@ -200,7 +229,9 @@ def _row(variant: Variant, plain: Variant) -> Row:
         a / b for a, b in zip(plain.cpu_s[1:], variant.cpu_s[1:], strict=True)
     )
     wall, cpu = (1e3 * statistics.median(times[1:]) for times in (variant.wall_s, variant.cpu_s))
-    return Row(variant.name, wall, cpu, gain, *errors(variant, plain))
+    by_kind = list(zip(*variant.errors, strict=True))
+    worst = tuple(max(values) for values in by_kind)
+    return Row(variant.name, wall, cpu, gain, *map(statistics.median, by_kind), worst)
 
 
 def machine(threads: int) -> dict[str, object]:
@@ -216,17 +247,18 @@ def machine(threads: int) -> dict[str, object]:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """Return the figures as a Markdown table."""
+    """Return the figures as a Markdown table; an error is its median and its largest value."""
     lines = [
         '| step | processor ms | clock ms | gain | rotation, deg | translation | depth | state |',
         '|---|---|---|---|---|---|---|---|',
     ]
-    lines += [
-        f'| {row["name"]} | {row["cpu_ms"]:.0f} | {row["wall_ms"]:.0f} | {row["gain"]:.2f} '
-        f'| {row["rotation_deg"]:.1e} | {row["translation"]:.1e} | {row["depth"]:.1e} '
-        f'| {row["state"]:.1e} |'
-        for row in rows
-    ]
+    for row in rows:
+        medians = [row[name] for name in ('rotation_deg', 'translation', 'depth', 'state')]
+        pairs = [f'{a:.1e} to {b:.1e}' for a, b in zip(medians, row['worst'], strict=True)]
+        lines.append(
+            f'| {row["name"]} | {row["cpu_ms"]:.0f} | {row["wall_ms"]:.0f} | {row["gain"]:.2f} '
+            f'| {" | ".join(pairs)} |'
+        )
     return '\n'.join(lines)
 
 
@@ -236,9 +268,10 @@ def comparison(first: dict, second: dict) -> str:
 
     :raises UserError: the results are of different networks or image sizes.
     """
-    for name in ('preset', 'size'):
-        if first[name] != second[name]:
-            raise UserError(f'the results have {name} {first[name]} and {second[name]}')
+    for name in ('preset', 'size', 'rule'):
+        pair = [result.get(name, 'cut3r') for result in (first, second)]
+        if pair[0] != pair[1]:
+            raise UserError(f'the results have {name} {pair[0]} and {pair[1]}')
     lines = [f'{first["preset"]}, {first["size"]}', '', '| machine | A | B |', '|---|---|---|']
     lines += [
         f'| {key} | {first["machine"][key]} | {second["machine"][key]} |'
@@ -269,6 +302,10 @@ def main() -> None:
     parser.add_argument('--size', default='128x96', metavar='WxH', help='input size, px (128x96)')
     parser.add_argument('--frames', type=int, default=20, help='measured frames (20)')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads (1)')
+    parser.add_argument('--rule', default='cut3r', choices=UPDATE_RULES, help='(cut3r)')
+    parser.add_argument(
+        '--steps', nargs='*', metavar='NAME', help='measure only these beside plain (all)'
+    )
     parser.add_argument('--output', type=Path, help='write the figures there as JSON')
     parser.add_argument('--compare', nargs=2, type=Path, metavar=('A', 'B'), help='two results')
     options = parser.parse_args()
@@ -281,11 +318,12 @@ def main() -> None:
     result = {
         'preset': options.preset,
         'size': options.size,
+        'rule': options.rule,
         'frames': options.frames,
         'machine': machine(options.threads),
         'rows': rows,
     }
-    print(f'{options.preset}, {options.size}, {options.frames} frames')
+    print(f'{options.preset}, {options.size}, rule {options.rule}, {options.frames} frames')
     print('; '.join(f'{key}: {value}' for key, value in result['machine'].items()) + '\n')
     print(table(rows))
     if options.output:

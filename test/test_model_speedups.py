@@ -105,9 +105,10 @@ def test_camera_memory_state_gate_and_pose_head_keep_float32(wide):
     [
         (SpeedUps(channels_last=True), 1e-4),
         (SpeedUps(bfloat16_heads=True), 0.03),
+        (SpeedUps(bfloat16_attention=True), 0.03),
         pytest.param(SpeedUps(int8_linear=True), 0.05, marks=needs_int8),
     ],
-    ids=['channels_last', 'bfloat16_heads', 'int8_linear'],
+    ids=['channels_last', 'bfloat16_heads', 'bfloat16_attention', 'int8_linear'],
 )
 def test_each_lever_changes_pose_depth_and_state_little(wide, levers, limit):
     prediction, state = last_of(wide)
@@ -123,10 +124,19 @@ def test_without_levers_nothing_changes(wide):
     assert all(torch.equal(weight, before[name]) for name, weight in wide.state_dict().items())
 
 
+def test_attention_in_bfloat16_keeps_the_camera_memory_exact(wide):
+    SpeedUps(bfloat16_attention=True).apply(wide)
+    changed = [name for name, part in wide.named_modules() if getattr(part, 'in_bfloat16', False)]
+    assert changed
+    assert not any(name.startswith('pose_memory') for name in changed)
+
+
 def test_two_view_heads_stay_float32_under_int8(monkeypatch):
     monkeypatch.setattr(speedups, 'multiplies_bfloat16', lambda: True)
     model = build_model(ModelConfig.preset('mem3r-tiny'))
-    assert not SpeedUps.int8(model).bfloat16_heads
+    levers = SpeedUps.int8(model)
+    assert not levers.bfloat16_heads
+    assert not levers.bfloat16_attention
 
 
 @pytest.mark.parametrize(('gain', 'chosen'), [(4.0, 'int8'), (1.0, 'float32')])

@@ -34,3 +34,12 @@ def test_exact_levers_have_no_error_and_the_result_can_be_compared(plain, tmp_pa
     text = plain('--compare', result, result)
     assert text.count('| 1.00 |') >= len(rows)
     assert 'processor' in text
+
+
+def test_plain_gate_of_ttt3r_from_all_logits_equals_that_of_the_project(plain, tmp_path):
+    result = tmp_path / 'a.json'
+    words = ('--size', '64x48', '--frames', 2, '--rule', 'ttt3r', '--steps', 'dtype float32')
+    plain(*words, '--output', result)
+    rows = {row['name']: row for row in json.loads(result.read_text())['rows']}
+    assert set(rows) == {'plain', 'dtype float32'}
+    assert max(rows['dtype float32']['worst']) < 1e-4

@@ -28,7 +28,7 @@ from mem3r_ros.model.processor import multiplies_int8
 
 MIN_WEIGHTS = 256 * 256  # smaller layers lose more to the conversion than they gain
 _ENGINE = 'onednn'
-_PLACES = ('image_encoder.', 'ray_encoder.', 'decoder.', 'predictor.world_blocks.')
+PLACES = ('image_encoder.', 'ray_encoder.', 'decoder.', 'predictor.world_blocks.')
 _PARENTS = (SelfAttention, CrossAttention, Mlp)
 _LARGEST = 127
 _SMALLEST_SCALE = 1e-30  # of a token of zeros
@@ -60,8 +60,10 @@ class Int8Linear(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map [..., I] to [..., O]."""
         scale = tokens.abs().amax(dim=-1, keepdim=True).clamp_(min=_SMALLEST_SCALE)
-        result = torch.ops.quantized.linear_dynamic(tokens / scale, self._packed).mul_(scale)
-        return result if self.bias is None else result.add_(self.bias)
+        result = torch.ops.quantized.linear_dynamic(tokens / scale, self._packed)
+        if self.bias is None:
+            return result.mul_(scale)
+        return torch.addcmul(self.bias, result, scale)
 
 
 def has_int8() -> bool:
@@ -78,7 +80,7 @@ def large_linear_layers(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.L
     """Yield parent, name in it, and layer, of every layer that int8 may replace."""
     for path, parent in model.named_modules():
         if not (
-            path.startswith(_PLACES) and isinstance(parent, SelfAttention | CrossAttention | Mlp)
+            path.startswith(PLACES) and isinstance(parent, SelfAttention | CrossAttention | Mlp)
         ):
             continue
         for name, layer in parent.named_children():

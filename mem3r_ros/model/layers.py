@@ -65,6 +65,22 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return logits.softmax(dim=-1).to(value.dtype) @ value
 
 
+def attend_bfloat16(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """
+    Mix values as :func:`attend` does, with both products in bfloat16.
+
+    Faster than the fused kernel on a processor that multiplies bfloat16 (768 tokens). The matrix
+    of weights is kept, [B, H, N, M].
+    """
+    scaled = query * query.shape[-1] ** -0.5
+    query, key, value = (
+        part.to(torch.bfloat16, memory_format=torch.contiguous_format).flatten(0, 1)
+        for part in (scaled, key, value)
+    )
+    mixed = (query @ key.transpose(-1, -2)).softmax(dim=-1) @ value
+    return mixed.unflatten(0, scaled.shape[:2]).to(scaled.dtype)
+
+
 class Mlp(nn.Module):
     """Two linear layers with an exact GELU between them."""
 
@@ -108,6 +124,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.round_float16 = round_float16
+        self.in_bfloat16 = False  # the products of tokens, see model.speedups
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
@@ -121,7 +138,8 @@ class SelfAttention(nn.Module):
             key = _round_to_half(rotate(_round_to_half(key), positions))
         else:
             query, key = rotate(query, positions), rotate(key, positions)
-        return self.proj(_merge_heads(attend(query, key, value)))
+        mix = attend_bfloat16 if self.in_bfloat16 else attend
+        return self.proj(_merge_heads(mix(query, key, value)))
 
 
 class AttentionObserver(Protocol):
@@ -138,6 +156,7 @@ class CrossAttention(nn.Module):
         """Create the four projections of width ``dim``."""
         super().__init__()
         self.num_heads = num_heads
+        self.in_bfloat16 = False  # the products of tokens, see model.speedups
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
@@ -160,7 +179,8 @@ class CrossAttention(nn.Module):
         value = _split_heads(self.value(other), self.num_heads)
         if observer is not None:
             observer.add(query, key)
-        return self.proj(_merge_heads(attend(query, key, value)))
+        mix = attend_bfloat16 if self.in_bfloat16 else attend
+        return self.proj(_merge_heads(mix(query, key, value)))
 
 
 class EncoderBlock(nn.Module):

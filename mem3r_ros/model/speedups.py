@@ -12,7 +12,14 @@ import torch
 from torch import nn
 
 from mem3r_ros.model.dense_heads import DptHead
-from mem3r_ros.model.int8 import Int8Linear, convert_linear_layers, has_int8, large_linear_layers
+from mem3r_ros.model.int8 import (
+    PLACES,
+    Int8Linear,
+    convert_linear_layers,
+    has_int8,
+    large_linear_layers,
+)
+from mem3r_ros.model.layers import CrossAttention, SelfAttention
 from mem3r_ros.model.network import Mem3R
 from mem3r_ros.model.processor import multiplies_bfloat16
 
@@ -31,6 +38,7 @@ class SpeedUps:
     int8_linear: bool = False  # large linear layers in int8, see model.int8
     channels_last: bool = False  # dense heads with the channels of a pixel side by side
     bfloat16_heads: bool = False  # dense heads in bfloat16
+    bfloat16_attention: bool = False  # products of tokens in bfloat16, in the places of int8
 
     @classmethod
     def int8(cls, model: Mem3R) -> SpeedUps:
@@ -39,8 +47,10 @@ class SpeedUps:
 
         Two-view geometry takes depth and motion as measurements, so its heads keep float32.
         """
-        half_heads = multiplies_bfloat16() and model.front_end is None
-        return cls(int8_linear=True, channels_last=True, bfloat16_heads=half_heads)
+        half = multiplies_bfloat16() and model.front_end is None
+        return cls(
+            int8_linear=True, channels_last=True, bfloat16_heads=half, bfloat16_attention=half
+        )
 
     def apply(self, model: Mem3R) -> Mem3R:
         """
@@ -51,6 +61,12 @@ class SpeedUps:
         if self.int8_linear:
             count = convert_linear_layers(model)
             logger.info('%d linear layers compute in int8', count)
+        for attention in _attention_layers(model):
+            attention.in_bfloat16 |= self.bfloat16_attention
+            if isinstance(attention, SelfAttention) and (
+                self.int8_linear or attention.in_bfloat16
+            ):
+                attention.round_float16 = False  # finer than the error of these levers
         for head in _dense_heads(model):
             if self.bfloat16_heads:
                 head.bfloat16()
@@ -62,6 +78,15 @@ class SpeedUps:
 
 def _dense_heads(model: Mem3R) -> list[nn.Module]:
     return [part for part in model.modules() if isinstance(part, DptHead)]
+
+
+def _attention_layers(model: Mem3R) -> list[SelfAttention | CrossAttention]:
+    """Return the attention of encoders, decoders and world head; not that of the memory."""
+    return [
+        part
+        for path, part in model.named_modules()
+        if path.startswith(PLACES) and isinstance(part, SelfAttention | CrossAttention)
+    ]
 
 
 def arithmetic_of(model: Mem3R) -> str:
