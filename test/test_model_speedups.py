@@ -20,6 +20,7 @@ from mem3r_ros.model import (
 )
 from mem3r_ros.model.backend import BackendConfig, load_backend
 from mem3r_ros.model.int8 import Int8Linear, convert_linear_layers, has_int8
+from mem3r_ros.model.layers import Mlp
 from mem3r_ros.model.speedups import SpeedUps, arithmetic_of, choose_cpu_dtype
 
 needs_int8 = pytest.mark.skipif(not has_int8(), reason='the processor does not compute in int8')
@@ -82,6 +83,15 @@ def test_large_token_does_not_cost_the_others_their_resolution():
     with torch.inference_mode():
         others = [row for row in range(20) if row != 3]
         assert relative(Int8Linear(layer)(tokens)[others], layer(tokens)[others]) < 0.02
+
+
+@torch.inference_mode()
+def test_mlp_in_parts_gives_what_it_gives_at_once():
+    torch.manual_seed(0)
+    mlp, tokens = Mlp(32, 64), torch.randn(2, 50, 32)
+    at_once = mlp(tokens)
+    mlp.tokens_at_once = 16
+    assert torch.allclose(mlp(tokens), at_once, atol=1e-6)
 
 
 @needs_int8

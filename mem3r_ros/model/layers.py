@@ -89,9 +89,16 @@ class Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, dim if out_dim is None else out_dim)
+        self.tokens_at_once = 0  # 0 = all; fewer keep the hidden values in the processor's cache
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map [..., C] to [..., out_dim]."""
+        if 0 < self.tokens_at_once < tokens.shape[-2]:
+            parts = tokens.split(self.tokens_at_once, dim=-2)
+            return torch.cat([self._map(part) for part in parts], dim=-2)
+        return self._map(tokens)
+
+    def _map(self, tokens: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
