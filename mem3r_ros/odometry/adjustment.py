@@ -12,7 +12,6 @@ from __future__ import annotations
 from mem3r_ros.odometry.normal_equations import Residuals, State, Structure, System
 from mem3r_ros.odometry.problem import Problem, Solution
 
-_CONVERGED = 1e-3  # relative decrease of the cost
 _MAX_TRIALS = 4  # dampings tried in one iteration
 _FIRST_DAMPING = 1e-4
 _LEAST_DAMPING = 1e-9
@@ -40,7 +39,7 @@ def adjust(problem: Problem) -> Solution:
                 damping = max(0.1 * damping, _LEAST_DAMPING)
                 break
             damping *= 10.0
-        has_converged = cost - residuals.cost <= _CONVERGED * residuals.cost
+        has_converged = cost - residuals.cost <= problem.least_decrease * residuals.cost
     variance, pose_covariance, focal_sigma = system.covariances()
     return Solution(
         T_window_camera=state.poses,

@@ -18,8 +18,14 @@ MAX_WIDTH = 1280  # px; wider images are reduced first
 _BACKWARD_PX = 1.0
 _WINDOW_PX = 21
 _LEVELS = 3
+_STEPS = 10  # of each level, at most
+_LEAST_STEP_PX = 0.03  # the alignment with the patches goes on from there
+_CHECK_WINDOW_PX = 15  # of the backward search, which starts at its answer and needs no pyramid
 _MIN_STRENGTH = 0.02  # of the strongest tenth of the cells
 _BORDER = 8  # px at the edge of the image without corners
+_CORNER_BLOCK_PX = 5
+_STRIP_ROWS = 64
+_STRIP_MARGIN = 4  # rows that a strip reads beyond its own
 _MIN_DISTANCE_PX = 8.0  # between a new corner and a tracked one
 
 
@@ -65,24 +71,30 @@ def _there_and_back(
     start: np.ndarray,
     expected: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    options = {
-        'winSize': (_WINDOW_PX, _WINDOW_PX),
-        'maxLevel': _LEVELS,
-        'criteria': (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01),
-        'flags': cv2.OPTFLOW_USE_INITIAL_FLOW,
-    }
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _STEPS, _LEAST_STEP_PX)
+    options = {'criteria': criteria, 'flags': cv2.OPTFLOW_USE_INITIAL_FLOW}
+    forward = {'winSize': (_WINDOW_PX, _WINDOW_PX), 'maxLevel': _LEVELS} | options
+    backward = {'winSize': (_CHECK_WINDOW_PX, _CHECK_WINDOW_PX), 'maxLevel': 0} | options
     begin = start.astype(np.float32)[:, None]
     guess = expected.astype(np.float32)[:, None].copy()
-    found, ahead, _ = cv2.calcOpticalFlowPyrLK(previous, current, begin, guess, **options)
-    shift = found - begin
-    back, behind, _ = cv2.calcOpticalFlowPyrLK(
-        current, previous, found, (found - shift).copy(), **options
-    )
+    found, ahead, _ = cv2.calcOpticalFlowPyrLK(previous, current, begin, guess, **forward)
+    back, behind, _ = cv2.calcOpticalFlowPyrLK(current, previous, found, begin.copy(), **backward)
     error = np.linalg.norm((back - begin)[:, 0], axis=1)
     height, width = current.shape
     inside = (found[:, 0] >= 2).all(axis=1) & (found[:, 0] < (width - 2, height - 2)).all(axis=1)
     good = (ahead.ravel() == 1) & (behind.ravel() == 1) & (error < _BACKWARD_PX) & inside
     return found[:, 0].astype(np.float64), good
+
+
+def _corner_strength(grey: np.ndarray) -> np.ndarray:
+    """Return the smaller eigenvalue of the gradients around each pixel, [H, W] float32."""
+    strength = np.empty(grey.shape, np.float32)
+    # In strips: OpenCV's buffers for a whole image leave the cache and are paged in every time.
+    for start in range(0, len(grey), _STRIP_ROWS):
+        first, end = max(start - _STRIP_MARGIN, 0), start + _STRIP_ROWS
+        strip = cv2.cornerMinEigenVal(grey[first : end + _STRIP_MARGIN], _CORNER_BLOCK_PX)
+        strength[start:end] = strip[start - first : end - first]
+    return strength
 
 
 def new_corners(
@@ -101,7 +113,7 @@ def new_corners(
     rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
     if min(rows, columns) == 0:
         return np.zeros((0, 2))
-    strength = cv2.cornerMinEigenVal(grey, 5)
+    strength = _corner_strength(grey)
     strength[:_BORDER] = strength[-_BORDER:] = 0.0
     strength[:, :_BORDER] = strength[:, -_BORDER:] = 0.0
     if ignore is not None:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mem3r_ros.geometry import hat, orthonormalise
-from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import MotionPrior
 from mem3r_ros.odometry.pinhole import project
-from mem3r_ros.odometry.problem import MotionFactors, Problem
+from mem3r_ros.odometry.pose_fit import SeenLandmarks, fit_pose
 from mem3r_ros.odometry.robust_geometry import pose_from_points
 
 MIN_LANDMARKS = 8
@@ -71,34 +70,23 @@ def locate(
     if has_parallax.sum() >= _ENOUGH:
         # A common error of predicted depths would pull the scale to the network's.
         sigma = np.where(has_parallax, sigma, _UNKNOWN * landmarks.inverse_depth[rows])
-    last = len(poses)
-    problem = Problem(
-        T_window_camera=np.concatenate([poses, start[None]]),
-        is_fixed=np.arange(last + 1) < last,
-        anchor=landmarks.anchor[rows],
-        anchor_pixels=landmarks.measured[rows],
-        guess_pixels=landmarks.adjusted[rows],
+    anchor = poses[landmarks.anchor[rows]]
+    seen = SeenLandmarks(
+        R_anchor=anchor[:, :3, :3].transpose(1, 2, 0),
+        t_anchor=anchor[:, :3, 3].T,
+        anchor_pixels=landmarks.measured[rows].T,
         inverse_depth=landmarks.inverse_depth[rows],
-        prior_inverse_depth=landmarks.inverse_depth[rows],
-        prior_sigma=sigma,
-        landmark=np.arange(len(rows)),
-        frame=np.full(len(rows), last),
-        pixels=pixels,
-        camera=camera,
-        pixel_sigma=pixel_sigma,
-        motions=MotionFactors(
-            np.array([last - 1]), np.array([last]), motion.T[None], motion.information()[None]
-        ),
+        sigma=sigma,
+        pixels=pixels.T,
     )
     try:
-        solution = adjust(problem)
+        found = fit_pose(seen, camera, pixel_sigma, start, poses[-1], motion)
     except np.linalg.LinAlgError:
         return None
-    T = solution.T_window_camera[-1]
-    if not np.isfinite(T).all():
+    if not np.isfinite(found.T_window_camera).all():
         return None
-    is_wrong = solution.error_px > _OUTLIER * pixel_sigma
-    return Location(orthonormalise(T), solution.pose_covariance, rows[is_wrong])
+    is_wrong = found.error_px > _OUTLIER * pixel_sigma
+    return Location(orthonormalise(found.T_window_camera), found.covariance, rows[is_wrong])
 
 
 def _best_start(

@@ -11,7 +11,7 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.odometry.keyframe import Keyframe
 from mem3r_ros.odometry.landmarks import Landmarks
-from mem3r_ros.odometry.motion_prior import MotionPrior
+from mem3r_ros.odometry.motion_prior import MotionPrior, informations
 from mem3r_ros.odometry.pinhole import DepthImage, camera_array
 from mem3r_ros.odometry.problem import MotionFactors
 
@@ -67,24 +67,17 @@ class Keyframes:
         for item in fields(self):
             setattr(self, item.name, getattr(self, item.name)[1:])
 
-    def motions(self) -> list[MotionPrior]:
-        """Return the network's motion to each keyframe but the first."""
-        return [MotionPrior(T, *v) for T, v in zip(self.motion[1:], self.motion_variance[1:])]
-
     def motion_factors(self, newest: MotionPrior) -> MotionFactors:
         """
         Return the network's motions as factors between neighbours.
 
         :param newest: the motion to a frame after the last keyframe.
         """
-        motions = [*self.motions(), newest]
-        first = np.arange(len(motions))
-        return MotionFactors(
-            first,
-            first + 1,
-            np.stack([motion.T for motion in motions]),
-            np.stack([motion.information() for motion in motions]),
-        )
+        T = np.concatenate([self.motion[1:], newest.T[None]])
+        variance = [[newest.position_variance, newest.rotation_variance]]
+        first = np.arange(len(T))
+        information = informations(T, np.concatenate([self.motion_variance[1:], variance]))
+        return MotionFactors(first, first + 1, T, information)
 
     def rescale(self, factor: float) -> None:
         """Multiply all lengths but the published ones."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from mem3r_ros.geometry import so3_log
 
+_AXES = [7, 2, 3]  # of the entries of a 3x3 matrix: those of a cross product
 _SMALL_ANGLE = 1e-5  # rad; below it, series are exact to rounding
 _HALF_TURN = 1e-3  # sine of an angle above 90 degrees, from which on the axis needs more care
 
@@ -21,10 +22,12 @@ def hats(v: np.ndarray) -> np.ndarray:
 
 def rotation_vectors(R: np.ndarray) -> np.ndarray:
     """Return the rotation vectors of rotations [F, 3, 3], [F, 3] rad."""
-    v = 0.5 * np.stack([R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]])
-    sine, cosine = np.linalg.norm(v, axis=0), 0.5 * (np.trace(R, axis1=1, axis2=2) - 1.0)
-    is_small = sine < _SMALL_ANGLE
-    result = (v * np.where(is_small, 1.0, np.arctan2(sine, cosine) / np.maximum(sine, 1e-300))).T
+    skew = 0.5 * (R - R.transpose(0, 2, 1))
+    v = skew.reshape(-1, 9)[:, _AXES]
+    sine = np.sqrt((v * v).sum(axis=1))
+    cosine = 0.5 * (R.reshape(-1, 9)[:, ::4].sum(axis=1) - 1.0)
+    angle = np.arctan2(sine, cosine)
+    result = v * np.where(sine < _SMALL_ANGLE, 1.0, angle / np.maximum(sine, 1e-300))[:, None]
     for index in np.flatnonzero((cosine < 0) & (sine < _HALF_TURN)):
         result[index] = so3_log(R[index])
     return result
@@ -38,7 +41,7 @@ def moved_poses(twists: np.ndarray, poses: np.ndarray) -> np.ndarray:
     :param poses: [F, 4, 4].
     """
     v, W = twists[:, :3, None], hats(twists[:, 3:])
-    angle = np.linalg.norm(twists[:, 3:], axis=1)[:, None, None]
+    angle = np.sqrt((twists[:, 3:] ** 2).sum(axis=1))[:, None, None]
     is_small, safe = angle < _SMALL_ANGLE, np.maximum(angle, _SMALL_ANGLE)
     first = np.where(is_small, 1.0, np.sin(safe) / safe)
     second = np.where(is_small, 0.5, (1.0 - np.cos(safe)) / safe**2)
@@ -49,4 +52,13 @@ def moved_poses(twists: np.ndarray, poses: np.ndarray) -> np.ndarray:
     result = poses.copy()
     result[:, :3, :3] = R @ poses[:, :3, :3]
     result[:, :3, 3:] = R @ poses[:, :3, 3:] + J @ v
+    return result
+
+
+def orthonormalised(poses: np.ndarray) -> np.ndarray:
+    """Return poses [F, 4, 4] with the nearest rotations (SVD), which removes rounding errors."""
+    U, _, Vt = np.linalg.svd(poses[:, :3, :3])
+    U[:, :, 2] *= np.sign(np.linalg.det(U @ Vt))[:, None]
+    result = poses.copy()
+    result[:, :3, :3] = U @ Vt
     return result

@@ -47,15 +47,26 @@ class MotionPrior:
 
     def information(self) -> np.ndarray:
         """Return the information of translation and rotation in the first camera, [6, 6]."""
-        t = self.T[:3, 3]
-        length = max(float(np.linalg.norm(t)), _LEAST_STEP)
-        along = max(self.position_variance, _LEAST_STEP**2)
-        direction = t / length
-        outer = np.outer(direction, direction)
-        information = np.zeros((6, 6))
-        information[:3, :3] = outer / along + (np.eye(3) - outer) / (along * _ACROSS**2)
-        information[3:, 3:] = np.eye(3) / self.rotation_variance
-        return information
+        variances = np.array([[self.position_variance, self.rotation_variance]])
+        return informations(self.T[None], variances)[0]
+
+
+def informations(T: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """
+    Return the information of several motions, [F, 6, 6]; see :class:`MotionPrior`.
+
+    :param T: the motions, [F, 4, 4].
+    :param variances: of position and rotation, [F, 2].
+    """
+    t = T[:, :3, 3]
+    length = np.maximum(np.linalg.norm(t, axis=1), _LEAST_STEP)[:, None]
+    along = np.maximum(variances[:, 0], _LEAST_STEP**2)[:, None, None]
+    direction = t / length
+    outer = direction[:, :, None] * direction[:, None, :]
+    result = np.zeros((len(T), 6, 6))
+    result[:, :3, :3] = outer / along + (np.eye(3) - outer) / (along * _ACROSS**2)
+    result[:, 3:, 3:] = np.eye(3) / variances[:, 1, None, None]
+    return result
 
 
 STILL = MotionPrior(np.eye(4), 0.0, 0.0)

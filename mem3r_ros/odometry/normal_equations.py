@@ -26,9 +26,9 @@ _MIN_DEPTH = 1e-6  # of a homogeneous point: behind it, an observation does not 
 _LEAST_SHARE = 0.3  # of an inverse depth that one iteration leaves
 _MAX_LOG_FOCAL_STEP = 0.2
 # Standard deviations at which a residual has half its weight (Cauchy).
-_CAUCHY_PIXEL = 2.0
-_CAUCHY_DEPTH = 3.0
-_CAUCHY_MOTION = 3.0
+CAUCHY_PIXEL = 2.0
+CAUCHY_DEPTH = 3.0
+CAUCHY_MOTION = 3.0
 _BEHIND = 10.0  # standard deviations that a point behind the camera costs
 
 
@@ -103,12 +103,12 @@ class Residuals:
         log_depth = np.log(self.rho / structure.prior)
         self.depth = log_depth * (structure.prior / structure.prior_sigma)
         depth_squared = self.depth * self.depth
-        self.depth_weight = 1.0 / (1.0 + depth_squared / _CAUCHY_DEPTH**2)
+        self.depth_weight = 1.0 / (1.0 + depth_squared / CAUCHY_DEPTH**2)
         self.motion, self.motion_weight = _motion_residuals(problem.motions, state.poses)
         self.cost += 0.5 * (
             (self.at_anchor**2).sum()
-            - _CAUCHY_DEPTH**2 * np.log(self.depth_weight).sum()
-            - _CAUCHY_MOTION**2 * np.log(self.motion_weight).sum()
+            - CAUCHY_DEPTH**2 * np.log(self.depth_weight).sum()
+            - CAUCHY_MOTION**2 * np.log(self.motion_weight).sum()
         )
         if structure.has_focal:
             departure = (state.log_focal - problem.prior_log_focal) / problem.focal_sigma
@@ -129,11 +129,11 @@ class Residuals:
         self.pixel[:, ~is_ahead] = 0.0
         self._is_ahead = is_ahead
         self._squared = self.pixel[0] ** 2 + self.pixel[1] ** 2
-        relative = 1.0 + self._squared * _CAUCHY_PIXEL**-2.0
+        relative = 1.0 + self._squared * CAUCHY_PIXEL**-2.0
         self.weight = is_ahead / relative
         num_lost = int(is_seen.sum()) - int(is_ahead.sum())
-        lost = num_lost * np.log1p((_BEHIND / _CAUCHY_PIXEL) ** 2)
-        self.cost = 0.5 * _CAUCHY_PIXEL**2 * (float(np.log(relative).sum()) + lost)
+        lost = num_lost * np.log1p((_BEHIND / CAUCHY_PIXEL) ** 2)
+        self.cost = 0.5 * CAUCHY_PIXEL**2 * (float(np.log(relative).sum()) + lost)
 
     def error_px(self) -> np.ndarray:
         """Return the errors of the observations, infinite behind the camera, [O]."""
@@ -151,7 +151,7 @@ def _motion_residuals(factors: MotionFactors, poses: np.ndarray) -> tuple[np.nda
     turn = rotation_vectors(R_t @ second[:, :3, :3] @ T[:, :3, :3].transpose(0, 2, 1))
     residual = np.concatenate([shift, turn], axis=1)
     squared = ((factors.information @ residual[:, :, None])[:, :, 0] * residual).sum(axis=1)
-    return residual, 1.0 / (1.0 + squared / _CAUCHY_MOTION**2)
+    return residual, 1.0 / (1.0 + squared / CAUCHY_MOTION**2)
 
 
 class System:

@@ -11,6 +11,8 @@ normalised per patch.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -21,7 +23,9 @@ _MAX_SHIFT_PX = 2.0  # from where the corner was tracked to
 _MIN_CORRELATION = 0.8
 _MIN_CONTRAST = 1.0  # grey levels
 _MAX_STRETCH = 2.0  # of the warp, either way
-_CONVERGED_PX = 0.005
+_CONVERGED_PX = 0.02
+_LEAST_SPREAD = 1e-3  # of grey levels
+_MIN_DETERMINANT = 1e-7  # of the products of the derivatives
 
 # N patches
 
@@ -55,40 +59,67 @@ def aligned(
     """
     if not len(patches):
         return pixels, np.zeros(0, bool)
-    template = patches[:, 1:-1, 1:-1].reshape(len(patches), -1)
-    by_x = (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]).reshape(len(patches), -1) * 0.5
-    by_y = (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]).reshape(len(patches), -1) * 0.5
-    mean = template.mean(axis=1, keepdims=True)
-    contrast = template.std(axis=1)
-    centred = template - mean
-    gradients = np.stack([by_x, by_y], axis=1)  # [N, 2, S S]
-    gradients -= gradients.mean(axis=2, keepdims=True)
-    hessian = np.matmul(gradients, np.swapaxes(gradients, 1, 2))
-    stretch = np.sqrt(np.abs(np.linalg.det(warps)))
-    usable = (contrast > _MIN_CONTRAST) & (stretch < _MAX_STRETCH) & (stretch > 1 / _MAX_STRETCH)
-    usable &= np.linalg.det(hessian) > 1e-3
-    hessian[~usable] = np.eye(2)
-    inverse = np.linalg.inv(hessian)
-    offsets = np.arange(SIZE, dtype=np.float64) - SIZE // 2
+    template, stretch = _Template.of(patches), np.sqrt(np.abs(np.linalg.det(warps)))
+    usable = template.is_usable & (stretch < _MAX_STRETCH) & (stretch > 1 / _MAX_STRETCH)
+    offsets = np.arange(SIZE, dtype=np.float32) - SIZE // 2
     grid = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(-1, 2)
+    warps = warps.astype(np.float32)
     around = np.matmul(grid, np.swapaxes(warps, 1, 2))  # [N, S S, 2]
-    found = pixels.copy()
-    correlation = np.zeros(len(patches))
+    steps = np.matmul(warps, template.inverse)
+    image, found = grey.astype(np.float32), pixels.copy()
+    correlation = np.zeros(len(patches), np.float32)
+    active = np.flatnonzero(usable)
     for _ in range(_ITERATIONS):
-        at = found[:, None] + around
-        seen = _sample(grey, at[..., 0], at[..., 1])
-        seen = seen - seen.mean(axis=1, keepdims=True)
-        spread = np.maximum(seen.std(axis=1), 1e-3)
-        correlation = (seen * centred).mean(axis=1) / (spread * np.maximum(contrast, 1e-3))
-        seen *= (contrast / spread)[:, None]
-        error = np.matmul(gradients, (seen - centred)[:, :, None])
-        shift = np.matmul(warps, np.matmul(inverse, error))[:, :, 0]
-        shift = np.clip(shift, -1.0, 1.0)
-        found = found - shift * usable[:, None]
-        if np.abs(shift[usable]).max(initial=0.0) < _CONVERGED_PX:
+        if not len(active):
             break
+        at = found[active, None].astype(np.float32) + around[active]
+        seen = cv2.remap(image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen -= seen.mean(axis=1, keepdims=True)
+        products = np.matmul(template.basis[active], seen[:, :, None])[:, :, 0] / seen.shape[1]
+        spread = np.sqrt(np.maximum((seen * seen).mean(axis=1), _LEAST_SPREAD**2))
+        contrast = template.contrast[active]
+        correlation[active] = products[:, 2] / (spread * contrast)
+        error = products[:, :2] * (contrast / spread)[:, None] - template.own[active]
+        shift = np.matmul(steps[active], error[:, :, None])[:, :, 0].clip(-1.0, 1.0)
+        found[active] -= shift
+        active = active[np.abs(shift).max(axis=1) > _CONVERGED_PX]
     moved = np.linalg.norm(found - pixels, axis=1)
     return found, usable & (moved < _MAX_SHIFT_PX) & (correlation > _MIN_CORRELATION)
+
+
+class _Template(NamedTuple):
+    """Patches prepared for the alignment; all sums over pixels are means."""
+
+    basis: np.ndarray  # [N, 3, S S] derivatives by x and y, and grey levels, each without its mean
+    contrast: np.ndarray  # [N] standard deviation of the grey levels
+    own: np.ndarray  # [N, 2] products of derivatives and grey levels
+    inverse: np.ndarray  # [N, 2, 2] of the products of the derivatives
+    is_usable: np.ndarray  # [N] enough contrast, in both directions
+
+    @classmethod
+    def of(cls, patches: np.ndarray) -> _Template:
+        """Prepare patches [N, STORED, STORED]."""
+        basis = np.stack(
+            [
+                (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]) * np.float32(0.5),
+                (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]) * np.float32(0.5),
+                patches[:, 1:-1, 1:-1],
+            ],
+            axis=1,
+        ).reshape(len(patches), 3, SIZE * SIZE)
+        basis -= basis.mean(axis=2, keepdims=True)
+        products = np.matmul(basis, np.swapaxes(basis, 1, 2)) / basis.shape[2]
+        contrast = np.sqrt(products[:, 2, 2])
+        hessian = products[:, :2, :2].copy()
+        is_usable = (contrast > _MIN_CONTRAST) & (np.linalg.det(hessian) > _MIN_DETERMINANT)
+        hessian[~is_usable] = np.eye(2)
+        return cls(
+            basis,
+            np.maximum(contrast, _LEAST_SPREAD),
+            products[:, :2, 2],
+            np.linalg.inv(hessian),
+            is_usable,
+        )
 
 
 def _sample(grey: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

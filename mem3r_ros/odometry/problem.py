@@ -48,6 +48,7 @@ class Problem:
     focal_sigma: float = 0.0  # of the log focal length around ``camera``; 0: known
     prior_log_focal: float = 0.0  # departure of the expected focal length from ``camera``
     max_iterations: int = 8
+    least_decrease: float = 1e-3  # relative, of the cost; an iteration with less is the last
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mem3r_ros.geometry import so3_exp, so3_log
+from mem3r_ros.geometry import so3_exp
 from mem3r_ros.odometry.landmarks import Landmarks
+from mem3r_ros.odometry.manifold import rotation_vectors
 from mem3r_ros.odometry.pinhole import DepthImage, rays_of
 
 MIN_PARALLAX_RAD = np.radians(1.0)  # from here on a depth is established
@@ -81,8 +82,8 @@ def onto_published(poses: np.ndarray, published: np.ndarray, with_scale: bool) -
     :param published: as they were published, [K, 4, 4].
     :param with_scale: keep the size of the published path too.
     """
-    turns = [so3_log(a[:3, :3] @ b[:3, :3].T) for a, b in zip(published, poses)]
-    R = so3_exp(np.mean(turns, axis=0))
+    turns = rotation_vectors(published[:, :3, :3] @ poses[:, :3, :3].transpose(0, 2, 1))
+    R = so3_exp(turns.mean(axis=0))
     target, source = published[:, :3, 3], poses[:, :3, 3] @ R.T
     spread = float(((source - source.mean(axis=0)) ** 2).sum())
     scale = 1.0

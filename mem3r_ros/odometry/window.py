@@ -28,6 +28,7 @@ from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
 from mem3r_ros.odometry.keyframe import Keyframe
 from mem3r_ros.odometry.keyframes import Keyframes, keyframe_at
 from mem3r_ros.odometry.landmarks import Landmarks
+from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
 from mem3r_ros.odometry.patch_alignment import aligned
 from mem3r_ros.odometry.pinhole import camera_array, project, rays_of
@@ -43,6 +44,7 @@ _EPIPOLAR_PX = 1.5
 _OUTLIER = 4.0  # standard deviations of a pixel, at an adjustment
 _UNSURE = 2.0  # factor on the spread of a depth at an edge
 _ITERATIONS = 6
+_LEAST_DECREASE = 1e-2  # of the cost; each keyframe adjusts most of the window again
 # What an adjustment may move the newest frame: parts of the usual depth, and rad.
 _MAX_SHIFT = 0.15
 _MAX_TURN_RAD = 0.1
@@ -186,8 +188,7 @@ class SlidingWindow:
         landmarks = self.landmarks
         rows = np.flatnonzero(landmarks.is_tracked)
         start = landmarks.seen[rows, -1]
-        points = landmarks.points_in(expected, self.poses, self.camera, rows)
-        guess = project(points, self.camera)
+        guess = project(landmarks.points_in(expected, self.poses, self.camera, rows), self.camera)
         guess = np.where(np.isfinite(guess), guess, start)
         pixels, good = track(self.previous, grey, start, guess)
         warps = landmarks.warps_to(expected, self.poses, self.camera, rows)
@@ -325,6 +326,7 @@ class SlidingWindow:
             motions=self.keyframes.motion_factors(self._since_key()),
             focal_sigma=self.focal.prior_sigma(num_frames),
             max_iterations=_ITERATIONS,
+            least_decrease=_LEAST_DECREASE,
         )
         try:
             solution = adjust(problem)
@@ -335,7 +337,7 @@ class SlidingWindow:
             is_growing = num_frames < config.num_keyframes
             published = self.keyframes.published
             change = scale_carriers.onto_published(poses[:-1], published, is_growing)
-        poses = np.stack([orthonormalise(T) for T in change.apply(poses)])
+        poses = orthonormalised(change.apply(poses))
         if not self._is_plausible(poses[-1]):
             return
         self.poses = poses
