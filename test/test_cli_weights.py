@@ -274,7 +274,14 @@ def test_the_list_names_every_preset_and_its_origin(capsys):
     assert main(['weights', 'list']) == 0
 
     shown = capsys.readouterr().out
-    for word in ('mem3r-tiny', '643,549,058', '793,307,858', '748,443,655', 'CC BY-NC-SA 4.0'):
+    for word in (
+        'mem3r-tiny',
+        'recipes/small.yaml',
+        '643,549,058',
+        '793,307,858',
+        '748,443,655',
+        'CC BY-NC-SA 4.0',
+    ):
         assert word in shown
 
 

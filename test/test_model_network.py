@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 import re
 
+import numpy as np
 import psutil
 import pytest
 from tiny_networks import (
@@ -80,6 +81,14 @@ def count(module) -> int:
 @pytest.mark.parametrize('preset', COUNTS)
 def test_presets_have_the_published_number_of_parameters(preset):
     assert count(on_meta(preset)) == COUNTS[preset]
+
+
+def test_the_small_preset_has_25_million_parameters_and_four_times_the_pixels_of_the_tiny_one():
+    tiny, small = (ModelConfig.preset(name) for name in ('mem3r-tiny', 'mem3r-small'))
+
+    assert 24e6 < count(on_meta('mem3r-small')) < 26e6
+    assert np.prod(small.img_size) == 4 * np.prod(tiny.img_size)
+    assert small.two_view == tiny.two_view
 
 
 def test_modules_have_the_published_number_of_parameters():

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import tiny_networks
 import torch
 
 from mem3r_ros.model import ModelConfig, build_model
-from mem3r_ros.training.batch import Clip
+from mem3r_ros.training.batch import Clip, collate
 from mem3r_ros.training.batch_loader import clip_flow
 from mem3r_ros.training.blind_frames import KINDS, blind_runs, blinded, with_blind_frames
 
@@ -107,3 +109,33 @@ def test_without_usable_flow_the_pose_head_gives_the_motion(is_on):
     moved = [float(p.two_view.prior.T_previous_camera[0, 0, 3]) for p in (blind, sees)]
     assert moved[1] < 0.1  # the flow shows no motion
     assert (moved[0] > 0.3) is is_on
+
+
+def benchmark(repository_dir):
+    """Return the module of the benchmark of blind frames."""
+    path = repository_dir / 'benchmarks' / 'blind_frames.py'
+    spec = importlib.util.spec_from_file_location('blind_frames_benchmark', path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_benchmark_measures_the_motion_over_the_blind_frames_in_units_of_the_warm_up(
+    repository_dir,
+):
+    module = benchmark(repository_dir)
+    length = module.WARM_UP + 3
+    poses = torch.eye(4).repeat(length, 1, 1, 1)
+    poses[:, 0, 0, 3] = 0.2 * torch.arange(length)  # to the right, 0.2 m a frame
+    batch = collate([sliding_clip(length)], None, [True])
+    batch = dataclasses.replace(batch, T_world_camera=poses)
+    half = poses[: module.WARM_UP].double().clone()
+    half[..., 0, 3] /= 2  # the network believes half of the length
+
+    moving = module.constant_velocity(batch, list(half))
+    still = module.errors(batch, list(half), torch.eye(4).double()[None], None)
+
+    assert moving.translation == pytest.approx(0.0, abs=1e-6)
+    assert still.translation == pytest.approx(1.0)
+    assert moving.rotation_deg == pytest.approx(0.0, abs=1e-3)

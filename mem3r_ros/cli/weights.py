@@ -88,6 +88,8 @@ def _list(_: argparse.Namespace) -> None:
             origin = f'shipped: --model {name}'
         elif name in PUBLISHED_WEIGHTS:
             origin = f'public, CC BY-NC-SA 4.0: mem3r weights download {name}'
+        elif config.two_view is not None:
+            origin = 'none shipped; recipes/small.yaml trains them'
         else:
             origin = f'none public; starts from CUT3R: --model {name}:cut3r_512_dpt_4_64.pth'
         size = '{}x{}'.format(*config.img_size)
