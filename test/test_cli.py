@@ -165,7 +165,7 @@ def test_evaluate_prints_one_row_a_sequence(capsys, tmp_path, images, model):
 
     assert code == 0, err
     assert out.count('wall') == 4  # a row in each of two tables, for two sequences
-    assert len(json.loads((output / 'results.json').read_text())) == 2
+    assert [*json.loads((output / 'results.json').read_text())['parts']] == ['wall', 'wall_2']
     assert (output / 'wall' / 'index.html').exists() and (output / 'wall_2').is_dir()
     overview = (output / 'overview.html').read_text()
     assert 'href="wall/index.html"' in overview and 'href="wall_2/index.html"' in overview
@@ -188,7 +188,7 @@ def test_a_sequence_that_fails_does_not_lose_the_others(capsys, tmp_path, images
     assert any(line.startswith('junk: nothing to do with') for line in lines)
     assert any(line.startswith('tiny: the run gave no pose at all (2 images') for line in lines)
     assert out.count('wall') == 2
-    (numbers,) = json.loads((output / 'results.json').read_text())
+    (numbers,) = json.loads((output / 'results.json').read_text())['parts']['wall']
     assert numbers['title'] == 'wall'
 
 

@@ -74,6 +74,22 @@ def test_the_errors_equal_those_of_evo():
     assert error.ate_sim3_rmse_m == pytest.approx(ape.get_statistic(metrics.StatisticsType.rmse))
 
 
+def test_the_error_with_aligned_first_poses_equals_that_of_evo():
+    from evo.core import metrics
+    from evo.core.trajectory import PoseTrajectory3D
+
+    truth, estimate = helix(), noisy(moved(helix(), 1.3))
+    evo_truth = PoseTrajectory3D(poses_se3=list(truth.poses), timestamps=truth.stamps_ns * 1e-9)
+    evo_path = PoseTrajectory3D(poses_se3=list(estimate.poses), timestamps=truth.stamps_ns * 1e-9)
+    evo_path.align_origin(evo_truth)
+    ape = metrics.APE(metrics.PoseRelation.translation_part)
+    ape.process_data((evo_truth, evo_path))
+
+    error = trajectory_error(estimate, truth)
+
+    assert error.ate_first_rmse_m == pytest.approx(ape.get_statistic(metrics.StatisticsType.rmse))
+
+
 def test_truth_is_interpolated_to_the_stamps_of_the_estimate():
     dense, sparse = helix(400, 10_000_000), helix(400, 10_000_000)
     estimate = sparse.select(np.arange(0, 400, 10))

@@ -294,7 +294,10 @@ def recording(tmp_path):
 
 def scored(tmp_path, *words):
     assert main(['score', *map(str, words), '--output', str(tmp_path / 'score.json')]) == 0
-    return next(iter(json.loads((tmp_path / 'score.json').read_text()).values()))
+    content = json.loads((tmp_path / 'score.json').read_text())
+    assert content['settings']['truth'] == str(words[words.index('--truth') + 1])
+    ((found,),) = content['parts'].values()
+    return next(iter(found.values()))
 
 
 @pytest.mark.parametrize('kind', ['tum', 'kitti', 'euroc'])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mem3r_ros.data import Sequence
+    from mem3r_ros.evaluation.result_store import ResultStore
     from mem3r_ros.reports import RunResult
 
 HELP = 'track several sequences and print a table of errors'
@@ -74,8 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
         return run_protocol(args, config)
     from mem3r_ros.cli.run import check_place
+    from mem3r_ros.config import to_dict
     from mem3r_ros.data import open_sequence
+    from mem3r_ros.evaluation.result_store import ResultStore, file_hash
     from mem3r_ros.model.backend import load_backend
+    from mem3r_ros.model.checkpoints.find import find_weights
 
     # Open all sequences first, so that a wrong path is reported before an hour of work.
     sequences = [
@@ -95,7 +99,15 @@ def run(args: argparse.Namespace) -> int:
     for sequence, folder in zip(sequences, folders, strict=True):
         check_place(sequence, folder)
     network, device = load_backend(config)
-    results, done = _results(sequences, folders, network, device, config)
+    settings = {
+        'weights_sha256': file_hash(find_weights(config.model)[1]),
+        'stride': args.stride,
+        'max_frames': args.max_frames,
+        'fps': args.fps,
+        'config': to_dict(config),
+    }
+    store = ResultStore(output_dir / 'results.json', settings, resumes=False)
+    results, done = _results(sequences, folders, network, device, config, store)
     if results:
         title = f'{Path(config.model).name}, {config.tracking.update_rule}'
         _report(title, results, done, output_dir)
@@ -103,12 +115,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _results(
-    sequences: list[Sequence], folders: list[Path], network: Any, device: str, config: Any
+    sequences: list[Sequence],
+    folders: list[Path],
+    network: Any,
+    device: str,
+    config: Any,
+    store: ResultStore,
 ) -> tuple[list[RunResult], list[Path]]:
-    """Track one sequence after the other; return results and folders, report failures."""
+    """
+    Track one sequence after the other; return results and folders, report failures.
+
+    The figures of each are in the file of results when the next one begins.
+    """
     import sys
 
     from mem3r_ros.cli.run import run_sequence
+    from mem3r_ros.reports.summary import summary
 
     results, done = [], []
     for sequence, folder in zip(sequences, folders, strict=True):
@@ -119,17 +141,14 @@ def _results(
         else:
             results.append(result)
             done.append(folder)
+            store.add(folder.name, [summary(result)])
     return results, done
 
 
 def _report(title: str, results: list[RunResult], done: list[Path], output_dir: Path) -> None:
-    """Print the tables; write the numbers and the overview."""
-    import json
-
+    """Print the tables; write the overview."""
     from mem3r_ros.evaluation.tables import print_table
-    from mem3r_ros.files import write_text
     from mem3r_ros.reports.overview import Table, write_overview
-    from mem3r_ros.reports.summary import summary
 
     rows, others = [*map(path_row, results)], [*map(other_row, results)]
     print_table(f'{title}: paths', PATH_COLUMNS, rows)
@@ -143,9 +162,7 @@ def _report(title: str, results: list[RunResult], done: list[Path], output_dir: 
     ]
     page = output_dir / 'overview.html'
     write_overview(page, 'Evaluation', title, tables, files='results.json, one folder a sequence')
-    path = output_dir / 'results.json'
-    write_text(path, json.dumps([summary(result) for result in results], indent=2) + '\n')
-    print(f'overview: {page}, numbers: {path}')
+    print(f'overview: {page}, numbers: {output_dir / "results.json"}')
 
 
 def sequences_in(path: Path) -> list[Path]:

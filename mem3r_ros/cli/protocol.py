@@ -23,6 +23,7 @@ from mem3r_ros.reports.progress import progress
 # metric -> its name in tables, decimals, whether more is better
 METRICS = {
     'ate_m': ('ATE (m), Sim(3)', 3, False),
+    'ate_first_m': ('ATE (m), first pose aligned, metric', 3, False),
     'rpe_translation_m': ('RPE translation (m)', 3, False),
     'rpe_rotation_deg': ('RPE rotation (deg)', 3, False),
     'abs_rel_metric': ('AbsRel, metric', 3, False),

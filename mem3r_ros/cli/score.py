@@ -38,26 +38,28 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: a result or the truth cannot be read, or they do not fit each other.
     """
-    import json
-
     from mem3r_ros.cli.arguments import check_paths
     from mem3r_ros.errors import UserError
-    from mem3r_ros.files import write_text
+    from mem3r_ros.evaluation.result_store import ResultStore
 
     if args.depth_factor <= 0:
         raise UserError(f'--depth-factor is {args.depth_factor}; it must be positive')
     check_paths([args.truth, *args.results])
     truth = _Truth(Path(args.truth))
-    found: dict[str, Any] = {}
+    store = None
+    if args.output:
+        settings = {'truth': args.truth, 'depth_factor': args.depth_factor}
+        store = ResultStore(Path(args.output), settings, resumes=False)
     for path in map(Path, args.results):
         if path.is_dir():
-            found[str(path)] = _score_depth(path, truth, args.depth_factor)
+            found = {'depth': _score_depth(path, truth, args.depth_factor)}
         elif path.suffix.lower() == '.ply':
-            found[str(path)] = _score_cloud(path, Path(args.truth))
+            found = {'cloud': _score_cloud(path, Path(args.truth))}
         else:
-            found[str(path)] = _score_trajectory(path, truth)
+            found = {'trajectory_error': _score_trajectory(path, truth)}
+        if store is not None:
+            store.add(str(path), [found])
     if args.output:
-        write_text(Path(args.output), json.dumps(found, indent=2) + '\n')
         print(f'figures: {args.output}')
     return 0
 

@@ -169,6 +169,7 @@ def _score(task: str, seen: _Seen, protocol: Protocol) -> dict[str, Any]:
         error = trajectory_error(Trajectory(stamps_ns, np.array(seen.poses)), truth)
         found |= {
             'ate_m': error.ate_sim3_rmse_m,
+            'ate_first_m': error.ate_first_rmse_m,
             'rpe_translation_m': error.rpe_translation_m,
             'rpe_rotation_deg': error.rpe_rotation_deg,
         }

@@ -1,12 +1,17 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Results of a long evaluation in one JSON file, written after each part, so that it resumes."""
+"""
+Results of an evaluation in one JSON file, written after each part.
+
+An evaluation that was interrupted keeps what it has, and can go on with what is missing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 import hashlib
 import json
+import math
 from pathlib import Path
 import platform
 import subprocess
@@ -23,12 +28,13 @@ _BLOCK = 1 << 20
 class ResultStore:
     """Rows by key; a key that is there need not be computed again."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, resumes: bool = True) -> None:
         """
         Open the file, or begin one.
 
         :param path: JSON file; its folder is made.
         :param settings: what the results depend on; those of an existing file must be the same.
+        :param resumes: whether parts of an existing file are kept; otherwise they are replaced.
         :raises UserError: the file is of another kind or of other settings.
         """
         self.path = path
@@ -36,7 +42,9 @@ class ResultStore:
         self._settings = json.loads(json.dumps(dict(settings)))
         self._parts: dict[str, Any] = {}
         if path.exists():
-            self._parts = self._read()
+            content = read_results(path)
+            if resumes:
+                self._parts = self._same_settings(content)
 
     def __contains__(self, key: str) -> bool:
         return key in self._parts
@@ -57,17 +65,11 @@ class ResultStore:
             'parts': self._parts,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.path, json.dumps(content, indent=2) + '\n')
+        write_text(self.path, json.dumps(plain(content), indent=2) + '\n')
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self.path.read_text(encoding='utf-8'))
-            kind = content['format'], content['version']
-            settings, parts = content['settings'], content['parts']
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f'{self.path} is no file of results: {error!r}') from error
-        if kind != (FORMAT, VERSION):
-            raise UserError(f'{self.path} is {kind[0]} {kind[1]}; expected {FORMAT} {VERSION}')
+    def _same_settings(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return the parts of a file; its settings must be those of this evaluation."""
+        settings = content['settings']
         differing = sorted(
             name
             for name in {*settings, *self._settings}
@@ -78,7 +80,38 @@ class ResultStore:
                 f'{self.path} holds results with another {", ".join(differing)}; choose another '
                 'folder with --output, or remove the file'
             )
-        return parts
+        return content['parts']
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """
+    Return the content of a file of results: settings, environment and parts.
+
+    :raises UserError: it is none, or of another version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        kind = content['format'], content['version']
+        parts, _ = content['parts'], content['settings']
+        is_whole = all(isinstance(row, dict) for rows in parts.values() for row in rows)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f'{path} is no file of results ({type(error).__name__}); choose another place'
+        ) from error
+    if kind != (FORMAT, VERSION) or not is_whole:
+        raise UserError(f'{path} is {kind[0]} {kind[1]}; expected {FORMAT} {VERSION}')
+    return content
+
+
+def plain(value: Any) -> Any:
+    """Return a value for JSON: plain containers; numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
 
 
 def environment() -> dict[str, str]:

@@ -36,6 +36,7 @@ def trajectory_rows(error: TrajectoryError) -> list[tuple[str, str, str, str]]:
             length(line.ate_rmse_m),
         ),
         ('ATE, metres as published (SE3)', length(error.ate_se3_rmse_m), '', ''),
+        ('ATE, metres, first pose aligned', length(error.ate_first_rmse_m), '', ''),
         (
             'RPE translation per frame',
             length(error.rpe_translation_m),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.geometry import weighted_procrustes
+from mem3r_ros.geometry import invert, weighted_procrustes
 from mem3r_ros.trajectory import Trajectory
 
 # Poses are compared at the stamps of the estimate, if a true pose is at most this far in time.
@@ -58,6 +58,7 @@ class TrajectoryError:
     path_length_m: float
     ate_sim3_rmse_m: float  # best rotation, translation and scale
     ate_se3_rmse_m: float  # best rotation and translation, metres as published
+    ate_first_rmse_m: float  # the first pose laid on the true one, metres as published
     rpe_translation_m: float
     rpe_translation_metric_m: float  # metres as published
     rpe_rotation_deg: float
@@ -89,6 +90,7 @@ def trajectory_error(
         path_length_m=truth.length_m,
         ate_sim3_rmse_m=_ate(sim3.apply(estimate.poses), truth),
         ate_se3_rmse_m=_ate(se3.apply(estimate.poses), truth),
+        ate_first_rmse_m=_ate(align_first(estimate, truth).apply(estimate.poses), truth),
         rpe_translation_m=rpe_translation_m,
         rpe_translation_metric_m=_rpe(estimate.poses, truth)[0],
         rpe_rotation_deg=rpe_rotation_deg,
@@ -129,6 +131,17 @@ def align(estimate: Trajectory, truth: Trajectory, with_scale: bool) -> Alignmen
         estimate.positions, truth.positions, np.ones(len(truth)), with_scale
     )
     return Alignment(T, scale)
+
+
+def align_first(estimate: Trajectory, truth: Trajectory) -> Alignment:
+    """
+    Lay the first pose of the estimate on the true one; nothing is fitted.
+
+    :param estimate: poses at the same stamps as the truth.
+    :param truth: the true poses.
+    :return: the alignment, of scale 1.
+    """
+    return Alignment(truth.poses[0] @ invert(estimate.poses[0]), 1.0)
 
 
 def _scale_error_percent(estimate: Trajectory, truth: Trajectory, scale: float) -> float:

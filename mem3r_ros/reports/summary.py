@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from mem3r_ros import __version__
+from mem3r_ros.evaluation.result_store import plain
 from mem3r_ros.evaluation.tables import depth_rows, print_table, trajectory_rows
 from mem3r_ros.evaluation.timing import timing_summary
 from mem3r_ros.files import write_text
@@ -19,7 +19,7 @@ from mem3r_ros.reports.result import RunResult
 
 def summary(run: RunResult) -> dict[str, Any]:
     """Return the figures as plain containers, with units in their names; None is unknown."""
-    return _plain(
+    return plain(
         {
             'title': run.title,
             'source': run.source,
@@ -97,14 +97,3 @@ def print_summary(run: RunResult, output_dir: Path) -> None:
     print_table(run.title, ('run', ''), rows)
     for note in run.notes:
         print(f'note: {note}')
-
-
-def _plain(value: Any) -> Any:
-    """Return a value for JSON; numbers that are not finite become null."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
