@@ -11,7 +11,9 @@ import pytest
 
 from mem3r_ros.cli import batch
 from mem3r_ros.cli.main import main
-from mem3r_ros.reports.comparison import differences, grouped, read_run, table
+from mem3r_ros.evaluation.result_store import ResultStore
+from mem3r_ros.reports.compared_runs import read_run
+from mem3r_ros.reports.comparison import differences, grouped, table
 from mem3r_ros.trajectory import Trajectory, write_tum
 
 NUM_POSES = 20
@@ -189,6 +191,103 @@ def test_compare_writes_one_page_and_the_same_as_json(tmp_path, capsys):
     assert content['runs'] == ['one', 'two']
     assert content['best']['ATE, scale fitted'] == [False, True]
     assert '10.0 cm *' in capsys.readouterr().out
+
+
+def compared(tmp_path, *paths):
+    """Return the figures and the columns of a comparison, as its JSON file has them."""
+    code = main(['compare', *map(str, paths), '--output', str(tmp_path / 'out')])
+    assert code == 0
+    content = json.loads((tmp_path / 'out' / 'comparison.json').read_text())
+    return content['figures'], content['runs'], content
+
+
+def store_results(path, settings, **parts):
+    store = ResultStore(path, settings)
+    for name, row in parts.items():
+        store.add(name, row if isinstance(row, list) else [row])
+    return path
+
+
+def test_results_of_evaluate_are_compared_sequence_by_sequence(tmp_path):
+    paths = [
+        store_results(
+            tmp_path / rule / 'results.json',
+            {'config': {'tracking': {'update_rule': rule}}},
+            desk={'trajectory_error': {'ate_sim3_rmse_m': ate_m}},
+            walk={'trajectory_error': {'ate_sim3_rmse_m': 0.3}, 'rate_hz': float('nan')},
+        )
+        for rule, ate_m in (('cut3r', 0.2), ('ttt3r', 0.1))
+    ]
+
+    figures, names, content = compared(tmp_path, *paths)
+
+    assert names == ['cut3r', 'ttt3r']
+    assert figures == {
+        'desk: ATE, scale fitted': ['20.0 cm', '10.0 cm'],
+        'walk: ATE, scale fitted': ['30.0 cm', '30.0 cm'],
+    }
+    assert content['best']['desk: ATE, scale fitted'] == [False, True]
+    assert content['settings'] == {'config.tracking.update_rule': ['cut3r', 'ttt3r']}
+    assert '<svg' not in (tmp_path / 'out' / 'comparison.html').read_text()
+
+
+def test_rules_of_a_protocol_are_compared_at_each_number_of_views(tmp_path):
+    rows = {
+        f'{sequence} {rule}': [
+            {'sequence': sequence, 'rule': rule, 'views': views, 'num_views': views, 'ate_m': ate}
+            for views in (50, 100)
+        ]
+        for sequence, rule, ate in (('a', 'cut3r', 0.1), ('b', 'cut3r', 0.3), ('a', 'ttt3r', 0.1))
+    }
+    path = store_results(tmp_path / 'euroc.json', {'protocol': 'euroc'}, **rows)
+
+    figures, names, _ = compared(tmp_path, path)
+
+    assert names == ['euroc, cut3r', 'euroc, ttt3r']
+    assert figures['ATE (m), Sim(3), 50 views'] == ['0.200', '0.100']
+    assert len(figures) == 2
+
+
+def test_scores_of_other_systems_stand_beside_a_run(tmp_path):
+    path = store_results(
+        tmp_path / 'score.json',
+        {'truth': 'walk'},
+        **{
+            'theirs.txt': {'trajectory_error': {'ate_sim3_rmse_m': 0.05}},
+            'cloud.ply': {'cloud': {'chamfer_m': 0.25}},
+        },
+    )
+
+    figures, names, _ = compared(tmp_path, write_run(tmp_path / 'mine', 0.2), path)
+
+    assert names == ['mine', 'theirs.txt', 'cloud.ply']
+    assert figures['ATE, scale fitted'] == ['20.0 cm', '5.0 cm', '']
+    assert figures['chamfer'] == ['', '', '25.0 cm']
+
+
+def test_benchmarks_are_compared(tmp_path):
+    for name, rate_hz in (('one', 5.0), ('two', 10.0)):
+        content = {
+            'title': name,
+            'rate_hz': rate_hz,
+            'stages': {'total': {'p50_ms': 1000 / rate_hz}},
+            'settings': {'size': '64x48'},
+        }
+        (tmp_path / f'{name}.json').write_text(json.dumps(content))
+
+    figures, names, content = compared(tmp_path, tmp_path / 'one.json', tmp_path / 'two.json')
+
+    assert names == ['one', 'two']
+    assert figures['time of a frame, median'] == ['200 ms', '100 ms']
+    assert content['best']['frames per second'] == [False, True]
+
+
+@pytest.mark.parametrize('text', ['{}', '[1]', 'no JSON', '{"format": "x", "version": 1}'])
+def test_a_file_that_holds_no_results_is_refused(tmp_path, text, capsys):
+    (tmp_path / 'some.json').write_text(text)
+
+    assert main(['compare', str(tmp_path / 'some.json'), '--output', str(tmp_path / 'out')]) == 2
+    assert 'some.json' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('count', [0, 1])

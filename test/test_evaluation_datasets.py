@@ -15,6 +15,7 @@ from mem3r_ros.cli.main import main
 from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.protocol_run import aligned
+from mem3r_ros.evaluation.protocol_table import metric_tables, sources
 from mem3r_ros.evaluation.protocols import PROTOCOLS, protocol
 from mem3r_ros.trajectory import Trajectory, tum_line, write_tum
 
@@ -199,17 +200,39 @@ def test_each_protocol_scores_its_data_set_beside_the_published_figures(name, tm
     assert len(content['settings']['weights_sha256']) == 64
 
 
-def test_published_figures_stand_in_the_columns_of_their_number_of_views(capsys):
+def test_published_figures_stand_in_the_columns_of_their_number_of_views():
     row = {'rule': 'ttt3r', 'views': 1000, 'ate_m': 0.5}
 
-    protocol_command._print('tum-dynamics', 'mine', [row])
+    (table,) = metric_tables('tum-dynamics', 'mine', [row])
 
-    printed = capsys.readouterr().out
-    cells = [line.split('\u2502') for line in printed.splitlines() if '\u2502' in line]
-    lines = {row[1].strip(): ' '.join(row) for row in cells}
-    assert '0.500' in lines['mine, ttt3r']
-    assert '0.150' in lines['Mem3R'] and '0.073' in lines['Mem3R + TTT3R']
-    assert 'arXiv 2604.07279' in printed
+    lines = {cells[0]: cells[1:] for cells in table.rows}
+    assert table.columns == ['method', '1000 views']
+    assert lines['mine, ttt3r'] == ['0.500']
+    assert lines['Mem3R'] == ['0.150'] and lines['Mem3R + TTT3R'] == ['0.073']
+    assert any('arXiv 2604.07279' in source for source in sources('tum-dynamics'))
+
+
+def test_a_range_of_views_means_those_of_the_papers(tmp_path, capsys):
+    lengths = (50, 100, 200, 1000)
+
+    assert protocol_command._numbers('50..200', lengths) == [50, 100, 200]
+    assert protocol_command._numbers('7,100..1000', lengths) == [7, 100, 200, 1000]
+    for words in ('51..60', '50...60', '50-60', '1,50'):
+        with pytest.raises(UserError, match='--views is'):
+            protocol_command._numbers(words, lengths)
+
+
+def test_the_page_draws_each_rule_over_the_number_of_views(tmp_path):
+    kitti_odometry(tmp_path / 'data')
+    words = [str(tmp_path / 'data'), '--protocol', 'kitti-odometry', '--views', '3,4,5']
+
+    code = main(['evaluate', *words, '--rules', 'cut3r,ttt3r', '--output', str(tmp_path / 'out')])
+
+    page = (tmp_path / 'out' / 'kitti-odometry.html').read_text()
+    assert code == 0
+    assert page.count('<svg') == 4  # ATE in two alignments, RPE of translation and rotation
+    assert 'mem3r-tiny, cut3r' in page and 'mem3r-tiny, ttt3r' in page
+    assert 'number of views' in page
 
 
 def test_a_second_run_computes_only_what_is_missing(tmp_path, monkeypatch):

@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         Path(args.output).mkdir(parents=True, exist_ok=True)
     config = config_from(args)
     from mem3r_ros.cli.tracking import device_name
+    from mem3r_ros.config import to_dict
+    from mem3r_ros.evaluation.result_store import environment
     from mem3r_ros.model.backend import load_backend
     from mem3r_ros.tracker import Tracker
 
@@ -65,8 +67,11 @@ def run(args: argparse.Namespace) -> int:
     tracker.warm_up(width, height)
     stages_ms, memory_mib = _measure(tracker, args.frames, (width, height), outputs, device)
     title = f'{Path(config.model).name}, {width}x{height}, {device_name(device)}'
-    result = _summary(title, stages_ms, memory_mib)
-    result['host_waits'] = _host_waits(tracker, args.frames, (width, height), outputs)
+    result = _summary(title, stages_ms, memory_mib) | {
+        'host_waits': _host_waits(tracker, args.frames, (width, height), outputs),
+        'settings': {'size': args.size, 'outputs': args.outputs, 'config': to_dict(config)},
+        'environment': environment(),
+    }
     _print(result, device)
     if args.output:
         _write(Path(args.output), result, stages_ms['total'], memory_mib)

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'runs',
         metavar='RUN',
         nargs='+',
-        help='folders of mem3r run, replay or demo, or folders of these (evaluate, batch)',
+        help='folders of mem3r run, replay or demo, folders of these (evaluate, batch), or the '
+        'JSON files of evaluate, score and benchmark',
     )
     parser.add_argument(
         '--output',
@@ -31,24 +32,16 @@ def run(args: argparse.Namespace) -> int:
     Compare the runs, print their figures and write the page.
 
     :return: 0.
-    :raises UserError: a folder is no run, or there are fewer than two.
+    :raises UserError: a path holds no results, or there are fewer than two.
     """
     from mem3r_ros.cli.arguments import check_paths
-    from mem3r_ros.errors import UserError
 
     check_paths(args.runs)
-    places = []
-    for word in args.runs:
-        path = Path(word)
-        folders = [path] if (path / 'summary.json').exists() else sorted(path.glob('*/'))
-        found = [folder for folder in folders if (folder / 'summary.json').exists()]
-        if not found:
-            raise UserError(f'{path} is no folder of a run, and holds none')
-        places += found
     from mem3r_ros.evaluation.tables import print_table
-    from mem3r_ros.reports.comparison import grouped, read_run, table, write_comparison
+    from mem3r_ros.reports.compared_runs import read_runs
+    from mem3r_ros.reports.comparison import grouped, table, write_comparison
 
-    runs = [read_run(folder) for folder in places]
+    runs = [run for word in args.runs for run in read_runs(Path(word))]
     page = write_comparison(Path(args.output), runs)
     groups = grouped(runs)
     columns = ('', *(group[0].name for group in groups))

@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'tum-dynamics, scannet, sintel, bonn, kitti-depth, kitti-odometry, 7scenes, nrgbd, euroc',
     )
     parser.add_argument(
-        '--views', metavar='N,N', help="numbers of views of --protocol (the paper's own)"
+        '--views',
+        metavar='N,N',
+        help="numbers of views of --protocol, such as 50,200 or 50..1000 (the papers')",
     )
     parser.add_argument(
         '--rules', metavar='R,R', help='update rules of --protocol (tracking.update_rule)'

@@ -5,38 +5,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
+import re
 import sys
 from typing import Any
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.protocol_run import evaluate_sequence
-from mem3r_ros.evaluation.protocols import protocol, published
+from mem3r_ros.evaluation.protocol_table import metric_tables, sources
+from mem3r_ros.evaluation.protocols import protocol
 from mem3r_ros.evaluation.result_store import ResultStore, file_hash
 from mem3r_ros.evaluation.tables import print_table
 from mem3r_ros.model import update_rule
 from mem3r_ros.model.backend import load_backend
 from mem3r_ros.model.checkpoints.find import find_weights
+from mem3r_ros.reports.length_page import write_length_page
 from mem3r_ros.reports.progress import progress
 
-# metric -> its name in tables, decimals, whether more is better
-METRICS = {
-    'ate_m': ('ATE (m), Sim(3)', 3, False),
-    'ate_first_m': ('ATE (m), first pose aligned, metric', 3, False),
-    'rpe_translation_m': ('RPE translation (m)', 3, False),
-    'rpe_rotation_deg': ('RPE rotation (deg)', 3, False),
-    'abs_rel_metric': ('AbsRel, metric', 3, False),
-    'delta1_percent_metric': ('delta < 1.25 (%), metric', 1, True),
-    'abs_rel_scale': ('AbsRel, one scale a sequence', 3, False),
-    'delta1_percent_scale': ('delta < 1.25 (%), one scale a sequence', 1, True),
-    'abs_rel_scale_shift': ('AbsRel, one scale and shift a sequence', 3, False),
-    'delta1_percent_scale_shift': ('delta < 1.25 (%), one scale and shift a sequence', 1, True),
-    'accuracy_m': ('accuracy (m)', 3, False),
-    'completeness_m': ('completeness (m)', 3, False),
-    'chamfer_m': ('chamfer (m)', 3, False),
-    'normal_consistency': ('normal consistency', 3, True),
-}
+_RANGE = re.compile(r'(\d+)\.\.(\d+)')
 
 
 def run_protocol(args: argparse.Namespace, config: Any) -> int:
@@ -53,7 +39,7 @@ def run_protocol(args: argparse.Namespace, config: Any) -> int:
     chosen = protocol(args.protocol)
     if len(args.paths) != 1:
         raise UserError(f'--protocol takes one PATH, the folder of the data set: {chosen.layout}')
-    views = _numbers(args.views) if args.views else list(chosen.lengths)
+    views = _numbers(args.views, chosen.lengths) if args.views else list(chosen.lengths)
     rules = args.rules.split(',') if args.rules else [config.tracking.update_rule]
     sequences = chosen.find(Path(args.paths[0]))
     settings = {
@@ -66,16 +52,37 @@ def run_protocol(args: argparse.Namespace, config: Any) -> int:
     store = ResultStore(Path(args.output) / f'{args.protocol}.json', settings)
     network, _ = load_backend(config)
     failed = _score_all(network, rules, chosen, sequences, views, store)
-    _print(args.protocol, Path(config.model).name, store.rows)
+    model = Path(config.model).name
+    for table in metric_tables(args.protocol, model, store.rows):
+        print_table(table.title, table.columns, table.rows)
+    print('\n'.join(sources(args.protocol)))
+    page = store.path.with_suffix('.html')
+    if store.rows:
+        write_length_page(page, args.protocol, model, store.rows)
+        print(f'page: {page}')
     print(f'results: {store.path}')
     return 2 if failed else 0
 
 
-def _numbers(text: str) -> list[int]:
-    try:
-        numbers = sorted({int(word) for word in text.split(',')})
-    except ValueError as error:
-        raise UserError(f'--views is {text!r}; give numbers such as 50,200,1000') from error
+def _numbers(text: str, lengths: tuple[int, ...]) -> list[int]:
+    """Return the numbers of views; ``50..1000`` means those of the papers in that range."""
+    chosen: set[int] = set()
+    for word in text.split(','):
+        if match := _RANGE.fullmatch(word.strip()):
+            low, high = map(int, match.groups())
+            chosen |= {number for number in lengths if low <= number <= high}
+        elif word.strip().isdecimal():
+            chosen.add(int(word))
+        else:
+            raise UserError(
+                f'--views is {text!r}; give numbers such as 50,200,1000 or a range such as '
+                '50..1000'
+            )
+    numbers = sorted(chosen)
+    if not numbers:
+        raise UserError(
+            f'--views is {text!r}; the papers report {", ".join(map(str, lengths))} views'
+        )
     if numbers[0] < 3:
         raise UserError(f'--views is {text!r}; a path needs at least 3 views')
     return numbers
@@ -106,57 +113,3 @@ def _score_all(
             else:
                 store.add(key, [{'sequence': path.name, 'rule': name, **row} for row in rows])
     return failed
-
-
-def _print(name: str, model: str, rows: list[dict[str, Any]]) -> None:
-    """Print one table a metric: our rules, then the published methods; views across."""
-    known = published(name)
-    for metric, (label, decimals, is_more_better) in METRICS.items():
-        ours = means(rows, metric)
-        if not ours:
-            continue
-        better = 'higher' if is_more_better else 'lower'
-        others: dict[str, dict[int, float]] = {}
-        for row in known:
-            if row['metric'] == metric:
-                others.setdefault(row['method'], {})[row['views']] = row['value']
-        views = sorted({number for values in ours.values() for number in values})
-        table = {f'{model}, {rule}': values for rule, values in ours.items()} | others
-        print_table(
-            f'{protocol(name).title}: {label}, {better} is better',
-            ('method', *(f'{number} views' for number in views)),
-            [
-                (method, *(_cell(values.get(number), decimals) for number in views))
-                for method, values in table.items()
-                if method.startswith(model) or values.keys() & set(views)
-            ],
-        )
-    for source in sorted({row['source'] for row in known}):
-        print(f'published figures: {source}')
-    print(f'protocol: {protocol(name).source}')
-
-
-def means(rows: Iterable[dict[str, Any]], metric: str) -> dict[str, dict[int, float]]:
-    """
-    Average a metric over sequences, depth by the number of valid pixels.
-
-    :return: rule -> number of views -> mean.
-    """
-    parts: dict[str, dict[int, list[tuple[float, float]]]] = {}
-    for row in rows:
-        if metric in row:
-            weight = row['num_pixels'] if metric.startswith(('abs_rel', 'delta1')) else 1.0
-            values = parts.setdefault(row['rule'], {}).setdefault(row['views'], [])
-            values.append((row[metric], weight))
-    return {
-        rule: {views: _weighted(pairs) for views, pairs in by_views.items()}
-        for rule, by_views in parts.items()
-    }
-
-
-def _weighted(pairs: list[tuple[float, float]]) -> float:
-    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
-
-
-def _cell(value: float | None, decimals: int) -> str:
-    return '' if value is None else f'{value:.{decimals}f}'

@@ -20,6 +20,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ''
     links: Sequence[str] = ()  # page of each row, relative to this one
+    picture: str = ''  # SVG above the table
 
 
 def write_overview(
@@ -47,6 +48,7 @@ def write_overview(
         {
             'title': table.title,
             'note': table.note,
+            'picture_svg': table.picture,
             'columns': table.columns,
             'rows': [
                 {'cells': row, 'link': link}

@@ -245,8 +245,11 @@ def path_lines_svg(lines: Mapping[str, np.ndarray], truth: np.ndarray | None) ->
 
     :param lines: name -> positions [N, 3] m.
     :param truth: positions of the true path, None where unknown.
-    :return: an SVG element. Up is the direction in which the paths spread the least.
+    :return: an SVG element; empty without a line. Up is the direction in which the paths spread
+        the least.
     """
+    if not lines:
+        return ''
     figure = _figure(10.0, 5.0)
     axes = figure.add_subplot()
     everything = np.concatenate([*lines.values(), *([] if truth is None else [truth])])
@@ -284,5 +287,34 @@ def error_lines_svg(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     axes.set_ylim(bottom=0.0)
     axes.legend(frameon=False, fontsize=9)
     _tidy(axes)
+    figure.tight_layout()
+    return _svg(figure)
+
+
+def length_svg(
+    label: str, ours: Mapping[str, Mapping[int, float]], others: Mapping[str, Mapping[int, float]]
+) -> str:
+    """
+    Draw a metric over the number of views.
+
+    :param label: of the metric, with its unit.
+    :param ours: name -> number of views -> value; full lines.
+    :param others: the same of published methods; dashed lines.
+    :return: an SVG element; empty with fewer than two numbers of views.
+    """
+    if len({number for values in ours.values() for number in values}) < 2:
+        return ''
+    figure = _figure(10.0, 4.0)
+    axes = figure.add_subplot()
+    dashed = {'lw': 1.0, 'ls': (0, (4, 2)), 'ms': 3}
+    for style, lines in (({'lw': 2.0, 'zorder': 3}, ours), (dashed, others)):
+        for name, values in lines.items():
+            points = np.array(sorted(values.items()), dtype=np.float64)
+            axes.plot(*points.T, marker='o', label=name, **style)
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlabel('number of views')
+    axes.set_ylabel(label)
+    _tidy(axes)
+    axes.legend(frameon=False, fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     return _svg(figure)
