@@ -34,6 +34,7 @@ LAYERS = [
         'se3',
         'camera',
         'cloud',
+        'child_process',
         'cloud_config',
         'picture_config',
         'trajectory',

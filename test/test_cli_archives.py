@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many recordings at once, and several runs side by side."""
 
+from contextlib import suppress
 import json
+import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from mem3r_ros.cli import batch
@@ -90,7 +94,7 @@ def test_a_list_names_recordings_and_arguments_go_to_each_run(archive, tmp_path,
 
 
 def test_gpus_are_used_in_turn(tmp_path):
-    start = batch._in_processes(2, ['0', '1'])
+    start = batch._in_processes(2, ['0', '1']).start
     program = 'import os, time; print(os.environ["CUDA_VISIBLE_DEVICES"]); time.sleep(0.5)'
     logs = [tmp_path / f'{index}.log' for index in range(2)]
 
@@ -109,12 +113,91 @@ def test_a_real_recording_is_tracked(tmp_path):
     assert (tmp_path / 'out' / 'walk' / 'trajectory.txt').exists()
 
 
-def test_a_cluster_of_two_workers_gives_the_same(archive, tmp_path, monkeypatch):
-    pytest.importorskip('ray')
-    started = fake_run(monkeypatch, {})
+def results_of(folder):
+    """Return what two runs over the same images have in common, byte by byte."""
+    names = ('trajectory.txt', 'map.ply', 'depth.txt')
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob('*'))
+        if path.name in names or path.suffix in ('.png', '.done')
+    }
 
-    assert main(['batch', str(archive), '--output', str(tmp_path / 'out'), '--ray']) == 0
-    assert len(started) == 3
+
+def wait_for(condition, process=None, limit_s=100.0):
+    """Wait until a condition holds or the process ends."""
+    deadline = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < deadline:
+        if process is not None and process.poll() is not None:
+            break
+        time.sleep(0.01)
+
+
+def num_processes(place):
+    """Return how many processes name a place on their command line."""
+    found = 0
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            found += str(place) in ' '.join(process.cmdline())
+    return found
+
+
+def test_killing_batch_and_starting_it_again_gives_the_same_results(tmp_path):
+    archive, whole, output = tmp_path / 'archive', tmp_path / 'whole', tmp_path / 'out'
+    for name in ('a', 'b'):
+        write_recording(archive / name)
+        words = ['run', str(archive / name), '--output', str(whole / name)]
+        assert main([*words, '--set', 'num_threads=1']) == 0
+        (whole / f'{name}.done').touch()
+    words = [sys.executable, '-m', 'mem3r_ros.cli.main', 'batch', str(archive), '--output']
+    words += [str(output), '--jobs', '1', '--run=--set num_threads=1']
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    wait_for(lambda: any(output.glob('*/depth/*.png')), process)
+
+    process.kill()
+    process.wait()
+    wait_for(lambda: not num_processes(output))
+    assert not num_processes(output)  # two runs would write into one folder
+    assert not any(output.glob('*.done'))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=280)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert results_of(output) == results_of(whole)
+    assert len(results_of(output)) == 2 * (4 + 3)
+
+
+def test_an_interrupted_batch_starts_no_further_recording(archive, tmp_path, monkeypatch):
+    command = [sys.executable, '-c', 'import time; time.sleep(99)']
+    monkeypatch.setattr(batch.Job, 'command', lambda self, extra: command)
+
+    def interrupted(running, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, 'wait', interrupted)
+    output = tmp_path / 'out'
+
+    assert main(['batch', str(archive), '--output', str(output), '--jobs', '1']) == 130
+    assert len(list(output.glob('*.log'))) <= 1
+
+
+def test_a_cluster_of_two_workers_gives_the_same(archive, tmp_path):
+    pytest.importorskip('ray', reason='needs ray (pip install ray)')
+    words = ['batch', str(archive), '--run=--set num_threads=1', '--output']
+    assert main([*words, str(tmp_path / 'local'), '--jobs', '1']) == 0
+    code = (
+        'import ray, sys; ray.init(num_cpus=2, log_to_driver=False); '
+        'from mem3r_ros.cli.main import main; sys.exit(main(sys.argv[1:]))'
+    )
+
+    done = subprocess.run(
+        [sys.executable, '-c', code, *words, str(tmp_path / 'cluster'), '--ray'],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '3 of 3 recordings tracked' in done.stdout
+    assert results_of(tmp_path / 'cluster') == results_of(tmp_path / 'local')
 
 
 def test_without_ray_its_option_names_the_package(archive, tmp_path, monkeypatch, capsys):

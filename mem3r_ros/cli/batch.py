@@ -15,6 +15,8 @@ import shlex
 import subprocess
 import sys
 
+from mem3r_ros.child_process import end_with_parent
+
 HELP = 'track many recordings, over processes, GPUs or a Ray cluster'
 FAILURES, DONE = 'failures.txt', '.done'
 
@@ -57,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--jobs', metavar='N', type=int, default=0, help='processes at a time (one a core or GPU)'
     )
     parser.add_argument(
-        '--gpus', metavar='I,I', default='', help='GPUs to use in turn, such as 0,1 (as device)'
+        '--gpus',
+        metavar='I,I',
+        default='',
+        help='GPUs to use in turn, such as 0,1; with --ray: each recording takes one GPU',
     )
     parser.add_argument(
         '--ray',
@@ -93,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     if len(missing) < len(jobs):
         print(f'{len(jobs) - len(missing)} of {len(jobs)} recordings are done already')
     number = min(args.jobs or len(gpus) or usable_cores(), max(1, len(missing)))
-    start = _on_ray(args.ray) if args.ray else _in_processes(number, gpus)
-    failures = _track(missing, shlex.split(args.run), start, number)
+    workers = _on_ray(args.ray, bool(gpus)) if args.ray else _in_processes(number, gpus)
+    failures = _track(missing, shlex.split(args.run), workers, number)
     Path(args.output).mkdir(parents=True, exist_ok=True)
     write_text(Path(args.output) / FAILURES, ''.join(f'{line}\n' for line in failures))
     print(f'{len(jobs) - len(failures)} of {len(jobs)} recordings tracked: {args.output}')
@@ -125,45 +130,76 @@ def _jobs(given: list[str], output: Path) -> list[Job]:
         unique = name
         while any(job.output.name == unique for job in jobs):
             unique, number = f'{name}_{number}', number + 1
-        jobs.append(Job(path, output / unique))
+        # Workers of a cluster may have another current folder.
+        jobs.append(Job(path.absolute(), (output / unique).absolute()))
     return jobs
 
 
-Start = Callable[[list[str], Path], 'Future[int]']
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where commands run."""
+
+    start: Callable[[list[str], Path], Future[int]]  # of a command and the file for its output
+    stop: Callable[[], None]  # ends those that run and forgets those that wait
 
 
-def _in_processes(number: int, gpus: list[str]) -> Start:
-    """Return what starts a command in a process of this machine."""
+def _in_processes(number: int, gpus: list[str]) -> Workers:
+    """Return processes of this machine, so many at a time."""
     pool = ThreadPoolExecutor(number)
+    running: set[subprocess.Popen] = set()
     free: SimpleQueue[str] = SimpleQueue()
     for index in range(number):
         free.put(gpus[index % len(gpus)] if gpus else '')
 
     def work(command: list[str], log: Path) -> int:
         gpu = free.get()
+        # Several processes share the cores: one thread each, unless the user says otherwise.
+        environment = {'OMP_NUM_THREADS': '1', **os.environ}
+        if gpu:
+            environment['CUDA_VISIBLE_DEVICES'] = gpu
+        process = begin(command, log, environment)
+        running.add(process)
         try:
-            # Several processes share the cores: one thread each, unless the user says otherwise.
-            environment = {'OMP_NUM_THREADS': '1', **os.environ}
-            if gpu:
-                environment['CUDA_VISIBLE_DEVICES'] = gpu
-            return execute(command, log, environment)
+            return process.wait()
         finally:
+            running.discard(process)
             free.put(gpu)
 
-    return lambda command, log: pool.submit(work, command, log)
+    def stop() -> None:
+        # Otherwise the program would end only after all recordings that wait for their turn.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(running):
+            process.terminate()
+
+    return Workers(lambda command, log: pool.submit(work, command, log), stop)
 
 
-def execute(command: list[str], log: Path, environment: dict[str, str] | None = None) -> int:
-    """Run a command with its output in a file; return its exit code."""
+def begin(
+    command: list[str], log: Path, environment: dict[str, str] | None = None
+) -> subprocess.Popen:
+    """
+    Start a command with its output in a file.
+
+    It ends with this process: a run that goes on would write beside that of a second start.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, 'wb') as file:
-        return subprocess.run(command, stdout=file, stderr=file, env=environment).returncode
+        return subprocess.Popen(
+            command, stdout=file, stderr=file, env=environment, preexec_fn=end_with_parent()
+        )
 
 
-def _on_ray(address: str) -> Start:
+def execute(command: list[str], log: Path) -> int:
+    """Run a command with its output in a file; return its exit code."""
+    return begin(command, log).wait()
+
+
+def _on_ray(address: str, uses_gpus: bool) -> Workers:
     """
-    Return what starts a command on a Ray cluster; its workers must see the same folders.
+    Return the workers of a Ray cluster, which must see the same folders.
 
+    :param address: of the cluster; local: one of this machine.
+    :param uses_gpus: whether each recording takes a GPU of the cluster; Ray hides them otherwise.
     :raises UserError: ray is not installed.
     """
     from mem3r_ros.errors import UserError
@@ -172,18 +208,19 @@ def _on_ray(address: str) -> Start:
         import ray
     except ImportError as error:
         raise UserError('--ray needs another package: pip install ray (mem3r_ros[ray])') from error
-    ray.init(address=None if address == 'local' else address, log_to_driver=False)
-    remote = ray.remote(execute)
-    return lambda command, log: remote.remote(command, log).future()
+    if not ray.is_initialized():
+        ray.init(address=None if address == 'local' else address, log_to_driver=False)
+    remote = ray.remote(num_cpus=1, num_gpus=int(uses_gpus))(execute)
+    return Workers(lambda command, log: remote.remote(command, log).future(), ray.shutdown)
 
 
-def _track(missing: list[Job], extra: list[str], start: Start, number: int) -> list[str]:
+def _track(missing: list[Job], extra: list[str], workers: Workers, number: int) -> list[str]:
     """Start every job, show the progress and return a line for each that failed."""
     from mem3r_ros.reports.progress import progress
 
     failures = []
     with progress(f'{len(missing)} recordings, {number} at a time', len(missing)) as bar:
-        for job, code in _finished(missing, extra, start):
+        for job, code in _finished(missing, extra, workers):
             if code:
                 line = f'{job.path}: {_reason(job.log, code)}'
                 print(line, file=sys.stderr)
@@ -194,12 +231,16 @@ def _track(missing: list[Job], extra: list[str], start: Start, number: int) -> l
     return failures
 
 
-def _finished(jobs: list[Job], extra: list[str], start: Start) -> Iterator[tuple[Job, int]]:
-    running = {start(job.command(extra), job.log): job for job in jobs}
-    while running:
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield running.pop(future), future.result()
+def _finished(jobs: list[Job], extra: list[str], workers: Workers) -> Iterator[tuple[Job, int]]:
+    running = {workers.start(job.command(extra), job.log): job for job in jobs}
+    try:
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+    except KeyboardInterrupt:
+        workers.stop()
+        raise
 
 
 def _reason(log: Path, code: int) -> str:

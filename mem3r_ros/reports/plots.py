@@ -315,6 +315,6 @@ def length_svg(
     axes.set_xlabel('number of views')
     axes.set_ylabel(label)
     _tidy(axes)
-    axes.legend(frameon=False, fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, fontsize=8, loc='upper left', bbox_to_anchor=(0, -0.15), ncols=3)
     figure.tight_layout()
     return _svg(figure)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-import ctypes
 from pathlib import Path
 import shutil
 import signal
@@ -20,6 +19,7 @@ from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.task import Future
 
+from mem3r_ros.child_process import end_with_parent
 from mem3r_ros.errors import UserError
 from mem3r_ros.ros.parameters import yaml_value
 
@@ -30,7 +30,6 @@ _START_S = 60.0
 _CONFIGURE_S = 600.0
 _REPEAT_S = 3.0  # without an answer the state is requested at this interval
 _STOP_S = 10.0
-_PR_SET_PDEATHSIG = 1
 _SHOWN_LINES = 6
 
 
@@ -41,14 +40,6 @@ class NodeFailed(UserError):
         """Keep the last lines of the log with the message."""
         super().__init__(message)
         self.last_lines = last_lines
-
-
-def _end_with_parent() -> None:
-    """Make Linux end this process when its parent is killed."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    except (OSError, AttributeError):
-        pass  # not Linux: a killed replay would leave its node running
 
 
 class NodeProcess:
@@ -88,7 +79,7 @@ class NodeProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent(),
             )
 
     def __enter__(self) -> NodeProcess:
