@@ -310,7 +310,8 @@ def test_results_of_evaluate_are_compared_sequence_by_sequence(tmp_path):
         'walk: ATE, scale fitted': ['30.0 cm', '30.0 cm'],
     }
     assert content['best']['desk: ATE, scale fitted'] == [False, True]
-    assert content['settings'] == {'config.tracking.update_rule': ['cut3r', 'ttt3r']}
+    assert content['best']['walk: ATE, scale fitted'] == [True, True]
+    assert content['settings'] == {'tracking.update_rule': ['cut3r', 'ttt3r']}
     assert '<svg' not in (tmp_path / 'out' / 'comparison.html').read_text()
 
 

@@ -141,11 +141,11 @@ def _runs_of_file(path: Path) -> list[Run]:
     content = read_json(path)
     name = path.resolve().parent.name if path.name == 'results.json' else path.stem
     if isinstance(content.get('stages'), dict):
-        config, title = flat(content.get('settings') or {}), str(content.get('title', ''))
+        config, title = _config(content.get('settings') or {}), str(content.get('title', ''))
         return [Run(name, title, _about(title, config), figures_of(content), config)]
     content = read_results(path)
     settings, parts = content['settings'], content['parts']
-    config = flat(settings)
+    config = _config(settings)
     if 'protocol' in settings:
         rows = [row for rows in parts.values() for row in rows]
         return _runs_of_protocol(name, config, rows)
@@ -198,6 +198,11 @@ def flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
         else:
             found[f'{prefix}{name}'] = value
     return found
+
+
+def _config(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings under the names that the folder of a run has for them."""
+    return flat({n: v for n, v in settings.items() if n != 'config'} | settings.get('config', {}))
 
 
 def _about(*parts: Any) -> str:

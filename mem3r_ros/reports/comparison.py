@@ -58,19 +58,22 @@ def table(groups: list[list[Run]]) -> list[dict[str, Any]]:
                 text += f' +- {measure.text(0.5 * float(np.ptp(value)))}'
             is_best = len(known) > 1 and ranks[index].min() <= ranks[best].max()
             cells.append({'text': text, 'is_best': bool(is_best)})
+        # What is printed alike is alike.
+        winners = {cell['text'] for cell in cells if cell['is_best']}
+        for cell in cells:
+            cell['is_best'] = cell['text'] in winners
         rows.append({'name': label, 'cells': cells})
     return rows
 
 
 def differences(groups: list[list[Run]]) -> list[tuple[str, list[str]]]:
-    """Return the settings that are not the same in all groups, with their values."""
+    """Return the settings that are not the same in all groups that have them."""
     settings = [group[0].config for group in groups]
     names = sorted({name for values in settings for name in values})
-    missing = object()
     return [
         (name, [str(values.get(name, '')) for values in settings])
         for name in names
-        if len({json.dumps(v.get(name, str(missing)), default=str) for v in settings}) > 1
+        if len({json.dumps(v[name], default=str) for v in settings if name in v}) > 1
     ]
 
 

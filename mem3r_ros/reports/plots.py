@@ -18,6 +18,8 @@ from mem3r_ros.reports.result import TOTAL, RunResult
 
 ESTIMATE, TRUTH, INK, GRID = '#1864ab', '#f08c00', '#343a40', '#e9ecef'
 BASELINE = '#adb5bd'
+# Of several runs; none is that of the truth.
+RUNS = ('#1864ab', '#2f9e44', '#c2255c', '#7048e8', '#0c8599', '#5c940d', '#862e9c', '#495057')
 _MAX_POINTS = 2000  # of a line; more cannot be distinguished on a screen
 
 
@@ -257,6 +259,7 @@ def path_lines_svg(lines: Mapping[str, np.ndarray], truth: np.ndarray | None) ->
     if truth is not None:
         shown = _thinned(truth[:, plane])
         axes.plot(*shown.T, color=TRUTH, lw=4.0, alpha=0.6, label='truth')
+    axes.set_prop_cycle(color=RUNS)
     for name, positions in lines.items():
         axes.plot(*_thinned(positions[:, plane]).T, lw=1.6, label=name)
     axes.set_aspect('equal', adjustable='datalim')
@@ -280,6 +283,7 @@ def error_lines_svg(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
         return ''
     figure = _figure(10.0, 3.0)
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=RUNS)
     for name, (time_s, error_m) in lines.items():
         axes.plot(*_thinned(np.stack([time_s, error_m], axis=1)).T, lw=1.4, label=name)
     axes.set_xlabel('time (s)')
@@ -306,6 +310,7 @@ def length_svg(
         return ''
     figure = _figure(10.0, 4.0)
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=RUNS)
     dashed = {'lw': 1.0, 'ls': (0, (4, 2)), 'ms': 3}
     for style, lines in (({'lw': 2.0, 'zorder': 3}, ours), (dashed, others)):
         for name, values in lines.items():
