@@ -5,7 +5,8 @@ Feeds damaged inputs to everything that reads something from outside.
 
 Allowed is: it is read, or refused by ``UserError``. Anything else is a finding: another exception,
 a crash, more than 5 s, more than 200 MB. Each target runs in a process of its own; the same seed
-gives the same inputs.
+gives the same inputs. Files are good ones with random changes of their bytes. The values of
+messages and settings are random in one half of the inputs; Hypothesis draws those of the other.
 
     python tools/fuzz.py --inputs 20000
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 import faulthandler
 import logging
@@ -25,8 +27,14 @@ import resource
 import sys
 import tempfile
 import time
+from typing import Any
 
-from fuzz_targets import TARGETS, Target
+from fuzz_choices import Choices, DrawnChoices, Target
+from fuzz_targets import TARGETS
+import hypothesis
+from hypothesis import strategies as st
+
+from mem3r_ros.errors import UserError
 
 MAX_S = 5.0
 MAX_GROWTH_MB = 200.0
@@ -75,44 +83,102 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
+def random_inputs(name: str, target: Target, count: int, seed: int) -> Iterator[Any]:
+    """Yield changed bytes, or sources of values for a target that is chosen."""
+    chance = random.Random(f'{name} {seed}')
+    for _ in range(count):
+        data = mutated(chance.choice(target.seeds), chance)
+        yield Choices(data) if target.is_chosen else data
+
+
+def feed_drawn(count: int, seed: int, feed: Callable[[Any], object]) -> None:
+    """Feed values that Hypothesis draws, among them limits, simple ones and odd texts."""
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(st.data())
+    def each(data: Any) -> None:
+        feed(DrawnChoices(data.draw))
+
+    each()
+
+
+class Feeder:
+    """Feeds one input after the other to a target and records what becomes of it."""
+
+    def __init__(self, target: Target, warm_up: int) -> None:
+        """
+        Begin.
+
+        :param target: what reads.
+        :param warm_up: number of inputs before the memory is measured.
+        """
+        self.outcome = Outcome()
+        self._target = target
+        self._warm_up = warm_up
+        self._peak_mb = _peak_mb()
+
+    def feed(self, data: Any) -> None:
+        """Feed one input."""
+        outcome = self.outcome
+        if outcome.num_inputs == self._warm_up:
+            self._peak_mb = _peak_mb()
+        faulthandler.dump_traceback_later(_KILL_S, exit=True)
+        started_s = time.process_time()
+        try:
+            self._target.read(data)
+            outcome.num_read += 1
+        except UserError:
+            outcome.num_refused += 1
+        except (hypothesis.errors.StopTest, hypothesis.errors.UnsatisfiedAssumption):
+            raise  # Hypothesis draws no further value for this input
+        except Exception as error:
+            place = _place(error)
+            outcome.findings[f'{type(error).__name__} in {place}: {str(error)[:100]}'] += 1
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        took_s = time.process_time() - started_s
+        outcome.longest_s = max(outcome.longest_s, took_s)
+        if took_s > MAX_S:
+            outcome.findings[f'took {took_s:.1f} s'] += 1
+        outcome.num_inputs += 1
+
+    def finished(self) -> Outcome:
+        """Return what was recorded, with the growth of the memory."""
+        outcome = self.outcome
+        outcome.growth_mb = _peak_mb() - self._peak_mb
+        if outcome.growth_mb > MAX_GROWTH_MB:
+            outcome.findings[f'memory grew by {outcome.growth_mb:.0f} MB'] += 1
+        return outcome
+
+
 def fuzz(name: str, target: Target, count: int, seed: int) -> Outcome:
     """
     Feed a target.
 
     :param name: of the target.
     :param target: what reads.
-    :param count: number of inputs.
-    :param seed: of the changes.
+    :param count: number of inputs; of a target that is chosen, Hypothesis draws the second half.
+    :param seed: of the inputs.
     """
-    from mem3r_ros.errors import UserError
-
-    outcome, chance, peak_mb = Outcome(), random.Random(f'{name} {seed}'), 0.0
-    for data in () if target.is_chosen else target.seeds:
+    num_drawn = count // 2 if target.is_chosen else 0
+    if num_drawn:
+        # Hypothesis reads the sources of the project once, for constants that it tries as values.
+        feed_drawn(5, 0, DrawnChoices.value)
+    feeder = Feeder(target, min(_WARM_UP, count - 1))
+    for data in target.seeds if target.has_good_seeds and not target.is_chosen else ():
         target.read(data)  # changes of a seed that is refused would test nothing
-    for index in range(count):
-        data = mutated(chance.choice(target.seeds), chance)
-        if index == min(_WARM_UP, count - 1):
-            peak_mb = _peak_mb()
-        faulthandler.dump_traceback_later(_KILL_S, exit=True)
-        started_s = time.process_time()
-        try:
-            target.read(data)
-            outcome.num_read += 1
-        except UserError:
-            outcome.num_refused += 1
-        except Exception as error:
-            place = _place(error)
-            outcome.findings[f'{type(error).__name__} in {place}: {str(error)[:100]}'] += 1
-        took_s = time.process_time() - started_s
-        faulthandler.cancel_dump_traceback_later()
-        outcome.longest_s = max(outcome.longest_s, took_s)
-        if took_s > MAX_S:
-            outcome.findings[f'took {took_s:.1f} s'] += 1
-        outcome.num_inputs += 1
-    outcome.growth_mb = _peak_mb() - peak_mb
-    if outcome.growth_mb > MAX_GROWTH_MB:
-        outcome.findings[f'memory grew by {outcome.growth_mb:.0f} MB'] += 1
-    return outcome
+    for data in random_inputs(name, target, count - num_drawn, seed):
+        feeder.feed(data)
+    if num_drawn:
+        feed_drawn(num_drawn, seed, feeder.feed)
+    return feeder.finished()
 
 
 def _place(error: BaseException) -> str:

@@ -10,6 +10,8 @@ import math
 import random
 from typing import Any
 
+from hypothesis import strategies as st
+
 from mem3r_ros.errors import UserError
 
 
@@ -18,12 +20,13 @@ class Target:
     """
     Good inputs, and what reads an input.
 
-    The bytes of an input that is chosen decide its values; they need not be a good one.
+    An input that is chosen is a source of values in place of bytes.
     """
 
     seeds: list[bytes]
-    read: Callable[[bytes], object]
+    read: Callable[[Any], object]
     is_chosen: bool = False
+    has_good_seeds: bool = True  # each is read; otherwise they are only beginnings
 
 
 NUMBERS = (
@@ -52,8 +55,7 @@ class Choices:
 
     def whole(self, bits: int = 32) -> int:
         """Return an unsigned integer, often small or at a limit."""
-        choices = (0, 1, 2, 7, 48, 64, 192, 640, 2**bits - 1, self._random.getrandbits(bits))
-        return self._random.choice(choices)
+        return self._random.choice((*_wholes(bits), self._random.getrandbits(bits)))
 
     def word(self) -> str:
         """Return a text."""
@@ -70,10 +72,46 @@ class Choices:
     def value(self) -> Any:
         """Return a value of any type that YAML has."""
         kinds = (self.number, self.whole, self.word, lambda: None, lambda: True)
-        choice = self._random.randrange(len(kinds) + 1)
-        if choice == len(kinds):
-            return [self._random.choice(kinds)() for _ in range(self._random.randint(0, 7))]
-        return kinds[choice]()
+        make = self.one_of((*kinds, None))
+        if make is None:
+            return [self.one_of(kinds)() for _ in range(self.one_of(range(8)))]
+        return make()
+
+
+def _wholes(bits: int) -> tuple[int, ...]:
+    return (*(n for n in (0, 1, 2, 7, 48, 64, 192, 640) if n < 2**bits), 2**bits - 1)
+
+
+class DrawnChoices(Choices):
+    """Values that Hypothesis draws: it covers the limits, and shrinks what fails."""
+
+    def __init__(self, draw: Callable[[Any], Any]) -> None:
+        """
+        Begin with the first choice.
+
+        :param draw: of ``hypothesis.strategies.data``.
+        """
+        self._draw = draw
+
+    def number(self) -> float:
+        """Return any float."""
+        return self._draw(st.one_of(st.sampled_from(NUMBERS), st.floats()))
+
+    def whole(self, bits: int = 32) -> int:
+        """Return any unsigned integer of so many bits."""
+        return self._draw(st.one_of(st.sampled_from(_wholes(bits)), st.integers(0, 2**bits - 1)))
+
+    def word(self) -> str:
+        """Return a text."""
+        return self._draw(st.one_of(st.sampled_from(WORDS), st.text(max_size=60)))
+
+    def data(self, longest: int = 10_000) -> bytes:
+        """Return bytes."""
+        return self._draw(st.binary(max_size=min(longest, 1000)))
+
+    def one_of(self, values: Any) -> Any:
+        """Return one of several values."""
+        return self._draw(st.sampled_from(list(values)))
 
 
 def refused(action: Callable[[], Any]) -> Any:

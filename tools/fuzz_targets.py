@@ -4,7 +4,7 @@
 What ``fuzz.py`` feeds: readers, messages, parameters, saved states, checkpoints, the command line.
 
 A target is made in a folder of its own. It has seeds, which are good inputs as bytes, and a
-function that reads one input; bytes of the targets of messages and settings choose their values.
+function that reads one input; targets of messages and settings take a source of values instead.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ def image_messages(folder: Path) -> Target:
     """Raw and compressed images, depth and masks as messages."""
     from mem3r_ros.data.message_decoding import depth_from_message, image_from_message
 
-    def read(data: bytes) -> None:
-        choose = Choices(data)
+    def read(choose: Choices) -> None:
         message = SimpleNamespace(
             height=choose.whole(),
             width=choose.whole(),
@@ -77,8 +76,7 @@ def masks(folder: Path) -> Target:
 
     from mem3r_ros.ros.conversions import mask_from_message
 
-    def read(data: bytes) -> None:
-        choose = Choices(data)
+    def read(choose: Choices) -> None:
         message = Image(height=choose.whole(), width=choose.whole(), step=choose.whole())
         message.encoding = choose.one_of(('mono8', '8UC1', choose.word()))
         message.data = choose.data()
@@ -91,8 +89,7 @@ def calibrations(folder: Path) -> Target:
     """Calibrations as messages."""
     from mem3r_ros.data.camera_info import camera_from_info
 
-    def read(data: bytes) -> None:
-        choose = Choices(data)
+    def read(choose: Choices) -> None:
         region = SimpleNamespace(
             x_offset=choose.whole(), y_offset=choose.whole(), width=choose.whole(),
             height=choose.whole(),
@@ -124,8 +121,7 @@ def transforms_and_wheels(folder: Path) -> Target:
     from mem3r_ros.ros.conversions import matrix_from_pose_message, matrix_from_transform
     from mem3r_ros.ros.wheel_path import WheelPath
 
-    def read(data: bytes) -> None:
-        choose = Choices(data)
+    def read(choose: Choices) -> None:
         transform, pose = Transform(), Pose()
         for part in (transform.translation, transform.rotation, pose.position, pose.orientation):
             for axis in part.get_fields_and_field_types():
@@ -215,8 +211,7 @@ def parameters(folder: Path) -> Target:
 
     names = [name for name, _, _ in flatten(NodeConfig())]
 
-    def read(data: bytes) -> None:
-        choose = Choices(data)
+    def read(choose: Choices) -> None:
         name, value = choose.one_of((*names, choose.word())), choose.value()
         refused(lambda: replace_path(NodeConfig(), name, value))
         refused(lambda: with_assignments(RunConfig(), [f'{name}={value}', choose.word()]))
@@ -241,8 +236,7 @@ def command_line(folder: Path) -> Target:
     commands = ('run', 'evaluate', 'replay', 'compare', 'score', 'weights', 'config', 'nonsense')
     options = ('--set', '--config', '--output', '--stride', '--model', '--max-frames', '--help')
 
-    def read(data: bytes) -> None:
-        choose = Choices(data)
+    def read(choose: Choices) -> None:
         words = [choose.one_of(commands), str(folder / 'missing')]
         for _ in range(choose.one_of((0, 1, 2, 3))):
             words += [choose.one_of(options), choose.word().replace('\x00', '')[:50]]
@@ -308,18 +302,19 @@ def folders(folder: Path) -> Target:
     for index in range(2):
         (images / f'{index}.png').write_bytes(_picture('.png'))
 
+    names = ('calibration.yaml', 'camera.json', 'timestamps.txt', 'rgb.txt')
+
     def read(data: bytes) -> None:
         (images / '2.png').write_bytes(data)
-        for name in ('calibration.yaml', 'camera.json', 'timestamps.txt', 'rgb.txt'):
+        for name in names:
             (images / name).unlink(missing_ok=True)
-        choose = Choices(data)
-        name = choose.one_of(('calibration.yaml', 'camera.json', 'timestamps.txt', 'rgb.txt'))
+        name = names[sum(data[:1000]) % len(names)]
         (images / name).write_bytes(data[:2000])
         for _ in open_sequence(images, max_frames=5):
             pass
 
     seeds = [_picture('.png'), b'fx: 30\nfy: 30\ncx: 16\ncy: 12\n', b'0.1\n0.2\n0.3\n']
-    return Target(seeds, read, is_chosen=True)
+    return Target(seeds, read, has_good_seeds=False)
 
 
 def clouds(folder: Path) -> Target:
