@@ -244,7 +244,7 @@ def recorded_steps_agree(device: torch.device) -> tuple[float, int]:
     :return: the largest difference of poses and depth, over one plus their size; how often the
         host waited in a frame.
     """
-    from tiny_networks import network
+    from tiny_networks import tracked_network
 
     from mem3r_ros.data import open_sequence
     from mem3r_ros.model.static_step import StaticStep
@@ -264,11 +264,7 @@ def recorded_steps_agree(device: torch.device) -> tuple[float, int]:
     )
     results, counts = [], []
     for place in (torch.device('cpu'), device):
-        model = network('mem3r').eval()
-        head = model.predictor.pose_head.fc2  # random weights turn the camera too fast
-        head.weight.mul_(0.01)
-        head.bias.copy_(torch.tensor([0.0, 0, 0, 1, 0, 0, 0]))
-        model = model.to(place)
+        model = tracked_network().to(place)
         tracker = Tracker(model if place.type == 'cpu' else StaticStep(model), config)
         found = []
         for frame in frames:

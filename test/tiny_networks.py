@@ -116,3 +116,14 @@ def tensors(value: Prediction | State) -> dict[str, torch.Tensor]:
         for part in (value.two_view, value.two_view.prior, value.two_view.depth):
             found |= {f'{type(part).__name__} {k}': v for k, v in part._asdict().items()}
     return {name: part for name, part in found.items() if isinstance(part, torch.Tensor)}
+
+
+def tracked_network(**changes: object) -> Mem3R:
+    """Return a network for the tracker: images of 48x32 px, and slow motion."""
+    torch.manual_seed(0)
+    config = replace(MEM3R, img_size=(48, 32), **changes)
+    model = build_model(config).eval().requires_grad_(False)
+    head = model.predictor.pose_head.fc2
+    head.weight.mul_(0.01)
+    head.bias.copy_(torch.tensor([0.0, 0, 0, 1, 0, 0, 0]))
+    return model

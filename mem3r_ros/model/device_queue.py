@@ -113,7 +113,8 @@ class CudaQueue:
                 function()
         torch.cuda.current_stream(self.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Other threads may use the device meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode='thread_local'):
             results = function()
         graph.replay()  # a capture computes nothing
         return results, graph.replay

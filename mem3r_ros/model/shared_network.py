@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from mem3r_ros.model.batching import Answer, StepRequest, run_together
+from mem3r_ros.model.static_step import StaticStep
 
 
 class _Waiting:
@@ -40,6 +41,8 @@ class SharedNetwork(nn.Module):
         """
         super().__init__()
         self.network = network
+        if isinstance(network, StaticStep):
+            network.copies_results = True  # a thread reads its answer while another one steps
         self._waiting: list[_Waiting] = []
         self._coming: set[int] = set()  # threads that have announced a step
         self._changed = threading.Condition()
@@ -50,6 +53,16 @@ class SharedNetwork(nn.Module):
     def config(self) -> Any:
         """Configuration of the network."""
         return self.network.config
+
+    @property
+    def device(self) -> Any:
+        """Device of the network; None if it has none."""
+        return getattr(self.network, 'device', None)
+
+    @property
+    def queue(self) -> Any:
+        """Queue of the device of a network with recorded steps; None without them."""
+        return getattr(self.network, 'queue', None)
 
     @property
     def dtype(self) -> Any:

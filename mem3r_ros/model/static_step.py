@@ -37,7 +37,7 @@ class StaticStep:
 
     States and predictions stay usable as those of a network do: memory that a step is about to
     overwrite is copied first if somebody still holds the tensor. Views of such a tensor are not
-    known here; copy what you keep of them.
+    known here; copy what you keep of them. One thread at a time may call :meth:`step`.
     """
 
     def __init__(self, network: Mem3R, queue: DeviceQueue | None = None) -> None:
@@ -52,6 +52,7 @@ class StaticStep:
             raise UserError('a network with two-view geometry cannot be recorded')
         self.network = network
         self.queue = queue or device_queue(network.device)
+        self.copies_results = False  # true where other threads read them during the next step
         self._memories: dict[tuple, _StateMemory] = {}
         self._programs: dict[tuple, _Program] = {}
 
@@ -90,7 +91,11 @@ class StaticStep:
             memory = self._memories.setdefault(place, _StateMemory(after, self.queue))
             run = _Run(self.network, rule, wanted, masked_tokens)
             self._programs[key] = _Program(run, given, memory, self.queue)
-        return self._programs[key].step(given, state)
+        prediction, after = self._programs[key].step(given, state)
+        if self.copies_results:
+            named = {name: value.clone() for name, value in _named_outputs(prediction).items()}
+            return _prediction_of(named), after.clone()
+        return prediction, after
 
     def query(
         self, ray_map: Tensor, state: State, outputs: Collection[str] | None = None

@@ -63,8 +63,7 @@ class Tracker:
         :param config: settings; default: all defaults.
         """
         self.model = model
-        weight = next(iter(model.parameters()), None) if hasattr(model, 'parameters') else None
-        self._device = torch.device('cpu') if weight is None else weight.device
+        self._device = torch.device(getattr(model, 'device', None) or 'cpu')
         fields = _POSE_FIELDS | _DENSE_FIELDS
         available = getattr(getattr(model, 'predictor', None), 'available', None)
         self._all_fields = fields & frozenset(available) if available else fields
