@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from taped_queue import TapedQueue
 from tiny_networks import RULES, SIZE, network, tracked_network
 import torch
 
@@ -37,8 +38,8 @@ def assert_same(found, expected):
 @pytest.mark.parametrize('name', ['cut3r', 'mem3r'])
 @torch.inference_mode()
 def test_recorded_steps_equal_direct_ones_with_two_recordings(name, rule):
-    model = network(name)
-    recorded, chosen = StaticStep(model), update_rule(rule)
+    model, queue = network(name), TapedQueue()
+    recorded, chosen = StaticStep(model, queue), update_rule(rule)
     here = there = model.initial_state(2)
     kept = []
     for index, image in enumerate(images(8, batch_size=2)):
@@ -55,7 +56,7 @@ def test_recorded_steps_equal_direct_ones_with_two_recordings(name, rule):
         assert_same(there.to_dict(), here.to_dict())
         assert torch.equal(found.points_camera, expected.points_camera)
         assert_same(found.telemetry, expected.telemetry)
-    assert recorded.num_recordings == 2
+    assert (recorded.num_recordings, queue.num_repeated) == (2, 6)
 
 
 @torch.inference_mode()
@@ -103,7 +104,7 @@ def test_tracker_gives_the_same_with_recorded_steps(rule):
     generator = np.random.default_rng(0)
     wall = generator.integers(0, 255, (80, 160, 3), dtype=np.uint8)
     tracked = []
-    for wrap in (lambda model: model, StaticStep):
+    for wrap in (lambda model: model, lambda model: StaticStep(model, TapedQueue())):
         tracker = Tracker(
             wrap(tracked_network()), TrackerConfig(update_rule=rule, reset_interval=5)
         )
@@ -170,6 +171,10 @@ def test_auto_is_half_precision_for_a_large_network_on_a_gpu(monkeypatch, has_bf
     monkeypatch.setattr(speedups, 'LARGE_NETWORK', 1)
     expected = torch.bfloat16 if has_bfloat16 else torch.float16
     assert speedups.choose_gpu_dtype(model) == expected
+    # The settings do the same; the meta device stands for a GPU.
+    monkeypatch.setattr(backend, 'choose_device', lambda name: 'meta')
+    loaded, _ = load_backend(BackendConfig(dtype='auto', num_threads=1))
+    assert (loaded.device.type, loaded.dtype) == ('meta', expected)
 
 
 def test_image_resampled_on_the_device_is_near_that_of_the_exact_filter():

@@ -154,7 +154,8 @@ class Mem3R(nn.Module):
         # A frame that is not finite does not count as the first of its segment.
         is_first = state.is_first & ~finite
         after = State(memories.tokens, memories.camera_memory, is_first, motion, memories.rule)
-        if frame.reset is not None and _may_reset(frame.reset):
+        # A recorded step must not depend on values.
+        if frame.reset is not None and (into is not None or _may_reset(frame.reset)):
             after = self._reset(after, frame.reset_mask(after.tokens))
         if 'telemetry' in wanted:
             statistics = telemetry(state, memories, read, decoded)
