@@ -68,6 +68,7 @@ setup(
         'rerun': requirements('view'),
         'hub': requirements('hub'),
         'completion': requirements('completion'),
+        'export': requirements('export'),
         'download': ['gdown'],
         'exr': ['OpenEXR'],
         'ray': ['ray'],

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.frames < 2:
         raise UserError(f'--frames is {args.frames}; it must be at least 2')
-    width, height = _size(args.size)
+    width, height = image_size(args.size)
     outputs = {word for word in args.outputs.split(',') if word}
     if args.output:
         # Before the work, so that a bad path is reported at once.
@@ -256,7 +256,12 @@ def _write(folder: Path, result: dict[str, Any], total_ms: Any, memory_mib: Any)
     print(f'written: {folder / "benchmark.html"}, benchmark.json and benchmark.svg beside it')
 
 
-def _size(text: str) -> tuple[int, int]:
+def image_size(text: str) -> tuple[int, int]:
+    """
+    Return width and height of a text such as 640x480.
+
+    :raises UserError: it is none, or a side is below 16 px.
+    """
     from mem3r_ros.errors import UserError
 
     width, _, height = text.partition('x')

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``mem3r weights``: list, inspect, convert and download weights."""
+"""The command ``mem3r weights``: list, inspect, convert, export and download weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mem3r_ros.model import ModelConfig
     from mem3r_ros.model.checkpoints.file_formats import StoredCheckpoint
 
-HELP = 'list, inspect, convert and download weights'
+HELP = 'list, inspect, convert, export and download weights'
 SHOWN_METADATA = 300  # characters of each entry
 
 
@@ -40,6 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--names', choices=('ours', 'cut3r'), default='ours', help='parameter names (mem3r_ros)'
     )
     convert.add_argument('--overwrite', action='store_true', help='replace DST if it exists')
+
+    export = actions.add_parser(
+        'export', help='export the step of a network to ONNX or AOTInductor'
+    )
+    export.add_argument('source', metavar='SRC', help='as for --model of the other commands')
+    export.add_argument('target', metavar='DST', help='.onnx or .pt2 file to write')
+    export.add_argument(
+        '--size', default='640x480', metavar='WxH', help='of the images of the camera (640x480)'
+    )
+    export.add_argument('--rule', default='cut3r', help='update rule: cut3r or ttt3r (cut3r)')
 
     download = actions.add_parser('download', help="download CUT3R's public weights")
     download.add_argument(
@@ -66,9 +76,14 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises UserError: a file cannot be used or a download failed.
     """
-    {'list': _list, 'inspect': _inspect, 'convert': _convert, 'download': _download}[args.action](
-        args
-    )
+    actions = {
+        'list': _list,
+        'inspect': _inspect,
+        'convert': _convert,
+        'export': _export,
+        'download': _download,
+    }
+    actions[args.action](args)
     return 0
 
 
@@ -173,6 +188,21 @@ def _convert(args: argparse.Namespace) -> None:
     dtype = dtype_named(args.dtype) if args.dtype else None
     save_checkpoint(model, target, metadata, dtype, args.names)
     print(f'{target}: {target.stat().st_size / 1e6:,.1f} MB, {_network_name(model.config)}')
+
+
+def _export(args: argparse.Namespace) -> None:
+    from mem3r_ros.cli.benchmark import image_size
+    from mem3r_ros.model import load_model
+    from mem3r_ros.model.export import export_step
+    from mem3r_ros.tracker.config import InputConfig
+    from mem3r_ros.tracker.image_preparation import Preparation
+
+    width, height = image_size(args.size)
+    model = load_model(args.source)
+    pixels = Preparation(model.config).plan(width, height, InputConfig())
+    export_step(model, args.target, (pixels.width, pixels.height), args.rule)
+    size = Path(args.target).stat().st_size / 1e6
+    print(f'{args.target}: {size:,.1f} MB, network images of {pixels.width}x{pixels.height} px')
 
 
 def _download(args: argparse.Namespace) -> None:

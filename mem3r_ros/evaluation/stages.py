@@ -44,7 +44,9 @@ def network_parts(network: Any) -> Iterator[dict[str, float]]:
             spent = 1e3 * (time.perf_counter() - started.pop(name))
             spent_ms[name] = spent_ms.get(name, 0.0) + spent
 
-        module = getattr(network, attribute)
+        module = getattr(network, attribute, None)
+        if module is None:  # an exported step has no parts
+            continue
         hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
     try:
         yield spent_ms

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from mem3r_ros.config import setting, settings
 from mem3r_ros.errors import UserError
-from mem3r_ros.model.checkpoints.find import find_weights
+from mem3r_ros.model.checkpoints.find import EXPORTED_SUFFIXES, find_weights
 from mem3r_ros.model.processor import multiplies_bfloat16, multiplies_float16
 from mem3r_ros.threads import choose_num_threads, use_num_threads
 
 if TYPE_CHECKING:
     from mem3r_ros.model import Mem3R
+    from mem3r_ros.model.export import ExportedStep
     from mem3r_ros.model.static_step import StaticStep
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ class BackendConfig:
     """The network, its device, dtype and CPU threads."""
 
     model: str = setting(
-        'mem3r-tiny', 'preset with shipped weights, .safetensors file, or .pth file of CUT3R'
+        'mem3r-tiny',
+        'preset with shipped weights, .safetensors file, .pth file of CUT3R, or exported step '
+        '(.onnx, .pt2)',
     )
     device: str = setting('auto', 'auto (CUDA if there is one), cpu, cuda or cuda:N')
     dtype: str = setting(
@@ -96,7 +99,7 @@ def check_backend(config: BackendConfig) -> None:
     find_weights(config.model)
 
 
-def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep, str]:
+def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep | ExportedStep, str]:
     """
     Load the network onto its device and set the number of CPU threads.
 
@@ -105,6 +108,8 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep, str]:
         not compute in the dtype.
     """
     check_backend(config)
+    if config.model.endswith(EXPORTED_SUFFIXES):
+        return _load_exported(config), 'cpu'
     device = choose_device(config.device)
     import torch
 
@@ -118,14 +123,30 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep, str]:
         # TF32 convolutions round their inputs to 10 bits of mantissa, which is not float32.
         torch.backends.cudnn.allow_tf32 = False
     use_num_threads(choose_num_threads(config.num_threads))
-    model = load_model(config.model, device=device, dtype=dtype)
+    chooses_half = config.dtype == 'auto' and device != 'cpu'
+    # On the CPU first, so that the GPU never holds the weights in float32 too.
+    model = load_model(config.model, device='cpu' if chooses_half else device, dtype=dtype)
     if config.dtype == 'int8' or (
         config.dtype == 'auto' and device == 'cpu' and choose_cpu_dtype(model) == 'int8'
     ):
         SpeedUps.int8(model).apply(model)
-    if config.dtype == 'auto' and device != 'cpu':
-        model = half_precision(model, choose_gpu_dtype(model))
+    if chooses_half:
+        model = half_precision(model, choose_gpu_dtype(model)).to(device)
     return prepared_for(config.execution, model), device
+
+
+def _load_exported(config: BackendConfig) -> ExportedStep:
+    """
+    Load an exported step; its dtype is that of the export.
+
+    :raises UserError: it does not load, or another device is asked for.
+    """
+    if config.device not in ('auto', 'cpu'):
+        raise UserError(f'device is {config.device!r}, but an exported step runs on the cpu')
+    from mem3r_ros.model.export import ExportedStep
+
+    use_num_threads(choose_num_threads(config.num_threads))
+    return ExportedStep(config.model)
 
 
 def _weights_dtype(name: str, device: str) -> str:

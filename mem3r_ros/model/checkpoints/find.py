@@ -12,6 +12,8 @@ from mem3r_ros.model.checkpoints.hub import PREFIX, fetch_from_hub
 from mem3r_ros.model.config import PRESETS
 from mem3r_ros.names import nearest_name
 
+EXPORTED_SUFFIXES = ('.onnx', '.pt2')  # steps of a network for another runtime, see model.export
+
 
 def shipped_weights(preset: str) -> Path | None:
     """Return the file of a preset's shipped weights, or None."""
