@@ -115,7 +115,7 @@ def remembered(
                 camera=walk.camera,
                 depth=depth,
                 depth_camera=walk.camera,
-                landmark_pixels=np.zeros((0, 2)),
+                landmark_rays=np.zeros((0, 2)),
                 landmark_depth=np.zeros(0),
             ),
             config,

@@ -112,7 +112,7 @@ def test_memory_and_time_are_bounded_over_ten_thousand_frames():
                 camera=camera,
                 depth=depth,
                 depth_camera=camera,
-                landmark_pixels=np.zeros((0, 2)),
+                landmark_rays=np.zeros((0, 2)),
                 landmark_depth=np.zeros(0),
             ),
             config,
@@ -206,7 +206,7 @@ def test_landmarks_correct_the_depth_of_features_near_them():
     wrong = _sighting(walk, 8, 1.6)
     y, x = np.mgrid[10:230:20, 10:310:20].reshape(2, -1)
     corrected = replace(
-        wrong, landmark_pixels=np.stack([x, y], axis=1), landmark_depth=walk.depth[8, y, x]
+        wrong, landmark_rays=walk.camera.rays()[y, x, :2], landmark_depth=walk.depth[8, y, x]
     )
     true = find_features(_sighting(walk, 8, 1.0), 200).depth
 
@@ -265,6 +265,6 @@ def _sighting(walk, frame, factor):
         camera=walk.camera,
         depth=walk.depth[frame] * np.float32(factor),
         depth_camera=walk.camera,
-        landmark_pixels=np.zeros((0, 2)),
+        landmark_rays=np.zeros((0, 2)),
         landmark_depth=np.zeros(0),
     )

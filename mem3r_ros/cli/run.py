@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mem3r_ros.data import Sequence
     from mem3r_ros.reports import RunResult
+    from mem3r_ros.tracker import TrackerConfig
 
 HELP = 'track a camera, a bag, a video or a folder of images without ROS'
 
@@ -151,6 +153,7 @@ def run_sequence(
     :param listeners: what else is shown or written, see ``listeners.open_listeners``.
     :return: the result.
     """
+    from mem3r_ros.cli.in_map import corrected, map_notes
     from mem3r_ros.cli.listeners import open_listeners
     from mem3r_ros.cli.tracking import Tracked, device_name, track_sequence
     from mem3r_ros.config import to_dict
@@ -179,7 +182,7 @@ def run_sequence(
                 for listener in opened:
                     listener.frame(frame, tracked)
 
-        tracker = Tracker(network, config.tracking)
+        tracker = Tracker(network, _waiting(config.tracking, sequence.is_live))
         counts = Tracked()
         interrupted = None
         try:
@@ -192,14 +195,26 @@ def run_sequence(
     if interrupted is not None and not num_poses:
         raise interrupted
     balance = counts.balance(sequence, num_poses, interrupted is not None)
+    in_map = corrected(tracker.places, recorder.trajectory())
     result = recorder.finish(
         truth=sequence.truth,
         num_images=counts.num_images,
         num_skipped=sum(balance.refused.values()),
         wall_time_s=time.perf_counter() - started_s,
-        notes=counts.notes(sequence, balance),
+        notes=[
+            *counts.notes(sequence, balance),
+            *map_notes(in_map, tracker.places.correction, sequence.truth),
+        ],
         balance=balance,
+        in_map=in_map,
     )
     if interrupted is not None:
         raise interrupted
     return result
+
+
+def _waiting(tracking: TrackerConfig, is_live: bool) -> TrackerConfig:
+    """Return settings with which places wait for each keyframe of a recording."""
+    if is_live or not tracking.places.enabled:
+        return tracking
+    return replace(tracking, places=replace(tracking.places, wait=True))

@@ -111,6 +111,7 @@ class Prediction:
     T_previous_camera: Tensor | None = None  # [B, 4, 4], presets with two-view geometry
     focal_px: Tensor | None = None  # [B], presets with two-view geometry
     two_view: TwoViewPrediction | None = None  # presets with two-view geometry; always given
+    image_token: Tensor | None = None  # [B, E] mean of the encoder's image tokens
     telemetry: dict[str, Tensor] | None = None  # name -> [B], statistics of the memories
 
     @property

@@ -157,6 +157,8 @@ class Mem3R(nn.Module):
         # A recorded step must not depend on values.
         if frame.reset is not None and (into is not None or _may_reset(frame.reset)):
             after = self._reset(after, frame.reset_mask(after.tokens))
+        if 'image_token' in wanted:
+            prediction = replace(prediction, image_token=encoded.pooled.float())
         if 'telemetry' in wanted:
             statistics = telemetry(state, memories, read, decoded)
             prediction = replace(prediction, telemetry=statistics)

@@ -74,7 +74,7 @@ class Predictor(nn.Module):
                     part.conv2.weight.mul_(0.1)  # the outputs of eight of them add up
 
     def _available(self) -> frozenset[str]:
-        names = _CAMERA_POINTS | {'telemetry'}
+        names = _CAMERA_POINTS | {'telemetry', 'image_token'}
         if self.pose_head is not None:
             names |= {'camera_pose', 'T_world_camera'}
         if self.world_head is not None or self.pose_head is not None:

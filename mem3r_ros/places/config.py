@@ -32,6 +32,11 @@ class PlacesConfig:
     min_inliers: int = setting(
         30, 'features that must agree with one pose of the camera', low=10, high=1000
     )
+    wait: bool = setting(
+        False,
+        'wait for each keyframe, so that results do not depend on the speed of the computer '
+        '(recordings); off: a keyframe that finds the recognition busy is left out',
+    )
     num_agreeing: int = setting(
         3, 'keyframes in a row that must agree before a place counts as recognised', low=1, high=10
     )

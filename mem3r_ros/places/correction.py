@@ -27,6 +27,7 @@ class Correction:
     log_scale: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [K]
     covariance: np.ndarray = field(default_factory=lambda: np.eye(6) * 1e-12)  # of the last place
     usual_depth: float = 1.0  # m, of the last place
+    stretch: int = 0  # of odometry, of the last place
     is_located: bool = True  # whether the newest place is linked with the oldest one
     num_recognised: int = 0  # keyframes that were recognised
     last_recognised_ns: int | None = None

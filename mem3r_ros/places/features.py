@@ -93,7 +93,7 @@ def _depth_along(rays: np.ndarray, sighting: Sighting) -> np.ndarray:
     depth, _ = image.along(rays)
     if not len(sighting.landmark_depth):
         return depth
-    known = rays_of(sighting.landmark_pixels, camera_array(sighting.camera))
+    known = np.column_stack([sighting.landmark_rays, np.ones(len(sighting.landmark_depth))])
     predicted, _ = image.along(known)
     with np.errstate(invalid='ignore', divide='ignore'):
         ratio = np.log(sighting.landmark_depth / predicted)

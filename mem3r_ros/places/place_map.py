@@ -31,8 +31,10 @@ from mem3r_ros.places.similarity import Placed
 from mem3r_ros.places.verification import Match, verify
 
 _RECENT = 12  # newest places of the same stretch that are not compared
-_LOST_SIGMA_M = 1e3  # of a camera whose place is unknown
-_LOST_SIGMA_RAD = 3.0
+_MIN_PLACES = 6  # a map of fewer places is not worth to be found again after a break
+# Covariance of a camera whose place is unknown.
+LOST_COVARIANCE = np.diag([1e6] * 3 + [10.0] * 3)
+LOST_COVARIANCE.setflags(write=False)
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class PlaceMap:
 
     def process(self, sighting: Sighting, config: PlacesConfig) -> None:
         """Take one keyframe in."""
+        self._forget_a_false_start(sighting.stretch)
         features = find_features(sighting, config.num_features)
         words = words_of(features.descriptors)
         placed, covariance = self._led_on(sighting)
@@ -96,11 +99,23 @@ class PlaceMap:
             np.array([place.placed.log_scale for place in places]),
             places[-1].covariance.copy(),
             places[-1].features.usual_depth,
+            places[-1].stretch,
             parts[places[-1].number] == places[0].number,
             self.num_recognised,
             self.last_recognised_ns,
             self.version,
         )
+
+    def _forget_a_false_start(self, stretch: int) -> None:
+        """Forget the few places before an early break; the map begins after it."""
+        last = self.graph.newest
+        if last is None or last.stretch == stretch or len(self.graph) >= _MIN_PLACES:
+            return
+        numbers = list(self.graph.places)
+        for number in numbers:
+            self.words.remove(number)
+        self.recogniser.forget(numbers)
+        self.graph = PlaceGraph(num_taken=self.graph.num_taken)
 
     def _led_on(self, sighting: Sighting) -> tuple[Placed, np.ndarray]:
         """Return where odometry puts a keyframe in the map, and the covariance."""
@@ -110,7 +125,7 @@ class PlaceMap:
         step = Placed(last.T_odom_camera, 0.0).of(sighting.T_odom_camera)
         placed = last.placed.then(step)
         if last.stretch != sighting.stretch:
-            return placed, np.diag([_LOST_SIGMA_M**2] * 3 + [_LOST_SIGMA_RAD**2] * 3)
+            return placed, LOST_COVARIANCE.copy()
         usual = last.features.usual_depth
         return placed, led_on_covariance(last.covariance, last.placed, step, usual)
 

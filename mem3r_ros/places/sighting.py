@@ -25,7 +25,7 @@ class Sighting:
     camera: Intrinsics  # of ``grey``
     depth: np.ndarray  # [h, w], NaN where there is none
     depth_camera: Intrinsics
-    landmark_pixels: np.ndarray  # [N, 2] px of ``grey``; N may be 0
+    landmark_rays: np.ndarray  # [N, 2] x / z and y / z; N may be 0
     landmark_depth: np.ndarray  # [N] by triangulation, better than ``depth``
     token: np.ndarray | None = None  # [E] mean image token of the network
     has_moved: bool = True  # far enough since the last place to be a new one

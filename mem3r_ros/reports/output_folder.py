@@ -23,6 +23,7 @@ from mem3r_ros.text_files import read_json
 MARK = '.mem3r_run'
 OUTPUTS = (
     'trajectory.txt',
+    'trajectory_map.txt',
     'truth.txt',
     'depth.txt',
     'map.ply',

@@ -258,6 +258,7 @@ class RunRecorder:
         wall_time_s: float | None = None,
         notes: Sequence[str] = (),
         balance: Balance | None = None,
+        in_map: Trajectory | None = None,
     ) -> RunResult:
         """
         Write trajectory, map, figures and report.
@@ -268,6 +269,7 @@ class RunRecorder:
         :param wall_time_s: how long the run took; default: since this recorder was made.
         :param notes: sentences that the reader of the numbers should know.
         :param balance: what became of each image.
+        :param in_map: the poses in the map, corrected by recognised places.
         :return: the result, as it stands in the page.
         :raises UserError: there is not one pose.
         """
@@ -297,6 +299,7 @@ class RunRecorder:
             notes=(*notes, *self._unwritten.sentences('files'), *problems),
             config=self._config,
             balance=balance,
+            in_map=in_map,
         )
         self._write(result)
         return result
@@ -312,6 +315,8 @@ class RunRecorder:
         self._path_so_far.close()
         self._depth_list.close()
         write_tum(self.work_dir / 'trajectory.txt', result.trajectory)
+        if result.in_map is not None:
+            write_tum(self.work_dir / 'trajectory_map.txt', result.in_map)
         if result.truth is not None:
             write_tum(self.work_dir / 'truth.txt', result.truth)
         write_ply(self.work_dir / 'map.ply', result.points, result.colours)

@@ -64,6 +64,7 @@ class RunResult:
     notes: tuple[str, ...] = ()  # remarks for the reader of the figures
     config: dict[str, Any] = field(default_factory=dict)
     balance: Balance | None = None
+    in_map: Trajectory | None = None  # corrected by recognised places
 
     @property
     def rate_hz(self) -> float:

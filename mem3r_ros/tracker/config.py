@@ -8,6 +8,7 @@ from mem3r_ros.cloud_config import CloudConfig
 from mem3r_ros.config import section, setting, settings
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.fusion_config import DepthFusionConfig
+from mem3r_ros.places.config import PlacesConfig
 
 
 @settings
@@ -259,3 +260,4 @@ class TrackerConfig:
     refinement: RefinementConfig = section(RefinementConfig)
     health: HealthConfig = section(HealthConfig)
     covariance: CovarianceConfig = section(CovarianceConfig)
+    places: PlacesConfig = section(PlacesConfig)

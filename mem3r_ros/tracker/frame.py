@@ -10,6 +10,7 @@ from enum import Enum
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
+from mem3r_ros.places.correction import Correction
 
 
 class Status(Enum):
@@ -81,3 +82,8 @@ class TrackedFrame:
     scale: float = 1.0  # metres per unit of the network
     ignored: dict[str, str] = field(default_factory=dict)  # 'camera', 'mask' -> why not used
     notice: str = ''  # message for the user, at most one per second of the stream
+    # With places.enabled; the pose is None after a restart, until the place is recognised.
+    T_map_camera: np.ndarray | None = None  # [4, 4] float64
+    map_covariance: np.ndarray | None = None  # [6, 6] about the fixed axes of map
+    is_located: bool = False  # whether the position among the first places is known
+    correction: Correction | None = None  # of the path so far

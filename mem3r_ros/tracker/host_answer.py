@@ -31,6 +31,7 @@ class HostAnswer:
     telemetry: dict[str, float]
     largest_state_value: float  # magnitude; NaN if a value is NaN
     view: DenseView | None
+    image_token: np.ndarray | None  # [E]
     state: Any  # on the device
 
 
@@ -66,6 +67,8 @@ class Download:
                 wanted['confidence'] = prediction.confidence_camera[0].float()
             if with_points:
                 wanted['points'] = points
+        if prediction.image_token is not None:
+            wanted['image_token'] = prediction.image_token[0].float()
         host = self._on_host(wanted)
         focal_px, largest, *values = host['numbers'][_POSE_VALUES:].tolist()
         return HostAnswer(
@@ -73,6 +76,7 @@ class Download:
             dict(zip(statistics, values, strict=True)),
             largest,
             _view(host, ignore, focal_px),
+            host.get('image_token'),
             state,
         )
 

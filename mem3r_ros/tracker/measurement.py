@@ -27,6 +27,7 @@ from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.uncertainty import increment_covariance, window_covariance
 
 ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
+_MIN_SIDE_PX = 100  # smaller images hold too few corners for the window
 _POSSIBLE = ALL_OUTPUTS | {'image'}
 
 
@@ -71,6 +72,7 @@ class Measurement:
     confidence: float  # over 1; NaN if unknown
     confidence_ratio: float  # to the usual one of the stream; NaN if unknown
     telemetry: dict[str, float]
+    image_token: np.ndarray | None  # [E]; None if it was not wanted
     state: Any  # of the network, after the frame
     problem: Problem
     window_covariance: np.ndarray | None = None  # [6, 6] of the increment, m^2 and rad^2
@@ -115,9 +117,15 @@ def measure(
         confidence=confidence,
         confidence_ratio=confidence / usual if usual else math.nan,
         telemetry=telemetry,
+        image_token=answer.image_token,
         state=answer.state,
         problem=problem,
     )
+
+
+def is_refined(prepared: Prepared, config: TrackerConfig) -> bool:
+    """Return whether the window estimates the motion."""
+    return config.refinement.enabled and min(prepared.image.shape[:2]) >= _MIN_SIDE_PX
 
 
 def window_input(

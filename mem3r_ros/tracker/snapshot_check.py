@@ -74,6 +74,21 @@ _RANGES: dict[str, tuple[float, float]] = {
     'odometry.stamp_ns': _STAMP,
     'odometry.coasted_s': (0.0, _ANY),
     'focal.log_votes': (math.log(0.02), math.log(24.0)),
+    'places.stamp_ns': _STAMP,
+    'places.last_recognised_ns': _STAMP,
+    'places.log_scale': (-_LOG_SCALE, _LOG_SCALE),
+    'places.num_features': (0, 10_000),
+    'places.depth': (0.0, _ANY),
+    'places.pixel': (1e-6, 1.0),
+    'places.rays': (-100.0, 100.0),
+    'places.bounds': (-100.0, 100.0),
+    'places.edge_log_scale': (-_LOG_SCALE, _LOG_SCALE),
+    'places.edge_sigma': (1e-9, _ANY),
+    'places.num_taken': (0, _ANY),
+    'places.num_recognised': (0, _ANY),
+    'places.stretch': (0, _ANY),
+    'places.stretch_now': (0, _ANY),
+    'places.path_now_m': (0.0, _ANY),
 }
 # Shapes of arrays; a letter is a size that is the same in all arrays of the stage.
 _SHAPES: dict[str, tuple[int | str, ...]] = {
@@ -124,6 +139,26 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
     'odometry.published_twist': (6,),
     'odometry.twist_covariance': (6, 6),
     'odometry.window_poses': ('S', 4, 4),
+    'places.number': ('K',),
+    'places.stamp_ns': ('K',),
+    'places.stretch': ('K',),
+    'places.path_m': ('K',),
+    'places.T_odom_camera': ('K', 4, 4),
+    'places.T_map_camera': ('K', 4, 4),
+    'places.log_scale': ('K',),
+    'places.covariance': ('K', 6, 6),
+    'places.num_features': ('K',),
+    'places.rays': ('K', 'F', 2),
+    'places.depth': ('K', 'F'),
+    'places.descriptors': ('K', 'F', 32),
+    'places.bounds': ('K', 4),
+    'places.pixel': ('K',),
+    'places.token': ('K', 'E'),
+    'places.edge_ends': ('L', 2),
+    'places.edge_T': ('L', 4, 4),
+    'places.edge_log_scale': ('L',),
+    'places.edge_sigma': ('L', 3),
+    'places.edge_is_loop': ('L',),
 }
 _POSES = frozenset(name for name, shape in _SHAPES.items() if shape[-2:] == (4, 4))
 _COVARIANCES = frozenset(name for name, shape in _SHAPES.items() if shape == (6, 6))
@@ -144,9 +179,10 @@ _BYTES = frozenset(
         'window.previous',
         'window_keyframes.grey',
         'depth_fusion.images',
+        'places.descriptors',
     }
 )
-_BOOLEANS = frozenset({'window_landmarks.is_tracked'})
+_BOOLEANS = frozenset({'window_landmarks.is_tracked', 'places.edge_is_loop'})
 
 
 def check_values(stages: Mapping[str, Any]) -> None:
@@ -203,6 +239,8 @@ def _check_lengths(stages: Mapping[str, Any]) -> None:
     if odometry.stamp_ns is None and stages['segments'].T_world_camera is not None:
         raise _damaged('odometry.stamp_ns', 'None, although a frame was tracked')
     _check_window(stages['window'], stages['window_landmarks'], stages['window_keyframes'])
+    if flaw := stages['places'].flaw():
+        raise _damaged('places', flaw)
 
 
 def _check_window(window: Any, landmarks: Any, keyframes: Any) -> None:

@@ -13,6 +13,8 @@ import torch
 from mem3r_ros.errors import UserError
 from mem3r_ros.odometry import SlidingWindow
 from mem3r_ros.odometry.depth_fusion import DepthFusion
+from mem3r_ros.places import Places
+from mem3r_ros.places.record import PlaceRecord
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.dense_outputs import DenseOutputs, DenseView
 from mem3r_ros.tracker.frame_validation import FrameValidation
@@ -30,7 +32,7 @@ from mem3r_ros.tracker.state_rollback import StateRollback
 from mem3r_ros.tracker.stillness import Stillness
 
 _SINCE_0_2 = frozenset(
-    {'window', 'window_landmarks', 'window_keyframes', 'window_focal', 'depth_fusion'}
+    {'window', 'window_landmarks', 'window_keyframes', 'window_focal', 'depth_fusion', 'places'}
 )
 
 
@@ -53,6 +55,7 @@ class StreamState:
         self.depth_fusion = DepthFusion()
         self.rollback = StateRollback()
         self.outside = OutsideMotion()
+        self.places = Places()
         self.last_view: tuple[DenseView, float] | None = None  # and its unit
         self.is_implausible = False  # the newest measurement, by the present scale
         self.is_restored = False  # from a snapshot, and no frame has followed yet
@@ -67,6 +70,11 @@ class StreamState:
         """Return the relative standard deviation of the scale, boundaries included."""
         spread = self.scale.spread(config.scale, config.covariance.model_scale_spread)
         return float(np.hypot(spread, np.sqrt(self.segments.log_scale_variance)))
+
+    def request_reset(self) -> None:
+        """Begin a new segment with the next good frame, without places."""
+        self.segments.request_reset()
+        self.places = Places()
 
     def pause(self, stamp_ns: int, coast_s: float) -> None:
         """Continue the last velocity for ``coast_s`` at most, then start anew at that pose."""
@@ -91,11 +99,12 @@ class StreamState:
             self.scale.forget_unit()
         if T_world_camera is None:
             self.motion_model = MotionModel()
+            self.places.begin_stretch(self.is_restored)
         self.health.forget_usual()
         self.rollback = StateRollback()
         self.state = state
 
-    def _stages(self) -> dict[str, Any]:
+    def _stages(self, places: PlaceRecord) -> dict[str, Any]:
         """Return the stages by their names in snapshots, which never change."""
         return {
             'intake': self.validation,
@@ -114,11 +123,12 @@ class StreamState:
             'focal': self.dense_outputs.focal,
             'depth_fusion': self.depth_fusion,
             'recovery': self.rollback,
+            'places': places,
         }
 
     def snapshot(self, model: Any) -> Snapshot:
         """Return everything as plain values; later frames do not change them."""
-        values, tensors = pack(self._stages())
+        values, tensors = pack(self._stages(self.places.record()))
         values['model'] = _fingerprint(model)
         states = {'state': self.state}
         states |= {f'kept{index}': state for index, state in enumerate(self.rollback.kept)}
@@ -140,9 +150,12 @@ class StreamState:
         packed = {name.partition('.')[0] for name in (*snapshot.values, *snapshot.tensors)}
         # Stages that version 0.1 did not have start anew with the next frame.
         skipped = _SINCE_0_2 - packed
-        saved = {name: s for name, s in stream._stages().items() if name not in skipped}
+        places = PlaceRecord()
+        stages = stream._stages(places)
+        saved = {name: stage for name, stage in stages.items() if name not in skipped}
         unpack(saved, snapshot.values, snapshot.tensors)
-        check_values(stream._stages())
+        check_values(stages)
+        stream.places.restore(places)
         state_type, expected = type(stream.state), stream.state.to_dict()
         states = [_named(snapshot, prefix, device) for prefix in ('state', 'kept0', 'kept1')]
         for named in (states[0], *filter(None, states[1:])):

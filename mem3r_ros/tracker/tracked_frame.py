@@ -53,8 +53,21 @@ def tracked_frame(
         scale=scale,
         ignored=context.valid.ignored,
         notice=notice or context.valid.notice,
+        **_in_map(stream, config),
         **made,
     )
+
+
+def _in_map(stream: StreamState, config: TrackerConfig) -> dict[str, Any]:
+    """Return the pose in the map, and the correction of the path."""
+    places = stream.places
+    if not config.places.enabled:
+        return {}
+    found = places.pose(stream.odometry.T_odom_camera)
+    made: dict[str, Any] = {'is_located': places.is_located, 'correction': places.correction}
+    if found is not None:
+        made['T_map_camera'], made['map_covariance'] = found
+    return made
 
 
 def _dense_outputs(

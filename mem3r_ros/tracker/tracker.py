@@ -21,6 +21,7 @@ import torch
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, update_rule
 from mem3r_ros.model.device_queue import device_queue
+from mem3r_ros.places import Places
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.decision import Decision, apply_break, decide
 from mem3r_ros.tracker.frame import CameraFrame, Status, TrackedFrame
@@ -31,12 +32,14 @@ from mem3r_ros.tracker.measurement import (
     Measurement,
     covariance_of,
     in_metres,
+    is_refined,
     measure,
     wanted_outputs,
     window_input,
 )
 from mem3r_ros.tracker.network_input import Upload
 from mem3r_ros.tracker.pixel_map import network_tensor
+from mem3r_ros.tracker.place_input import give_to_places
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.segments import depth_ratio
 from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
@@ -47,8 +50,7 @@ from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.tracked_frame import tracked_frame
 
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
-_DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px'})
-_MIN_SIDE_PX = 100  # smaller images hold too few corners for the window
+_DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px', 'image_token'})
 _DENSE_SCALES = ('camera_height', 'distance')
 
 
@@ -84,12 +86,17 @@ class Tracker:
 
     def request_reset(self) -> None:
         """Begin a new segment with the next good frame; the odometry continues smoothly."""
-        self._stream.segments.request_reset()
+        self._stream.request_reset()
 
     @property
     def state(self) -> Any:
         """The recurrent network state of this stream."""
         return self._stream.state
+
+    @property
+    def places(self) -> Places:
+        """The place memory of this stream; empty unless ``places.enabled``."""
+        return self._stream.places
 
     @torch.inference_mode()
     def track(self, frame: CameraFrame, outputs: Collection[str] | None = None) -> TrackedFrame:
@@ -162,7 +169,7 @@ class Tracker:
         if measured.problem.is_unusable:
             return self._without_measurement(context, measured.problem.reason)
         self._add_motion(context, measured)
-        self._add_focal(context, measured)
+        self._stream.dense_outputs.observe_focal(context.prepared, measured.view)
         own = self._refined(context, measured)  # the scale is measured with it
         measured = self._by_outside_poses(context, own)
         if measured.view is not None:
@@ -177,6 +184,7 @@ class Tracker:
         if self._is_boundary(context, measured):
             with context.clock('boundary'):
                 notice = self._cross_boundary(context, measured) or notice
+        give_to_places(context, measured, self._stream, self.config)
         return tracked_frame(context, measured, self._stream, self.config, status, reason, notice)
 
     # Before the network.
@@ -189,9 +197,10 @@ class Tracker:
         is_dense = (
             bool(wanted)
             or config.scale.source in _DENSE_SCALES
-            or (self._is_refined(prepared) and stream.window.wants_keyframe)
+            or (is_refined(prepared, self.config) and stream.window.wants_keyframe)
             or (decision.is_remembered and stream.segments.is_reset_due(config.reset_interval))
             or stream.health.is_uncertain
+            or stream.places.wants_depth
         )
         return self._all_fields if is_dense else self._all_fields & _POSE_FIELDS
 
@@ -220,19 +229,10 @@ class Tracker:
         factor = self._stream.metres_per_unit(self.config)
         self._stream.motion_model.add(measured.increment, since_s, factor)
 
-    def _add_focal(self, context: FrameContext, measured: Measurement) -> None:
-        if measured.view is not None:
-            self._stream.dense_outputs.observe_focal(context.prepared, measured.view)
-
-    def _is_refined(self, prepared: Prepared) -> bool:
-        """Return whether the window estimates the motion."""
-        is_large = min(prepared.image.shape[:2]) >= _MIN_SIDE_PX
-        return self.config.refinement.enabled and is_large
-
     def _refined(self, context: FrameContext, measured: Measurement) -> Measurement:
         """Replace the network's motion by that of the window, and its depth scale too."""
         prepared, stream = context.prepared, self._stream
-        if not self._is_refined(prepared):
+        if not is_refined(prepared, self.config):
             return measured
         if not context.decision.is_still:
             with context.clock('refinement'):
@@ -270,7 +270,7 @@ class Tracker:
         is_measured = measured.increment is not None
         is_settled = (
             decision.is_still
-            or not self._is_refined(context.prepared)
+            or not is_refined(context.prepared, self.config)
             or self._stream.window.has_settled
         )
         return self._stream.health.report_pose(context.stamp_ns, is_measured, warning, is_settled)
