@@ -10,8 +10,11 @@ so a step that depends on either gives other numbers in the repetition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -57,6 +60,12 @@ class _Tape(TorchDispatchMode):
         self._operations.append((func, args, kwargs, result, new))
         return result
 
+    def forget_results(self) -> None:
+        """Overwrite what the recording computed."""
+        for *_, new in self._operations:
+            for tensor in new:
+                tensor.zero_()
+
     def repeat(self) -> None:
         for func, args, kwargs, result, new in self._operations:
             writes = func._schema.is_mutable
@@ -70,3 +79,47 @@ class _Tape(TorchDispatchMode):
 
 def _tensors(tree: object) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+class FakeCuda:
+    """Stands for the parts of torch.cuda that a recording needs; captures are tapes."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        """Replace those parts."""
+        self.calls: list[str] = []
+        for name in ('Stream', 'stream', 'current_stream', 'device', 'Event', 'graph'):
+            patch.setattr(torch.cuda, name, getattr(self, f'_{name.lower()}'))
+        patch.setattr(torch.cuda, 'CUDAGraph', self._cuda_graph)
+        patch.setattr(torch.cuda, 'graph_pool_handle', lambda: 'pool')
+
+    def _stream(self, stream: object) -> object:
+        return nullcontext() if isinstance(stream, SimpleNamespace) else self._current_stream()
+
+    def _current_stream(self, device: object = None) -> SimpleNamespace:
+        return SimpleNamespace(wait_stream=lambda other: self.calls.append('wait_stream'))
+
+    def _device(self, device: object) -> object:
+        return nullcontext()
+
+    def _event(self) -> SimpleNamespace:
+        return SimpleNamespace(
+            record=lambda stream: self.calls.append('record'),
+            synchronize=lambda: self.calls.append('synchronize'),
+        )
+
+    def _cuda_graph(self) -> SimpleNamespace:
+        graph = SimpleNamespace(tape=_Tape())
+
+        def replay() -> None:
+            self.calls.append('replay')
+            graph.tape.repeat()
+
+        graph.replay = replay
+        return graph
+
+    @contextmanager
+    def _graph(self, graph: SimpleNamespace, pool: str, capture_error_mode: str) -> Iterator[None]:
+        self.calls.append(f'capture in {pool}')
+        with graph.tape:
+            yield
+        graph.tape.forget_results()  # a capture computes nothing

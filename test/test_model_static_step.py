@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from taped_queue import TapedQueue
+from taped_queue import FakeCuda, TapedQueue
 from tiny_networks import RULES, SIZE, network, tracked_network
 import torch
 
@@ -14,6 +14,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, backend, speedups, update_rule
 from mem3r_ros.model.backend import BackendConfig, load_backend
 from mem3r_ros.model.checkpoints.load import half_precision
+from mem3r_ros.model.device_queue import CudaQueue
 from mem3r_ros.model.execution import prepared_for
 from mem3r_ros.model.shared_network import SharedNetwork
 from mem3r_ros.model.static_step import StaticStep
@@ -57,6 +58,23 @@ def test_recorded_steps_equal_direct_ones_with_two_recordings(name, rule):
         assert torch.equal(found.points_camera, expected.points_camera)
         assert_same(found.telemetry, expected.telemetry)
     assert (recorded.num_recordings, queue.num_repeated) == (2, 6)
+
+
+@torch.inference_mode()
+def test_cuda_graphs_are_captured_in_one_pool_and_replayed(monkeypatch):
+    cuda = FakeCuda(monkeypatch)
+    queue, model = CudaQueue(torch.device('cpu')), network('mem3r')
+    recorded = StaticStep(model, queue)
+    here = there = model.initial_state()
+    for image in images(5):
+        expected, here = model.step(FrameInput(image=image), here)
+        found, there = recorded.step(FrameInput(image=image), there)
+        queue.wait()
+        assert torch.equal(found.points_camera, expected.points_camera)
+    assert_same(there.to_dict(), here.to_dict())
+    assert cuda.calls.count('capture in pool') == 2
+    assert cuda.calls.count('replay') == 5
+    assert cuda.calls.count('synchronize') == queue.num_waits == 5
 
 
 @torch.inference_mode()

@@ -106,6 +106,12 @@ class CudaQueue:
         self, function: Callable[[], list[Tensor]]
     ) -> tuple[list[Tensor], Callable[[], None]]:
         """Capture the function as a CUDA graph."""
+        with torch.cuda.device(self.device):
+            return self._captured(function)
+
+    def _captured(
+        self, function: Callable[[], list[Tensor]]
+    ) -> tuple[list[Tensor], Callable[[], None]]:
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
