@@ -19,10 +19,13 @@ from contextlib import contextmanager
 import json
 import os
 from pathlib import Path
-import platform
 import statistics
 import subprocess
 import sys
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mem3r_ros.model.processor import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {
@@ -94,7 +97,11 @@ def main() -> None:
     parser.add_argument('--output', type=Path, help='write the figures there as JSON')
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    print(f'{platform.machine()}, {cores} cores, {options.size}, mem3r-tiny\n')
+    load_before = os.getloadavg()[0]
+    print(
+        f'{processor_name()}, {cores} cores, {options.size}, mem3r-tiny, load before the start '
+        f'{load_before:.1f}\n'
+    )
     print(f'| {"busy":>4} | {"setting":<20} | threads | ms per image | ratio to the best |')
     print('|---|---|---|---|---|')
     rows = []
