@@ -38,7 +38,7 @@ def test_a_loop_corrects_the_drift_of_the_whole_path(route, index, num_frames):
     places = remembered(walk, odom, scale)
 
     in_map = places.correction().path(walk.stamps_ns, odom)
-    assert places.num_recognised >= 3
+    assert places.num_recognised >= 3 and not places.has_look_alikes
     assert not wrong_recognitions(places, walk, scale)
     assert path_error(in_map, walk.T_world_camera) < 0.4 * path_error(odom, walk.T_world_camera)
 
@@ -64,6 +64,16 @@ def test_a_corridor_that_repeats_itself_is_not_recognised(index):
 
     assert places.num_recognised == 0
     np.testing.assert_allclose(places.correction().path(walk.stamps_ns, odom), odom, atol=1e-9)
+
+
+def test_after_a_break_a_corridor_that_repeats_itself_is_not_recognised_either():
+    walk = rendered_walk('alike', 0, 160, stride=4)
+    odom, scale = drifting(walk)
+
+    places = remembered(walk, odom, scale, breaks=(24,))
+
+    assert places.has_look_alikes
+    assert places.num_recognised == 0
 
 
 def test_a_camera_set_down_in_a_known_place_is_located():

@@ -10,6 +10,7 @@ The tracker gives keyframes and reads the newest correction; it never waits, unl
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 import logging
 
 import numpy as np
@@ -57,9 +58,9 @@ class Places:
 
         :param is_restored: the places come from a file, so odometry says nothing about them.
         """
+        self._is_restored = is_restored or (self._is_restored and not self.is_located)
         if self._last_position is not None or is_restored:
             self.stretch += 1
-        self._is_restored = is_restored or (self._is_restored and not self.is_located)
         self._selection, self._last_position = Selection(), None
 
     def choose(self, stamp_ns: int, T_odom_camera: np.ndarray) -> Choice:
@@ -120,7 +121,8 @@ class Places:
     def _process(self, sighting: Sighting, config: PlacesConfig) -> None:
         try:
             self._map.process(sighting, config)
-            self.correction = self._map.correction()
+            self.correction = replace(self._map.correction(), num_failed=self.num_failed)
         except Exception:  # one keyframe must not end the recognition; it is counted
             self.num_failed += 1
+            self.correction = replace(self.correction, num_failed=self.num_failed)
             LOGGER.exception('a keyframe was not taken into the place memory')

@@ -32,6 +32,8 @@ class Correction:
     num_recognised: int = 0  # keyframes that were recognised
     last_recognised_ns: int | None = None
     version: int = 0  # counts the changes of poses that were published before
+    num_failed: int = 0  # keyframes that were not taken in because of an error
+    has_look_alikes: bool = False  # views repeat: after a break the place is not recognised
 
     def __len__(self) -> int:
         """Return the number of places."""

@@ -30,7 +30,11 @@ from mem3r_ros.places.sighting import Features, Sighting
 from mem3r_ros.places.similarity import Placed
 from mem3r_ros.places.verification import Match, verify
 
-_RECENT = 12  # newest places of the same stretch that are not compared
+_RECENT = 12  # newest places of the same stretch, which are not recognised
+# Of them, which ones and how many are compared to learn whether places look alike.
+_BESIDE = 4
+_NUM_COMPARED = 2
+_FEW_ALIKE = 2  # views that odometry rules out, before places count as looking alike
 _MIN_PLACES = 6  # a map of fewer places is not worth to be found again after a break
 # Covariance of a camera whose place is unknown.
 LOST_COVARIANCE = np.diag([1e6] * 3 + [10.0] * 3)
@@ -46,9 +50,15 @@ class PlaceMap:
     words: WordIndex = field(default_factory=WordIndex)
     num_recognised: int = 0
     num_rejected: int = 0  # recognitions that the optimised map contradicted
+    num_alike: int = 0  # views that geometry confirmed and odometry ruled out
     last_recognised_ns: int | None = None
     version: int = 0
     history: list[Recognition] = field(default_factory=list)  # accepted, the newest few
+
+    @property
+    def has_look_alikes(self) -> bool:
+        """Whether views repeat, so that a view alone does not tell the place."""
+        return self.num_alike > _FEW_ALIKE + self.num_recognised // 10
 
     def process(self, sighting: Sighting, config: PlacesConfig) -> None:
         """Take one keyframe in."""
@@ -104,6 +114,7 @@ class PlaceMap:
             self.num_recognised,
             self.last_recognised_ns,
             self.version,
+            has_look_alikes=self.has_look_alikes,
         )
 
     def _forget_a_false_start(self, stretch: int) -> None:
@@ -138,24 +149,29 @@ class PlaceMap:
         config: PlacesConfig,
     ) -> tuple[int, Match, Placed] | None:
         """Return the place that a keyframe shows, the match, and the keyframe in the map."""
-        numbers = list(self.graph.places)
-        last = self.graph.newest
+        last, numbers = self.graph.newest, list(self.graph.places)
         is_linked = last is not None and last.stretch == sighting.stretch
+        recent: list[int] = []
         if is_linked:
             recent = [n for n in numbers[-_RECENT:]
                       if self.graph.places[n].stretch == sighting.stretch]  # fmt: skip
             numbers = numbers[: len(numbers) - len(recent)]
-        if not numbers:
-            return None
         ways = self.graph.distances_from(last.number) if is_linked else {}
+        beside = best_of(self.words.scores(words, recent[:-_BESIDE]), _NUM_COMPARED)
+        compared = [*self.candidates(sighting.token, words, numbers, config),
+                    *(recent[row] for row in beside)]  # fmt: skip
         found: list[tuple[int, Match, Placed]] = []
-        for number in self.candidates(sighting.token, words, numbers, config):
-            place = self.graph.places[number]
+        for number in compared:
+            place, way_m = self.graph.places[number], ways.get(number, np.inf)
+            if way_m == np.inf and self.has_look_alikes:
+                continue
             match = verify(features, place.features, config.min_inliers)
             if match is None:
                 continue
             where = place.placed.then(match.T_place_query, match.log_scale)
-            if is_possible(where, expected, place, ways.get(number, np.inf)):
+            if not is_possible(where, expected, place, way_m):
+                self.num_alike += 1
+            elif number not in recent:
                 found.append((number, match, where))
         if not found:
             return None
@@ -173,7 +189,9 @@ class PlaceMap:
         config: PlacesConfig,
     ) -> list[int]:
         """Return the places that resemble an image most, the best first."""
-        rankings = []
+        rankings: list[np.ndarray] = []
+        if not numbers:
+            return []
         if config.retrieval != 'tokens' or token is None:
             rankings.append(best_of(self.words.scores(words, numbers), config.num_candidates))
         if config.retrieval != 'features' and token is not None:

@@ -48,6 +48,7 @@ class PlaceRecord:
     edge_is_loop: np.ndarray = _zeros(0, dtype=bool)  # [L]
     num_taken: int = 0
     num_recognised: int = 0
+    num_alike: int = 0
     last_recognised_ns: int | None = None
     stretch_now: int = 0
     path_now_m: float = 0.0
@@ -75,6 +76,7 @@ def packed(places: PlaceMap, stretch: int, path_m: float) -> PlaceRecord:
     record = PlaceRecord(
         num_taken=graph.num_taken,
         num_recognised=places.num_recognised,
+        num_alike=places.num_alike,
         last_recognised_ns=places.last_recognised_ns,
         stretch_now=stretch,
         path_now_m=path_m,
@@ -116,6 +118,7 @@ def unpacked(record: PlaceRecord) -> PlaceMap:
     places = PlaceMap(
         graph=PlaceGraph(num_taken=record.num_taken),
         num_recognised=record.num_recognised,
+        num_alike=record.num_alike,
         last_recognised_ns=record.last_recognised_ns,
     )
     for row, number in enumerate(record.number.tolist()):

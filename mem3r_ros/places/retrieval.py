@@ -59,6 +59,8 @@ class WordIndex:
 
     def scores(self, words: np.ndarray, places: Sequence[int]) -> np.ndarray:
         """Return the similarity of an image to some places, [P], in 0 .. 1."""
+        if not len(places):
+            return np.zeros(0)
         rarity = np.log((1 + len(self._words)) / (1 + self._num_places[words]))
         table = np.zeros(_NUM_WORDS, np.float32)
         table[words] = np.maximum(rarity, 0.0) ** 2

@@ -20,6 +20,7 @@ def give_to_places(
     """Give a frame to the place memory if a keyframe is due; it waits for one with depth."""
     places, T_odom_camera = stream.places, stream.odometry.T_odom_camera
     if not config.places.enabled:
+        places.wants_depth = False
         return
     choice = places.choose(context.stamp_ns, T_odom_camera)
     places.wants_depth = choice is not Choice.NONE and measured.view is None

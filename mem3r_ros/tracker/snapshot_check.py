@@ -86,6 +86,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     'places.edge_sigma': (1e-9, _ANY),
     'places.num_taken': (0, _ANY),
     'places.num_recognised': (0, _ANY),
+    'places.num_alike': (0, _ANY),
     'places.stretch': (0, _ANY),
     'places.stretch_now': (0, _ANY),
     'places.path_now_m': (0.0, _ANY),
