@@ -118,11 +118,15 @@ class BaseOdometry:
         return result
 
 
+def planar_pose(T: np.ndarray) -> np.ndarray:
+    """Keep x, y and yaw of a pose [4, 4]; set z, roll and pitch to zero."""
+    yaw = np.arctan2(T[1, 0], T[0, 0])
+    return matrix_from_xyz_rpy((T[0, 3], T[1, 3], 0.0, 0.0, 0.0, yaw))
+
+
 def _planar(motion: BaseMotion, T_base_camera: np.ndarray) -> BaseMotion:
     """Keep x, y and yaw; set z, roll and pitch to zero with a tiny variance."""
-    T = motion.T_odom_base
-    yaw = np.arctan2(T[1, 0], T[0, 0])
-    T_planar = matrix_from_xyz_rpy((T[0, 3], T[1, 3], 0.0, 0.0, 0.0, yaw))
+    T_planar = planar_pose(motion.T_odom_base)
     twist = motion.twist.copy()
     covariances = [motion.covariance.copy(), motion.twist_covariance.copy()]
     twist[list(_OUT_OF_PLANE)] = 0.0

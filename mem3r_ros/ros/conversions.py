@@ -8,7 +8,7 @@ from array import array
 
 from builtin_interfaces.msg import Time
 from cv_bridge import CvBridge
-from geometry_msgs.msg import Pose, Transform, TransformStamped
+from geometry_msgs.msg import Pose, PoseWithCovariance, Transform, TransformStamped
 from nav_msgs.msg import Odometry
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField
@@ -229,6 +229,12 @@ def matrix_from_xyz_rpy(numbers: tuple[float, ...]) -> np.ndarray:
     return T
 
 
+def pose_with_covariance(T: np.ndarray, covariance: np.ndarray) -> PoseWithCovariance:
+    """Return a pose [4, 4] with its covariance x y z roll pitch yaw about fixed axes, [6, 6]."""
+    flat = np.ascontiguousarray(covariance, np.float64).ravel()
+    return PoseWithCovariance(pose=pose_message(T), covariance=flat)
+
+
 def odometry_message(
     header: Header,
     child_frame_id: str,
@@ -248,8 +254,7 @@ def odometry_message(
     :param twist_covariance: [6, 6].
     """
     message = Odometry(header=header, child_frame_id=child_frame_id)
-    message.pose.pose = pose_message(T_odom_base)
-    message.pose.covariance = np.ascontiguousarray(covariance, np.float64).ravel()
+    message.pose = pose_with_covariance(T_odom_base, covariance)
     linear, angular = message.twist.twist.linear, message.twist.twist.angular
     linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, twist)
     message.twist.covariance = np.ascontiguousarray(twist_covariance, np.float64).ravel()

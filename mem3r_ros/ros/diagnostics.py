@@ -114,6 +114,8 @@ def tracking_status(snapshot: NodeSnapshot, tracking: TrackingSnapshot) -> Diagn
     """
     name = 'mem3r: tracking'
     values: dict[str, Any] = {'poses': tracking.num_poses, 'map_points': tracking.num_map_points}
+    if tracking.places:
+        values['places'] = tracking.places
     for key in ('first_odometry_s', 'transform_age_s'):
         if (seconds := getattr(tracking, key)) is not None:
             values[key] = float(seconds)

@@ -145,6 +145,15 @@ class MapSettings:
         unit='Hz',
         dynamic=True,
     )
+    transform_tolerance: float = setting(
+        1.0,
+        'the stamp of the transform from map to odom is this far ahead of the image, as it holds '
+        'until the next one',
+        low=0.0,
+        high=10.0,
+        unit='s',
+        dynamic=True,
+    )
 
 
 @settings
@@ -193,6 +202,9 @@ class NodeConfig(BackendConfig):
     )
     odom_frame: str = setting('odom', 'parent frame of the odometry')
     base_frame: str = setting('base_link', 'child frame of the odometry')
+    map_frame: str = setting(
+        'map', 'parent frame of odom_frame, in which recognised places correct the drift'
+    )
     outside_frame: str = setting(
         '',
         'fixed frame of another odometry on TF, such as that of the wheels: its poses of the '
@@ -200,7 +212,8 @@ class NodeConfig(BackendConfig):
     )
     publish_tf: bool = setting(
         True,
-        'broadcast odom to base; false if a filter such as robot_localization does it',
+        'broadcast odom to base, and map to odom with tracking.places.enabled; false if a filter '
+        'such as robot_localization does it',
         dynamic=True,
     )
     initial_base_pose: tuple = setting(
@@ -234,7 +247,9 @@ class NodeConfig(BackendConfig):
         choices=('publish', 'stop'),
         dynamic=True,
     )
-    publish_odom: bool = setting(True, 'publish odom, pose and path', dynamic=True)
+    publish_odom: bool = setting(
+        True, 'publish odom, pose, path, map/pose and map/path', dynamic=True
+    )
     publish_depth: bool = setting(
         True,
         'publish depth/image, depth/colored, depth/camera_info, confidence/image, scan, '
@@ -304,9 +319,14 @@ class NodeConfig(BackendConfig):
             raise UserError(
                 f'warm_up_size has {len(self.warm_up_size)} numbers; it takes width and height'
             )
-        for name in ('odom_frame', 'base_frame'):
+        for name in ('odom_frame', 'base_frame', 'map_frame'):
             if not getattr(self, name):
                 raise UserError(f'{name} is empty; give the name of a frame')
+        if self.map_frame in (self.odom_frame, self.base_frame):
+            raise UserError(
+                f'map_frame is {self.map_frame!r}, as another frame; odom_frame, base_frame and '
+                'map_frame must differ'
+            )
         if self.odom_frame == self.base_frame:
             raise UserError(
                 f'odom_frame and base_frame are both {self.odom_frame!r}; they must differ'

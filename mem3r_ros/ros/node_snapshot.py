@@ -41,6 +41,7 @@ class TrackingSnapshot:
     num_map_points: int
     first_odometry_s: float | None  # from activation; None before the first odometry
     transform_age_s: float | None  # of the camera mount; None: static, or never received
+    places: str = ''  # what is known of the places; empty without a place memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Publishers:
         self.scan = create(LaserScan, 'scan', depth)
         self.points = create(PointCloud2, 'points', qos_profile(config.points_qos))
         self.map = create(PointCloud2, 'map/points', qos_profile(config.map_qos, 'LATCHED'))
+        self.map_pose = create(PoseWithCovarianceStamped, 'map/pose', odom)
+        self.map_path = create(Path, 'map/path', odom)
         # Latched, so late subscribers get the last status.
         latched = QoSProfile(depth=_STATUS_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.status = create(DiagnosticArray, 'status', latched)

@@ -12,10 +12,8 @@ from nav_msgs.msg import Path
 import numpy as np
 from std_msgs.msg import Header
 
-from mem3r_ros.cloud import VoxelMap
-from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
-from mem3r_ros.geometry import se3_exp, transform_points
+from mem3r_ros.geometry import se3_exp
 from mem3r_ros.laser_scan import scan_from_depth
 from mem3r_ros.ros.base_odometry import BaseMotion, BaseOdometry
 from mem3r_ros.ros.coloured_depth import coloured_depth
@@ -33,6 +31,7 @@ from mem3r_ros.ros.conversions import (
 from mem3r_ros.ros.diagnostics import image_status
 from mem3r_ros.ros.frame_result import FrameResult, Start
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
+from mem3r_ros.ros.map_publisher import MapPublisher, place_sentence
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.node_snapshot import TrackingSnapshot
 from mem3r_ros.ros.pose_history import PoseHistory
@@ -76,9 +75,7 @@ class ResultPublisher:
         self.odometry = BaseOdometry(matrix_from_xyz_rpy(config.initial_base_pose))
         self.path = PoseHistory(config.path.max_poses)
         self.trajectory = PoseHistory(config.path.trajectory_max_poses)
-        self.map = VoxelMap(config.map.voxel_size, config.map.max_points)
-        # Read by other threads: only the publishing thread may use the map itself.
-        self.num_map_points = 0
+        self.map = MapPublisher(config, publishers, transforms)
         self.problem = ''
         self.last_status: Status | None = None
         self._last_motion: tuple[int, BaseMotion] | None = None
@@ -87,6 +84,7 @@ class ResultPublisher:
         self._started_s = time.monotonic()
         self.first_odometry_s: float | None = None  # from activation to the first odometry
         self._sent_ns: dict[str, int] = {}
+        self._places = ''
 
     def handle(self, result: FrameResult) -> None:
         """Publish one result on the topics that have subscribers, and always its status."""
@@ -106,20 +104,23 @@ class ResultPublisher:
             self.start_over()
         elif result.start is Start.GOES_ON:
             self.odometry.continue_from(self._expected_pose(result.stamp_ns))
+            self.map.continue_elsewhere()
         tracked = result.tracked
         if tracked is not None:
             with clock('odometry'):
                 motion = self._motion(result, tracked)
                 if motion is not None:
                     self._publish_motion(result, tracked, motion, published)
+                    self.map.publish_pose(result, tracked, motion, self.config, published)
                     self._counts.published += bool(published)
             with clock('publish'):
                 self._publish_images(result, tracked, published)
                 self._publish_points(result, tracked, published)
                 if motion is not None:
                     self._publish_path(result, published)
-                    self._publish_map(result, tracked, motion, published)
+                    self.map.publish_points(result, tracked, motion, self.config, published)
             self.last_status = tracked.status
+            self._places = place_sentence(tracked)
         result.stage_ms |= clock.stage_ms
         result.stage_ms['total'] = 1e3 * (time.monotonic() - result.arrived_s)
         for stage, milliseconds in result.stage_ms.items():
@@ -136,9 +137,10 @@ class ResultPublisher:
             self.problem,
             self.last_status,
             len(self.trajectory),
-            self.num_map_points,
+            self.map.num_points,
             self.first_odometry_s,
             self._transforms.age_s(),
+            self._places,
         )
 
     def start_over(self) -> None:
@@ -148,6 +150,7 @@ class ResultPublisher:
         self._last_motion = None
         self.odometry.start_over(matrix_from_xyz_rpy(self.config.initial_base_pose))
         self.clear()
+        self.map.start_over()
 
     def take_hint(self, T_odom_base: np.ndarray) -> str:
         """
@@ -199,22 +202,13 @@ class ResultPublisher:
 
     def save_map(self, path: FilePath) -> str:
         """Write the map as a PLY file."""
-        if not len(self.map):
-            raise UserError(
-                'the map is empty; subscribe to map/points or set map.accumulate to always'
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        points = self.map.points()
-        self.num_map_points = len(points)
-        write_ply(path, points, self.map.colours())
-        return f'{len(points)} points in {self.config.odom_frame} written to {path}'
+        return self.map.save(path, self.config)
 
     def clear(self) -> None:
         """Clear path, trajectory and map."""
         self.path.clear()
         self.trajectory.clear()
         self.map.clear()
-        self.num_map_points = 0
         self._sent_ns.clear()
 
     def _motion(self, result: FrameResult, tracked: TrackedFrame) -> BaseMotion | None:
@@ -371,25 +365,6 @@ class ResultPublisher:
             message.poses.append(PoseStamped(header=header, pose=pose_message(pose)))
         publisher.publish(message)
         published.append('path')
-
-    def _publish_map(
-        self, result: FrameResult, tracked: TrackedFrame, motion: BaseMotion, published: list[str]
-    ) -> None:
-        publisher, config = self._publishers.map, self.config
-        if tracked.points is None or not self._publishers.map_grows(config):
-            return
-        if tracked.status is not Status.LOST:
-            points_odom = transform_points(motion.T_odom_camera, tracked.points)
-            self.map.add(points_odom, tracked.colours, tracked.weights)
-        if not config.publish_points or not has_subscriber(publisher):
-            return
-        if not self._is_due('map/points', result.stamp_ns, config.map.rate):
-            return
-        header = header_at(result.stamp_ns, config.odom_frame)
-        points = self.map.points()
-        self.num_map_points = len(points)
-        publisher.publish(cloud_message(header, points, self.map.colours()))
-        published.append('map/points')
 
     def _is_due(self, topic: str, stamp_ns: int, rate_hz: float) -> bool:
         """Return whether a throttled topic is due again, by the stamps of the images."""

@@ -32,6 +32,8 @@ TOPICS_OUT = (
     'scan',
     'points',
     'map/points',
+    'map/pose',
+    'map/path',
     'status',
     '~/transition_event',
 )

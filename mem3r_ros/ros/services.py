@@ -96,7 +96,8 @@ class Services:
     def load_state(self, active: ActiveNode) -> str:
         """Load a saved state; odometry continues from the last pose."""
         path = output_path(active.output_directory, STATE_FILE)
-        return active.pipeline.tracking.call(lambda: active.worker.restore(path))
+        answer = active.pipeline.tracking.call(lambda: active.worker.restore(path))
+        return answer + active.worker.place_after_load()
 
     def save_trajectory(self, active: ActiveNode) -> str:
         """Save the trajectory of the base as a TUM file."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+import threading
 import time
 import traceback
 from typing import Any
@@ -48,6 +49,7 @@ _SKIPPED = {
         'confirms it: check the clock of the driver'
     ),
 }
+_PLACE_WAIT_S = 2.0  # of ~/load_state for images that show a known place
 _LATE = (Verdict.REPEATED, Verdict.LATE, Verdict.STALE)
 LoadNetwork = Callable[[BackendConfig], tuple[Any, str]]
 
@@ -118,6 +120,7 @@ class TrackingWorker:
         # Other cameras of a shared network wait for the step of an image that is prepared.
         self._announce = getattr(tracker.model, 'announce', nullcontext)
         self._is_restored = False  # a state was loaded and no image has followed yet
+        self._located = threading.Event()  # since the last state was loaded
         self.warnings: tuple[str, ...] = ()  # side inputs not used for the last image
 
     def handle(self, frame: InputFrame) -> None:
@@ -158,9 +161,25 @@ class TrackingWorker:
         """Load a saved state; odometry continues from the last pose, if there is one."""
         self.tracker.restore(path)
         self._is_restored = True
+        self._located.clear()
         if self._start is Start.NO:
             self._start = Start.GOES_ON
         return f'state read from {path}'
+
+    def place_after_load(self, wait_s: float = _PLACE_WAIT_S) -> str:
+        """
+        Return whether the place of the camera was found in the loaded state; may wait.
+
+        :param wait_s: longest wait for images that show the place. Not on the tracking thread.
+        """
+        tracker = self.tracker
+        if not tracker.config.places.enabled:
+            return ''
+        if not len(tracker.places.correction):
+            return '; it has no places'
+        if self._located.wait(wait_s):
+            return '; the place is recognised'
+        return '; the place is not recognised yet: the map follows when an image shows it'
 
     def set_distance(self) -> str:
         """Set the scale by the true depth at the centre of the last image."""
@@ -221,6 +240,8 @@ class TrackingWorker:
                 ),
                 outputs=self._ports.wanted_outputs(),
             )
+        if tracked.is_located:
+            self._located.set()
         unused = [_UNUSED[name].format(why) for name, why in tracked.ignored.items()]
         self.warnings = tuple(filter(None, (*unused, warning, missing)))
         if tracked.notice and not tracked.ignored:  # warnings are logged with the diagnostics

@@ -56,6 +56,7 @@ class Transforms:
         self._mount = config.mount
         self._base_frame = frame_name(config.base_frame)
         self._odom_frame = frame_name(config.odom_frame)
+        self._map_frame = frame_name(config.map_frame)
         self._broadcaster = TransformBroadcaster(node)
         self._static_broadcaster: StaticTransformBroadcaster | None = None
         self._static_frames: set[str] = set()
@@ -148,6 +149,15 @@ class Transforms:
         """
         header = header_at(sent_ns, self._odom_frame)
         self._broadcaster.sendTransform(transform_message(header, self._base_frame, T_odom_base))
+
+    def broadcast_map(self, T_map_odom: np.ndarray, sent_ns: int) -> None:
+        """
+        Broadcast where odometry lies in the map.
+
+        :param sent_ns: the image's stamp plus ``map.transform_tolerance``.
+        """
+        header = header_at(sent_ns, self._map_frame)
+        self._broadcaster.sendTransform(transform_message(header, self._odom_frame, T_map_odom))
 
     def forget(self) -> None:
         """Drop moving transforms of the old time after a clock jump; static ones stay."""

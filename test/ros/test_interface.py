@@ -42,6 +42,8 @@ PUBLISHERS = {
     '/scan': 'sensor_msgs/msg/LaserScan',
     '/points': 'sensor_msgs/msg/PointCloud2',
     '/map/points': 'sensor_msgs/msg/PointCloud2',
+    '/map/pose': 'geometry_msgs/msg/PoseWithCovarianceStamped',
+    '/map/path': 'nav_msgs/msg/Path',
     '/status': 'diagnostic_msgs/msg/DiagnosticArray',
     '/diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
     '/tf': 'tf2_msgs/msg/TFMessage',
@@ -76,6 +78,7 @@ PARAMETERS = {
     'mount',
     'odom_frame',
     'base_frame',
+    'map_frame',
     'outside_frame',
     'publish_tf',
     'initial_base_pose',
@@ -114,6 +117,7 @@ PARAMETERS = {
     'map.voxel_size',
     'map.max_points',
     'map.rate',
+    'map.transform_tolerance',
     'diagnostics.rate',
     'diagnostics.silence',
 }
@@ -133,6 +137,8 @@ TRACKING = {
     'tracking.health.max_speed',
     'tracking.health.max_turn_rate',
     'tracking.health.lost_after_s',
+    'tracking.places.enabled',
+    'tracking.places.max_places',
 }
 
 
