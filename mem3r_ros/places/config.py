@@ -23,7 +23,7 @@ class PlacesConfig:
     )
     num_features: int = setting(400, 'image features of each place', low=50, high=2000)
     retrieval: str = setting(
-        'features',
+        'both',
         'which places are compared with an image: those with similar features, with similar '
         'tokens of the network, or both',
         choices=('features', 'tokens', 'both'),
