@@ -3,6 +3,7 @@
 """Covariance: the fit to ground truth, and consistency by the NEES."""
 
 from dataclasses import replace
+import re
 import subprocess
 import sys
 
@@ -182,6 +183,9 @@ def test_the_command_prints_the_nees_before_and_after_and_writes_the_settings(ca
     printed = capsys.readouterr().out
     assert code == 0
     assert '| rendered 0 |' in printed and '| before |' in printed and '| fitted |' in printed
+    mean = re.search('mean of the sequences: ([0-9.]+) before, ([0-9.]+) fitted', printed)
+    assert 0.8 < float(mean[2]) < 1.3
+    assert 'true scale within the stated 95 % interval, of 1: 1 before' in printed
     assert load_yaml(CovarianceConfig, output) != CovarianceConfig()
 
 

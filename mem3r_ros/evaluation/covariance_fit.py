@@ -196,22 +196,33 @@ def report(data: Sequence[Increments], configs: dict[str, CovarianceConfig]) -> 
     """Return a table of the NEES for several settings; the scale of each sequence is corrected."""
     rows = ['| sequence | true scale | settings | NEES, one step | NEES, 1 s | within 95 % |']
     rows.append('|---|---|---|---|---|---|')
+    means: dict[str, list[float]] = {name: [] for name in configs}
     for one in data:
         for name, config in configs.items():
             steps, windows = (window_nees(one.scaled(), config, s) for s in (0.0, 1.0))
             inside = 100 * float((windows < _CHI2_95).mean()) if len(windows) else float('nan')
             mean = windows.mean() if len(windows) else float('nan')
+            means[name] += [mean / 6] if len(windows) else []
             rows.append(
                 f'| {one.name} | {one.scale:.3f} | {name} | {steps.mean():.1f} | {mean:.1f} | '
                 f'{inside:.0f} % |'
             )
-    return '\n'.join(
-        [
-            *rows,
-            '',
-            'A consistent covariance has a NEES of 6, and 95 % of the windows within the bound.',
-        ]
-    )
+    rows += [
+        '',
+        'A consistent covariance has a NEES of 6, and 95 % of the windows within the bound.',
+        'NEES at 1 s over its 6 degrees of freedom, mean of the sequences: '
+        + ', '.join(f'{np.mean(values):.2f} {name}' for name, values in means.items() if values),
+        _scale_coverage(data, configs),
+    ]
+    return '\n'.join(rows)
+
+
+def _scale_coverage(data: Sequence[Increments], configs: dict[str, CovarianceConfig]) -> str:
+    """Return how many true scales lie within the stated 95 % interval of the network's."""
+    logs = np.abs(np.log([one.scale for one in data]))
+    inside = {name: logs < 1.96 * config.model_scale_spread for name, config in configs.items()}
+    parts = (f'{covered.sum()} {name}' for name, covered in inside.items())
+    return f'true scale within the stated 95 % interval, of {len(data)}: {", ".join(parts)}'
 
 
 def _covariance(data: Increments, index: int, config: CovarianceConfig) -> np.ndarray:
