@@ -3,6 +3,9 @@
 """Bundle adjustment on synthetic scenes with exact answers."""
 
 from dataclasses import replace
+import re
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -194,3 +197,15 @@ def test_numbers_that_are_not_finite_are_refused():
 
     with pytest.raises(np.linalg.LinAlgError):
         adjust(replace(problem, pixels=pixels))
+
+
+def test_the_benchmark_of_solvers_prints_time_and_error(repository_dir, monkeypatch, capsys):
+    path = repository_dir / 'benchmarks' / 'solvers.py'
+    words = [str(path), '--keyframes', '6', '--landmarks', '60', '--rounds', '1']
+    monkeypatch.setattr(sys, 'argv', words)
+
+    runpy.run_path(str(path), run_name='__main__')
+
+    row = re.search(r'numpy \(ours\) \| 0.0 \| ([0-9.]+) \| ([0-9.]+) \|', capsys.readouterr().out)
+    assert float(row[1]) > 0
+    assert float(row[2]) < 20
