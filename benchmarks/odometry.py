@@ -137,7 +137,9 @@ def run_tracker(
     for frame in frames:
         camera = frame.camera if is_calibrated else None
         try:
-            tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, camera))
+            # Either way the network predicts depth in every frame, as for a user of depth.
+            wanted = {'confidence'} if frame.depth_m is None else {'depth'}
+            tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, camera), wanted)
         except BadFrame:
             continue
         stamps.append(frame.stamp_ns)

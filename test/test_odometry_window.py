@@ -91,6 +91,26 @@ def test_scale_does_not_climb_with_the_network(scene):
     assert 1 / 1.15 < late / early < 1.15  # the network's own: 1.8
 
 
+def test_the_scale_is_the_mean_of_the_first_keyframes_and_the_path_has_no_step(scene):
+    def scale(index):
+        return 2.5 if index < 4 else 1.0 + 0.06 * (index % 5)
+
+    estimates = run(SlidingWindow(), frames(scene, scale=scale))
+
+    keys = [index + 1 for index, e in enumerate(estimates) if e.is_keyframe]
+    expected = np.exp(np.mean([np.log(scale(index)) for index in keys[:3]]))
+    steps = np.array([np.linalg.norm(e.T_previous_camera[:3, 3]) for e in estimates])
+    true = np.array(
+        [
+            np.linalg.norm((invert(a) @ b)[:3, 3])
+            for a, b in zip(scene.T_world_camera, scene.T_world_camera[1:])
+        ]
+    )
+    assert steps[-8:].sum() / true[-8:].sum() == pytest.approx(expected, rel=0.15)
+    assert (steps / true < 3.0).all()
+    assert (steps / true > 0.6).all()
+
+
 def test_estimates_state_a_spread_that_covers_their_error(scene):
     normalised = []
     for index, estimate in enumerate(run(SlidingWindow(), frames(scene, 0.01))):

@@ -35,4 +35,4 @@ class WindowEstimate:
     num_tracked: int  # corners found again
     num_inliers: int  # of these, in agreement with the pose
     is_keyframe: bool
-    reason: str = ''  # why geometry said nothing and the network's motion is returned
+    reason: str = ''  # why the motion is the network's, or less certain than usual

@@ -12,8 +12,12 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.odometry.keyframe import Keyframe
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import MotionPrior, informations
-from mem3r_ros.odometry.pinhole import DepthImage, camera_array
+from mem3r_ros.odometry.pinhole import DepthImage, camera_array, project, rays_of
 from mem3r_ros.odometry.problem import MotionFactors
+
+_KEY_PX = 6.0  # motion since the last keyframe, rotation left aside, that makes a new one
+_KEY_SHARE = 0.6  # of its corners still tracked; below, a new one is taken
+_MIN_CORNERS = 25
 
 # K keyframes
 
@@ -84,6 +88,27 @@ class Keyframes:
         self.motion = self.motion.copy()
         self.motion[:, :3, 3] *= factor
         self.motion_variance = self.motion_variance * (factor**2, 1.0)
+
+
+def is_key_due(
+    landmarks: Landmarks, poses: np.ndarray, camera: np.ndarray, width_scale: float
+) -> bool:
+    """
+    Return whether the newest frame has moved far enough to be a keyframe.
+
+    :param poses: of all frames of the window, the newest last, [K, 4, 4].
+    :param camera: fx, fy, cx, cy.
+    :param width_scale: pixels of the image per pixel at the reference width.
+    """
+    last_key = landmarks.seen[:, -2]
+    was_seen = np.isfinite(last_key[:, 0])
+    both = np.flatnonzero(landmarks.is_tracked & was_seen)
+    if len(both) < max(_MIN_CORNERS, _KEY_SHARE * was_seen.sum()):
+        return True
+    R = poses[-1, :3, :3].T @ poses[-2, :3, :3]
+    turned = project(rays_of(last_key[both], camera) @ R.T, camera)
+    moved = np.linalg.norm(turned - landmarks.seen[both, -1], axis=1)
+    return float(np.nanmedian(moved)) > _KEY_PX * width_scale
 
 
 def keyframe_at(

@@ -20,13 +20,14 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, orthonormalise, rotation_angle
 from mem3r_ros.odometry import scale_carriers
 from mem3r_ros.odometry.adjustment import adjust
+from mem3r_ros.odometry.agreement import with_disagreement
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import new_corners, track, working_image
 from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
 from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
 from mem3r_ros.odometry.keyframe import Keyframe
-from mem3r_ros.odometry.keyframes import Keyframes, keyframe_at
+from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, keyframe_at
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
@@ -36,9 +37,6 @@ from mem3r_ros.odometry.problem import Problem
 from mem3r_ros.odometry.robust_geometry import epipolar_inliers
 
 REFERENCE_WIDTH = 640  # px at which thresholds are stated
-_KEY_PX = 6.0  # motion since the last keyframe, rotation left aside, that makes a new one
-_KEY_SHARE = 0.6  # of its corners still tracked; below, a new one is taken
-_MIN_CORNERS = 25
 _MIN_INLIER_SHARE = 0.4  # of the corners that agree with a pose
 _EPIPOLAR_PX = 1.5
 _OUTLIER = 4.0  # standard deviations of a pixel, at an adjustment
@@ -48,7 +46,7 @@ _LEAST_DECREASE = 1e-2  # of the cost; each keyframe adjusts most of the window 
 # What an adjustment may move the newest frame: parts of the usual depth, and rad.
 _MAX_SHIFT = 0.15
 _MAX_TURN_RAD = 0.1
-_SETTLED_KEYFRAMES = 3
+_SETTLED_KEYFRAMES = 4
 _NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
 
@@ -98,15 +96,22 @@ class SlidingWindow:
         self.previous = grey
         T = expected if location is None else location.T_window_camera
         self._append(T, seen, location)
-        is_key = self.wants_keyframe or self._is_key_due()
+        is_key = self.wants_keyframe or is_key_due(
+            self.landmarks, self.poses, self.camera, self.width_scale
+        )
         self.wants_keyframe = is_key and frame.depth is None
         if is_key and frame.depth is not None:
-            self._take_keyframe(frame, grey, config)
+            reason = self._take_keyframe(frame, grey, config) or reason
         self.T_window_camera = self.poses[-1].copy()
         self.velocity = orthonormalise(invert(before) @ self.T_window_camera)
+        covariance = None
+        if location is not None:
+            stated = location.seen_from(before)
+            covariance, flaw = with_disagreement(stated, self.velocity, motion)
+            reason = flaw or reason
         return WindowEstimate(
             T_previous_camera=self.velocity.copy(),
-            covariance=None if location is None else location.seen_from(before),
+            covariance=covariance,
             num_tracked=len(seen),
             num_inliers=int(self.landmarks.is_tracked.sum()),
             is_keyframe=self.is_key,
@@ -246,50 +251,42 @@ class SlidingWindow:
         self.is_key = False
         landmarks.note_parallax(self.poses, self.camera)
 
-    def _is_key_due(self) -> bool:
-        """Return whether the newest frame has moved far enough to be a keyframe."""
-        landmarks = self.landmarks
-        last_key = landmarks.seen[:, -2]
-        was_seen = np.isfinite(last_key[:, 0])
-        both = np.flatnonzero(landmarks.is_tracked & was_seen)
-        if len(both) < max(_MIN_CORNERS, _KEY_SHARE * was_seen.sum()):
-            return True
-        R = self.poses[-1, :3, :3].T @ self.poses[-2, :3, :3]
-        turned = project(rays_of(last_key[both], self.camera) @ R.T, self.camera)
-        moved = np.linalg.norm(turned - landmarks.seen[both, -1], axis=1)
-        return float(np.nanmedian(moved)) > _KEY_PX * self.width_scale
-
     # Keyframes.
 
-    def _take_keyframe(
-        self, frame: FrameInput, grey: np.ndarray, config: RefinementConfig
-    ) -> None:
+    def _take_keyframe(self, frame: FrameInput, grey: np.ndarray, config: RefinementConfig) -> str:
+        """Make the newest frame a keyframe; return why the window was not adjusted, or nothing."""
         path = self.since_key_path
         if len(self.keyframes) == config.num_keyframes:
             self._drop_oldest()
-        self._adjust(config)
-        if len(self.keyframes) == 1:
+        flaw = self._adjust(config)
+        if len(self.keyframes) < _SETTLED_KEYFRAMES:
             self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
         if min(step, path) > 0.0:
             self.log_step_ratios.append(math.log(step / path))
             del self.log_step_ratios[:-_STEP_RATIOS]
         self._add_keyframe(frame, grey, self._since_key(), config)
+        return flaw
 
     def _choose_scale(self, frame: FrameInput) -> None:
         """
-        Give the window the scale of the network's depth in its second keyframe.
+        Give the window the mean scale of the network's depth in its first keyframes.
 
-        It is better than that of the first image, which no motion has shown yet; later changes
-        would bend the path.
+        The first image, which no motion has shown yet, does not count. Motion that has been
+        published keeps its size, so the path has no step; later changes would bend it.
         """
         ratio = scale_carriers.log_depth_ratio(
             self.landmarks, self.landmarks.is_tracked, self.poses, self.camera, frame.depth
         )
-        if ratio is not None:
-            start, scale = self.poses[0, :3, 3], math.exp(-ratio)
-            self.poses[:, :3, 3] = start + scale * (self.poses[:, :3, 3] - start)
-            self._rescale(scale)
+        if ratio is None:
+            return
+        # The window has the mean scale of the keyframes before: their ratios are zero now.
+        scale = math.exp(-ratio / len(self.keyframes))
+        centre = self.T_window_camera[:3, 3]
+        for poses in (self.poses, self.keyframes.published):
+            poses[:, :3, 3] = centre + scale * (poses[:, :3, 3] - centre)
+        self.log_step_ratios = [value + math.log(scale) for value in self.log_step_ratios]
+        self._rescale(scale)
 
     def _drop_oldest(self) -> None:
         self.landmarks.drop_first_frame(
@@ -302,8 +299,8 @@ class SlidingWindow:
         self.poses = self.poses[1:]
         self.keyframes.drop_first()
 
-    def _adjust(self, config: RefinementConfig) -> None:
-        """Adjust all frames and landmarks; a result that cannot be is discarded."""
+    def _adjust(self, config: RefinementConfig) -> str:
+        """Adjust all frames and landmarks; return why the result was discarded, or nothing."""
         landmarks, num_frames = self.landmarks, len(self.poses)
         rows = np.flatnonzero(np.isfinite(landmarks.seen[..., 0]).sum(axis=1) > 1)
         seen = np.isfinite(landmarks.seen[rows, :, 0])
@@ -330,8 +327,8 @@ class SlidingWindow:
         )
         try:
             solution = adjust(problem)
-        except np.linalg.LinAlgError:
-            return
+        except np.linalg.LinAlgError as error:
+            return f'keyframes not adjusted: {error}'
         poses, change = solution.T_window_camera, scale_carriers.UNCHANGED
         if num_frames > 2:
             is_growing = num_frames < config.num_keyframes
@@ -339,7 +336,7 @@ class SlidingWindow:
             change = scale_carriers.onto_published(poses[:-1], published, is_growing)
         poses = orthonormalised(change.apply(poses))
         if not self._is_plausible(poses[-1]):
-            return
+            return 'keyframes not adjusted: the result is too far away'
         self.poses = poses
         landmarks.adjusted[rows] = solution.anchor_pixels
         landmarks.inverse_depth[rows] = solution.inverse_depth
@@ -350,6 +347,7 @@ class SlidingWindow:
         landmarks.is_tracked[wrong[where == num_frames - 1]] = False
         self._rescale(change.scale)
         self.camera[:2] *= self.focal.update(solution)
+        return ''
 
     def _is_plausible(self, T_adjusted: np.ndarray) -> bool:
         """Return whether an adjustment moves the newest frame no farther than noise can."""

@@ -76,6 +76,7 @@ class Measurement:
     state: Any  # of the network, after the frame
     problem: Problem
     window_covariance: np.ndarray | None = None  # [6, 6] of the increment, m^2 and rad^2
+    window_reason: str = ''  # why the window's motion is missing or less certain than usual
 
     @property
     def step_m(self) -> float:
@@ -158,11 +159,12 @@ def in_metres(estimate: WindowEstimate, factor: float) -> dict[str, Any]:
     """Return the fields of a measurement that the window replaces."""
     increment = estimate.T_previous_camera.copy()
     increment[:3, 3] *= factor
+    fields = {'increment': increment, 'window_reason': estimate.reason}
     if estimate.covariance is None:
-        return {'increment': increment}
+        return fields
     units = np.array([factor] * 3 + [1.0] * 3)
     covariance = estimate.covariance * np.outer(units, units)
-    return {'increment': increment, 'window_covariance': covariance}
+    return {**fields, 'window_covariance': covariance}
 
 
 def covariance_of(
@@ -170,6 +172,8 @@ def covariance_of(
 ) -> np.ndarray:
     """Return the covariance of the increment, by the window or by the network."""
     if measured.window_covariance is not None:
-        stated = measured.window_covariance
-        return window_covariance(measured.increment, stated, is_degraded, config)
+        is_degraded = is_degraded or bool(measured.window_reason)
+        return window_covariance(
+            measured.increment, measured.window_covariance, is_degraded, config
+        )
     return increment_covariance(measured.increment, measured.confidence_ratio, is_degraded, config)

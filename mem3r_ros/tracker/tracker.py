@@ -273,7 +273,10 @@ class Tracker:
             or not is_refined(context.prepared, self.config)
             or self._stream.window.has_settled
         )
-        return self._stream.health.report_pose(context.stamp_ns, is_measured, warning, is_settled)
+        status, reason = self._stream.health.report_pose(
+            context.stamp_ns, is_measured, warning, is_settled
+        )
+        return status, reason or measured.window_reason
 
     def _learn(self, context: FrameContext, measured: Measurement) -> None:
         """Update the usual values, the last pose, the anchor and the network state."""
