@@ -179,6 +179,7 @@ def test_an_interrupted_batch_starts_no_further_recording(archive, tmp_path, mon
     assert len(list(output.glob('*.log'))) <= 1
 
 
+@pytest.mark.timeout(900)  # a cluster of its own takes minutes to start on a busy machine
 def test_a_cluster_of_two_workers_gives_the_same(archive, tmp_path):
     pytest.importorskip('ray', reason='needs ray (pip install ray)')
     words = ['batch', str(archive), '--run=--set num_threads=1', '--output']
@@ -192,7 +193,7 @@ def test_a_cluster_of_two_workers_gives_the_same(archive, tmp_path):
         [sys.executable, '-c', code, *words, str(tmp_path / 'cluster'), '--ray'],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
