@@ -211,7 +211,7 @@ def test_without_ray_its_option_names_the_package(archive, tmp_path, monkeypatch
 # Comparison
 
 
-def write_run(folder, noise=0.0, rule='ttt3r', rate_hz=10.0, seed=0):
+def write_run(folder, noise=0.0, rule='ttt3r', rate_hz=10.0, seed=0, title='walk'):
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     stamps_ns = np.arange(NUM_POSES) * 100_000_000
@@ -221,7 +221,7 @@ def write_run(folder, noise=0.0, rule='ttt3r', rate_hz=10.0, seed=0):
     poses[:, :3, 3] += noise * rng.normal(size=(NUM_POSES, 3))
     write_tum(folder / 'trajectory.txt', Trajectory(stamps_ns, poses))
     summary = {
-        'title': 'walk',
+        'title': title,
         'model': 'mem3r-tiny',
         'num_poses': NUM_POSES,
         'rate_hz': rate_hz,
@@ -248,6 +248,14 @@ def test_the_best_of_each_figure_is_marked(tmp_path):
     assert rows['ATE, scale fitted'][0]['text'] == '20.0 cm'
     assert 'depth AbsRel' not in rows
     assert differences(groups) == [('tracking.update_rule', ['ttt3r', 'cut3r'])]
+
+
+def test_runs_of_different_recordings_have_no_best(tmp_path):
+    rows, _ = rows_of(
+        write_run(tmp_path / 'one', 0.2), write_run(tmp_path / 'two', 0.1, title='drive')
+    )
+
+    assert not any(cell['is_best'] for cells in rows.values() for cell in cells)
 
 
 def test_repetitions_are_one_column_with_their_spread_and_overlaps_are_no_victory(tmp_path):

@@ -5,6 +5,7 @@
 from html.parser import HTMLParser
 import json
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from mem3r_ros.reports import RunRecorder
 from mem3r_ros.reports.balance import Balance
 from mem3r_ros.reports.cloud_view import cloud_view, without_outliers
 from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth, millimetres
+from mem3r_ros.reports.moments import moments
+from mem3r_ros.reports.plots import Curve, curves_svg
 from mem3r_ros.reports.result import StripFrame
 from mem3r_ros.reports.training_page import write_training_page
 from mem3r_ros.trajectory import Trajectory, read_tum
@@ -344,6 +347,30 @@ def test_the_page_of_a_training_run_without_validation_shows_the_losses(tmp_path
     write_training_page(tmp_path / 'index.html', history, [], {})
 
     assert 'Learning curves' in (tmp_path / 'index.html').read_text()
+
+
+def test_a_single_validation_has_a_marker_and_its_unit():
+    points = np.array([[1.0, 0.5]])
+
+    single = curves_svg([Curve('rotation error (deg)', points, np.empty((0, 2)))])
+    line = curves_svg([Curve('x', np.array([[0.0, 1.0], [1.0, 2.0]]), np.empty((0, 2)))])
+
+    assert 'rotation error (deg)' in single
+    marker = re.compile('<use [^>]*style="fill: #1864ab')
+    assert marker.search(single)
+    assert not marker.search(line)
+
+
+def test_the_depth_error_of_a_moment_does_not_show_the_error_of_the_scale():
+    true_m = np.linspace(1.0, 4.0, 48, dtype=np.float32).reshape(6, 8)
+    trajectory = Trajectory(np.array([0, 10**8]), np.stack([pose(0), pose(1)]))
+
+    def picture(factor):
+        frame = StripFrame(0, factor * true_m, np.zeros((6, 8, 3), np.uint8), true_m)
+        run = SimpleNamespace(moments=[frame], trajectory=trajectory)
+        return moments(run)['frames'][0]['error']
+
+    assert picture(2.0) == picture(1.0)
 
 
 def poses_in(folder):

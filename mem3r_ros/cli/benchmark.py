@@ -13,6 +13,7 @@ from typing import Any
 HELP = 'measure time and memory over many frames'
 PERIOD_NS = 33_333_333
 WAIT_FRAMES = 3  # tracked after the measurement, to count where the host waits
+MIN_FOR_GROWTH = 100  # frames; fewer show only how the pools of the allocators fill
 COLUMNS = ('stage', 'median ms', '90 %', '99 %', 'longest')
 _SHOWN = ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
 
@@ -201,16 +202,23 @@ def _print(result: dict[str, Any], device: str) -> None:
     found = result['bottleneck']
     relief = f'; to reduce it: {found["setting"]}' if found['setting'] else ''
     print(f'bottleneck: {found["stage"]}, {found["share"]:.0%} of a frame{relief}')
+    growth = f', growing {_growth(result)} per 1000 frames' if _growth(result) else ''
     print(
         f'{result["rate_hz"]:.1f} frames per second over {result["num_frames"]} frames; '
-        f'{result["memory_mib"]:.0f} MiB, growing '
-        f'{result["memory_growth_mib_per_1000_frames"]:+.2f} MiB per 1000 frames'
+        f'{result["memory_mib"]:.0f} MiB{growth}'
     )
     waits = result['host_waits']
     verb = 'would wait for a GPU' if device == 'cpu' else 'waits for the GPU'
     print(f'the host {verb} {sum(waits.values()):g} times per frame')
     for place, count in waits.items():
         print(f'  {count:g}  {place}')
+
+
+def _growth(result: dict[str, Any]) -> str:
+    """Return the growth of the memory in 1000 frames; empty after too few frames to know it."""
+    if result['num_frames'] < MIN_FOR_GROWTH:
+        return ''
+    return f'{result["memory_growth_mib_per_1000_frames"]:+.2f} MiB'
 
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:
@@ -246,10 +254,7 @@ def _write(folder: Path, result: dict[str, Any], total_ms: Any, memory_mib: Any)
             (f'{result["rate_hz"]:.1f}', 'frames per second'),
             (f'{result["num_frames"]}', 'frames'),
             (f'{result["memory_mib"]:.0f} MiB', 'memory'),
-            (
-                f'{result["memory_growth_mib_per_1000_frames"]:+.2f} MiB',
-                'memory growth in 1000 frames',
-            ),
+            *([(_growth(result), 'memory growth in 1000 frames')] if _growth(result) else []),
         ],
         picture=('Time and memory of each frame', plot),
     )

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     check_paths(args.runs)
     from mem3r_ros.evaluation.tables import print_table
     from mem3r_ros.reports.compared_runs import read_runs
-    from mem3r_ros.reports.comparison import grouped, table, write_comparison
+    from mem3r_ros.reports.comparison import grouped, is_one_recording, table, write_comparison
 
     runs = [run for word in args.runs for run in read_runs(Path(word))]
     page = write_comparison(Path(args.output), runs)
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         (row['name'], *(cell['text'] + ' *' * cell['is_best'] for cell in row['cells']))
         for row in table(groups)
     ]
-    print_table('comparison (* best)', columns, rows)
+    note = '* best' if is_one_recording(groups) else 'different recordings: none is the best'
+    print_table(f'comparison ({note})', columns, rows)
     print(f'page: {page}')
     return 0

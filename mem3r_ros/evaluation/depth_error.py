@@ -61,7 +61,7 @@ class DepthMeter:
         if valid.sum() < _MIN_PIXELS:
             return
         predicted, true = predicted_m[valid].astype(np.float64), true_m[valid].astype(np.float64)
-        scale = _scale(predicted, true, self.align)
+        scale = alignment_scale(predicted, true, self.align)
         constant = np.full_like(true, np.median(true))
         measured = _errors(predicted * scale, true)
         self._rows.append((*measured, scale, *_errors(constant, true)[:2]))
@@ -132,7 +132,16 @@ def true_depth_at(
     return np.where(inside, found, np.nan).astype(np.float32)
 
 
-def _scale(predicted: np.ndarray, true: np.ndarray, align: str | None) -> float:
+def alignment_scale(
+    predicted: np.ndarray, true: np.ndarray, align: str | None = 'median'
+) -> float:
+    """
+    Return the factor that brings predicted depth to the true one.
+
+    :param predicted: valid depth [N] m.
+    :param true: true depth of the same pixels [N] m.
+    :param align: as in :func:`depth_error`.
+    """
     if align == 'median':
         return float(np.median(true) / np.median(predicted))
     if align == 'scale':

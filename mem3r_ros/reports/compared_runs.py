@@ -69,7 +69,7 @@ MEASURES = (
     Measure('ATE, first pose aligned', ('trajectory_error', 'ate_first_rmse_m'), length),
     Measure('RPE per frame', ('trajectory_error', 'rpe_translation_m'), length),
     Measure('rotation per frame', ('trajectory_error', 'rpe_rotation_deg'), _number(2, ' deg')),
-    Measure('scale error', ('trajectory_error', 'scale_error_percent'), _number(1, ' %')),
+    Measure('scale error', ('trajectory_error', 'scale_error_percent'), lambda v: f'{v:+.1f} %'),
     Measure('depth AbsRel', ('depth_error', 'abs_rel'), _number(3)),
     Measure('delta < 1.25', ('depth_error', 'delta1_percent'), _number(1, ' %'), _largest),
     Measure('frames per second', ('rate_hz',), _number(1), _largest),

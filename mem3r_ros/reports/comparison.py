@@ -27,14 +27,22 @@ def grouped(runs: list[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
+def is_one_recording(groups: list[list[Run]]) -> bool:
+    """Return whether all paths are of one recording; else no run is better than another."""
+    runs = [run for group in groups for run in group if run.trajectory is not None]
+    return len({run.title for run in runs}) <= 1
+
+
 def table(groups: list[list[Run]]) -> list[dict[str, Any]]:
     """
     Return one row a figure that at least one run has: name, and a cell a group.
 
     A cell has the mean, the spread (half the range) where a group has several runs, and whether
-    it is the best. Groups whose ranges touch that of the best are marked as well.
+    it is the best. Groups whose ranges touch that of the best are marked as well. Runs of
+    different recordings have no best one.
     """
     rows = []
+    is_fair = is_one_recording(groups)
     for label in labels(run for group in groups for run in group):
         found = [[run.figures[label] for run in group if label in run.figures] for group in groups]
         measure = next(figures[0].measure for figures in found if figures)
@@ -56,7 +64,7 @@ def table(groups: list[list[Run]]) -> list[dict[str, Any]]:
             text = measure.text(float(value.mean()))
             if len(value) > 1:
                 text += f' +- {measure.text(0.5 * float(np.ptp(value)))}'
-            is_best = len(known) > 1 and ranks[index].min() <= ranks[best].max()
+            is_best = is_fair and len(known) > 1 and ranks[index].min() <= ranks[best].max()
             cells.append({'text': text, 'is_best': bool(is_best)})
         # What is printed alike is alike.
         winners = {cell['text'] for cell in cells if cell['is_best']}
@@ -101,6 +109,7 @@ def write_comparison(output: Path, runs: list[Run]) -> Path:
     page = environment.get_template('comparison.html').render(
         names=names,
         titles=sorted({run.title for run in runs} - {''}),
+        is_fair=is_one_recording(groups),
         rows=rows,
         settings=settings,
         style=(TEMPLATES / 'report.css').read_text(encoding='utf-8'),

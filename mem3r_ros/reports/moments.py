@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mem3r_ros.evaluation.depth_error import alignment_scale
 from mem3r_ros.reports.depth_pictures import colour_depth, jpeg_uri, range_of
 from mem3r_ros.reports.result import RunResult, StripFrame
 
@@ -83,11 +84,18 @@ def _confidence(frame: StripFrame, highest: float) -> str:
 
 
 def _error(frame: StripFrame) -> str:
-    """Return the relative error of the depth, metres as published; empty without truth."""
+    """
+    Return the relative error of the depth after alignment by the median, as AbsRel has it.
+
+    Without alignment, an error of the scale would cover all others. Empty without truth.
+    """
     if frame.true_depth_m is None:
         return ''
+    depth_m, true_m = frame.depth_m, frame.true_depth_m
+    known = np.isfinite(depth_m) & np.isfinite(true_m) & (true_m > 0)
+    scale = alignment_scale(depth_m[known], true_m[known]) if known.any() else 1.0
     with np.errstate(invalid='ignore', divide='ignore'):
-        error = np.abs(frame.depth_m - frame.true_depth_m) / frame.true_depth_m
+        error = np.abs(scale * depth_m - true_m) / true_m
     return jpeg_uri(_coloured(error / WORST_ERROR, 'inferno'), 85)
 
 

@@ -150,8 +150,9 @@ def curves_svg(curves: Sequence[Curve]) -> str:
     for index, curve in enumerate(curves):
         axes = figure.add_subplot(rows, 2, index + 1)
         if len(curve.baseline):
-            axes.plot(*curve.baseline.T, color=BASELINE, lw=1.2)
-        axes.plot(*_thinned(curve.points).T, color=ESTIMATE, lw=1.2)
+            axes.plot(*curve.baseline.T, color=BASELINE, lw=1.2, marker=_marker(curve.baseline))
+        points = _thinned(curve.points)
+        axes.plot(*points.T, color=ESTIMATE, lw=1.2, marker=_marker(points))
         values = np.concatenate([curve.baseline[:, 1], curve.points[:, 1]])
         # A few of the first values are far above all others.
         axes.set_ylim(min(values.min(), 0.0), 1.05 * float(np.percentile(values, 98)) + 1e-9)
@@ -159,6 +160,11 @@ def curves_svg(curves: Sequence[Curve]) -> str:
         _tidy(axes)
     figure.tight_layout()
     return _svg(figure)
+
+
+def _marker(points: np.ndarray) -> str:
+    """Return the marker of a line: a single point has no line to be seen."""
+    return 'o' if len(points) == 1 else ''
 
 
 def _lines(run: RunResult) -> list[dict[str, Any]]:

@@ -87,7 +87,9 @@ class RerunLog:
         self._path.append(T[:3, 3].copy())
         if self._count % PATH_EVERY:
             return
-        self._recording.log('odom/path', rerun.LineStrips3D([np.array(self._path)]))
+        self._recording.log(
+            'odom/path', rerun.LineStrips3D([np.array(self._path)], colors=(255, 146, 43))
+        )
         self._frusta.append(frustum(T))
         self._recording.log(
             'odom/frusta', rerun.LineStrips3D(list(self._frusta), colors=(255, 212, 59))
@@ -127,7 +129,10 @@ def _layout() -> Any:
     status = views.TextLogView(origin='status', name='status')
     return views.Blueprint(
         views.Horizontal(
-            views.Spatial3DView(origin='odom', name='odom'),
+            # The depth image would cover the coloured map with its own points.
+            views.Spatial3DView(
+                origin='odom', contents=['$origin/**', '- $origin/camera/image/depth'], name='odom'
+            ),
             views.Vertical(*pictures, status),
             column_shares=[3, 1],
         ),

@@ -84,12 +84,24 @@ def _rows(newest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> list[Curve]:
     curves = [
-        Curve(label, _column(history, 'validation', name), _column(history, 'validation', trivial))
-        for name, label, _, trivial, _ in FIGURES
+        Curve(
+            _with_unit(label, form),
+            _column(history, 'validation', name),
+            _column(history, 'validation', trivial),
+        )
+        for name, label, form, trivial, _ in FIGURES
     ]
     nothing = np.empty((0, 2))
-    curves += [Curve(name, _column(history, 'train', name), nothing) for name in LOSSES]
+    curves += [
+        Curve(name.replace('_', ' '), _column(history, 'train', name), nothing) for name in LOSSES
+    ]
     return [curve for curve in curves if len(curve.points)]
+
+
+def _with_unit(label: str, form: str) -> str:
+    """Return the label with the unit of the format, if it has one."""
+    unit = form.partition('}')[2].strip()
+    return f'{label} ({unit})' if unit else label
 
 
 def _column(history: Sequence[Mapping[str, Any]], kind: str, name: str) -> np.ndarray:
