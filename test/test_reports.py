@@ -16,7 +16,7 @@ from mem3r_ros.data.ply import read_ply, write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.reports.balance import Balance
-from mem3r_ros.reports.cloud_view import cloud_view, without_outliers
+from mem3r_ros.reports.cloud_view import cloud_view, confident, without_outliers
 from mem3r_ros.reports.depth_pictures import DepthRange, colour_depth, millimetres
 from mem3r_ros.reports.moments import moments
 from mem3r_ros.reports.plots import Curve, curves_svg
@@ -504,6 +504,15 @@ def test_the_slider_of_the_page_has_all_pictures_of_each_moment(tmp_path):
         for name in ('image', 'depth', 'confidence', 'error'):
             assert moment[name].startswith('data:image/jpeg')
     assert len({(moment['x'], moment['y']) for moment in found}) == 5
+
+
+def test_the_least_confident_points_are_left_out_of_the_map_of_the_page():
+    points = np.arange(60.0).reshape(20, 3)
+    weights = np.arange(20.0)
+
+    kept, colours = confident(points, np.zeros((20, 3), np.uint8), weights)
+
+    assert np.array_equal(kept, points[2:]) and len(colours) == 18
 
 
 def test_flying_points_are_left_out_of_the_map_of_the_page():

@@ -15,6 +15,7 @@ MAX_POINTS = 80_000
 MAX_PATH_POINTS = 500
 MAX_FRUSTA = 24
 NEIGHBOURS = 6
+LEAST_CONFIDENT = 0.1  # share of the points
 OUTLIER_SPREADS = 2.0
 # Seen from behind, from the left and from above, at so many radii of the cloud.
 DIRECTION = (-1.0, 0.35, 0.55)
@@ -100,6 +101,23 @@ def cloud_view(
     radius_m = max(0.5 * float(np.linalg.norm(high - low)), 0.05)
     frusta = _frusta(poses, 0.04 * radius_m)
     return CloudView(points, colours, path, 0.5 * (low + high), frusta, radius_m)
+
+
+def confident(
+    points: np.ndarray, colours: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Leave out the points that were seen least often and with the lowest confidence.
+
+    :param points: [P, 3] m.
+    :param colours: [P, 3] uint8.
+    :param weights: summed confidence of each point [P]; None: all stay.
+    :return: at least nine tenths of the points, and their colours.
+    """
+    if weights is None or not len(points):
+        return points, colours
+    stays = weights >= np.quantile(weights, LEAST_CONFIDENT)
+    return points[stays], colours[stays]
 
 
 def without_outliers(points: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

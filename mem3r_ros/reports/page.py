@@ -14,7 +14,7 @@ from mem3r_ros import __version__
 from mem3r_ros.evaluation.tables import depth_rows, length, percent, trajectory_rows
 from mem3r_ros.evaluation.timing import timing_summary
 from mem3r_ros.files import write_text
-from mem3r_ros.reports.cloud_view import cloud_view
+from mem3r_ros.reports.cloud_view import cloud_view, confident
 from mem3r_ros.reports.depth_pictures import depth_strip, jpeg_uri
 from mem3r_ros.reports.moments import moments
 from mem3r_ros.reports.plots import position_error_svg, timing_svg, trajectory_svg
@@ -37,7 +37,11 @@ def write_report(output_dir: str | Path, run: RunResult) -> Path:
     :param run: result to show.
     :return: path of the page.
     """
-    view = cloud_view(run.points, run.colours, run.trajectory.positions, run.trajectory.poses)
+    view = cloud_view(
+        *confident(run.points, run.colours, run.weights),
+        run.trajectory.positions,
+        run.trajectory.poses,
+    )
     path = Path(output_dir) / 'index.html'
     write_page(
         path,

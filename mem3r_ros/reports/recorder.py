@@ -291,6 +291,7 @@ class RunRecorder:
             moments=tuple(self._strip),
             points=self._map.points(),
             colours=self._map.colours(),
+            weights=self._map.weights(),
             timings_ms={stage: np.array(times) for stage, times in self._timings_ms.items()},
             statuses=tuple(self._spans),
             num_images=len(trajectory) if num_images is None else num_images,

@@ -56,6 +56,7 @@ class RunResult:
     moments: tuple[StripFrame, ...] = ()  # those of the slider, more than in the strip
     points: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.float32))  # odom, m
     colours: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.uint8))
+    weights: np.ndarray | None = None  # [P] summed confidence of each point
     timings_ms: dict[str, np.ndarray] = field(default_factory=dict)  # stage -> one a frame
     statuses: tuple[StatusSpan, ...] = ()
     num_images: int = 0
