@@ -290,6 +290,15 @@ def table(found: dict[str, list[Result]]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def joined(folders: list[Path]) -> dict[str, list[Result]]:
+    """Return the results of several runs."""
+    found: dict[str, list[Result]] = {}
+    for folder in folders:
+        values = json.loads((folder / 'odometry.json').read_text())
+        found |= {name: [Result(**row) for row in rows] for name, rows in values.items()}
+    return found
+
+
 def page(text: str, drawings: dict[str, str]) -> str:
     """Return the table and the plots as one page."""
     parts = [f'<h2>{html.escape(name)}</h2>{svg}' for name, svg in drawings.items()]
@@ -311,8 +320,15 @@ def main() -> None:
     parser.add_argument('--max-frames', type=int)
     parser.add_argument('--model', default='mem3r-tiny')
     parser.add_argument('--colmap', action='store_true', help='run pycolmap too (slow)')
+    parser.add_argument('--join', nargs='+', type=Path, metavar='FOLDER', help='outputs to join')
     parser.add_argument('--output', type=Path, default=Path('odometry_output'))
     args = parser.parse_args()
+    if args.join:
+        args.output.mkdir(parents=True, exist_ok=True)
+        text = table(joined(args.join))
+        (args.output / 'odometry.md').write_text(text)
+        print(text)
+        return
     cv2.setNumThreads(1)
     model = load_model(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
