@@ -168,3 +168,29 @@ def test_metres_are_a_guess_until_a_source_measures_them():
 
     assert run(Tracker(oracle, ON), oracle, range(3))[-1].health.is_metric_guess
     assert not run(Tracker(oracle, known), oracle, range(3))[-1].health.is_metric_guess
+
+
+class SettlingDepth(OracleNetwork):
+    """An oracle whose depth is half too large in the first frames, as that of real networks."""
+
+    def _answer(self, start, is_poisoned):
+        T, depth, confidence = super()._answer(start, is_poisoned)
+        return T, depth * (1.5 if self.now < 3 else 1.0), confidence
+
+
+@pytest.mark.parametrize('source', ['distance', 'model'])
+def test_a_measured_distance_holds_the_scale_at_once(source):
+    scene = rendered_scene(*SCENE)
+    oracle = SettlingDepth(scene, shrink=2)
+    height, width = scene.depth.shape[1:]
+    distance_m = float(scene.depth[0, height // 2, width // 2])
+    config = replace(ON, scale=ScaleConfig(source=source, distance_m=distance_m))
+
+    tracked = run(Tracker(oracle, config), oracle, range(24))
+
+    late = [scene.T_world_camera[i] for i in (3, 23)]
+    true = float(np.linalg.norm((invert(late[0]) @ late[1])[:3, 3]))
+    moved = invert(tracked[3].T_odom_camera) @ tracked[23].T_odom_camera
+    assert float(np.linalg.norm(moved[:3, 3])) == pytest.approx(true, rel=0.15)
+    if source == 'distance':
+        assert tracked[2].status is Status.TRACKING

@@ -23,6 +23,7 @@ class FrameInput:
     depth: DepthImage | None = None  # None: no keyframe can be made of this frame
     ignore: np.ndarray | None = None  # [H, W] bool, pixels without corners
     is_calibrated: bool = True  # False: the focal length of ``camera`` is a guess
+    is_scale_held: bool = False  # metres were measured in the present scale of the window
 
 
 @dataclass(frozen=True, slots=True)

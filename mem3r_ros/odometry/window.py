@@ -259,7 +259,7 @@ class SlidingWindow:
         if len(self.keyframes) == config.num_keyframes:
             self._drop_oldest()
         flaw = self._adjust(config)
-        if len(self.keyframes) < _SETTLED_KEYFRAMES:
+        if len(self.keyframes) < _SETTLED_KEYFRAMES and not frame.is_scale_held:
             self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
         if min(step, path) > 0.0:

@@ -152,6 +152,7 @@ def window_input(
         T_previous_camera=T_previous_camera,
         depth=depth,
         is_calibrated=prepared.camera is not None,
+        is_scale_held=stream.scale.is_measured,
     )
 
 

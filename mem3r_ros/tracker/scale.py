@@ -76,6 +76,11 @@ class Scale:
         return config.source == 'model' or not self.log_votes
 
     @property
+    def is_measured(self) -> bool:
+        """Whether a source has measured the factor in the present unit."""
+        return bool(self.log_votes)
+
+    @property
     def is_distance_wanted(self) -> bool:
         """Whether the measured distance has not been compared with an image yet."""
         return not self.log_votes and self.log_factor_before is None

@@ -272,6 +272,7 @@ class Tracker:
             decision.is_still
             or not is_refined(context.prepared, self.config)
             or self._stream.window.has_settled
+            or self._stream.scale.is_measured
         )
         status, reason = self._stream.health.report_pose(
             context.stamp_ns, is_measured, warning, is_settled
