@@ -35,6 +35,12 @@ def test_the_settings_of_our_node_are_found_in_a_robots_parameter_file(tmp_path,
     assert tracking.update_rule == 'memix'
 
 
+def test_settings_are_read_under_the_earlier_name_too():
+    from mem3r_ros.cli import settings, tracking
+
+    assert tracking.config_from is settings.config_from
+
+
 def test_our_node_without_settings_has_the_defaults(tmp_path):
     assert settings_of(tmp_path, 'mem3r:\n  ros__parameters:\n') == RunConfig().tracking
 
