@@ -30,7 +30,7 @@ from mem3r_ros.odometry.fusion_config import DepthFusionConfig
 from mem3r_ros.odometry.pixel_rays import MovedRays
 
 _NUM_REFERENCES = 8
-_PARALLAX = (0.025, 0.075)  # of the image width: the parallax of the two images matched
+_PARALLAX = 0.03  # of the image width: the parallax of the image that is matched
 _MIN_PARALLAX = 0.006  # of the image width; with less an image says nothing about depth
 _MAX_TURN_RAD = 0.4  # more, and images look too different
 _NEW_PARALLAX = 0.016  # of the image width; a reference image is added after so much
@@ -163,49 +163,38 @@ class DepthFusion:
         """
         shifts = moved.log_depth - network_log_depth
         is_sure = moved.precision > _SURE_PRECISION
-        medians = [
-            float(np.median(shift[known]))
-            for shift, known in zip(_blocks(shifts), _blocks(is_sure), strict=True)
-            if known.sum() > _MIN_SURE * known.size
-        ]
-        if medians:
+        medians = _block_medians(shifts, is_sure)
+        if len(medians):
             share = len(medians) ** 2 / (len(medians) ** 2 + _OWN_SCALE_BLOCKS**2)
             self.network_shift = share * float(np.median(medians))
 
     def _matched(
         self, grey: np.ndarray, camera: Intrinsics, moved: DepthMap, network: DepthMap
     ) -> DepthMap:
-        """Return the map after the matches with earlier images."""
-        guess = expected = moved.fused(network)
-        evidence: DepthMap | None = None
-        grey_texture = texture(grey)
-        for index in self._chosen(camera, float(np.median(expected.log_depth[::4, ::4]))):
+        """Return the map after the matches with an earlier image."""
+        expected = moved.fused(network)
+        index = self._chosen(camera, float(np.median(expected.log_depth[::4, ::4])))
+        if index is not None:
             rays = MovedRays.of(self._rays_of(camera), self._T_image_camera(index))
             match = self._matcher_of(grey.shape).measure(
-                grey, grey_texture, rays, self.images[index], camera, guess.log_depth
+                grey, texture(grey), rays, self.images[index], camera, expected.log_depth
             )
-            moved = moved.weakened(match.contradiction(guess) / _OUTLIER)
-            expected = moved.fused(network)
-            depth = match.depth.weakened(match.depth.surprise(expected) / _OUTLIER)
-            evidence = depth if evidence is None else evidence.fused(depth)
-            guess = expected.fused(evidence)
-        found = moved if evidence is None else moved.fused(evidence)
-        return found._replace(precision=np.minimum(found.precision, np.float32(_MAX_PRECISION)))
+            moved = moved.weakened(match.contradiction(expected) / _OUTLIER)
+            surprise = match.depth.surprise(moved.fused(network))
+            moved = moved.fused(match.depth.weakened(surprise / _OUTLIER))
+        return moved._replace(precision=np.minimum(moved.precision, np.float32(_MAX_PRECISION)))
 
     def _T_image_camera(self, index: int) -> np.ndarray:
         return invert(self.image_poses[index]) @ self.pose
 
-    def _chosen(self, camera: Intrinsics, log_depth: float) -> list[int]:
-        """Return the images whose parallax is nearest to each of the wanted ones."""
+    def _chosen(self, camera: Intrinsics, log_depth: float) -> int | None:
+        """Return the image whose parallax is nearest to the wanted one; None without any."""
         parallax, turn = self._parallax(camera, log_depth)
         usable = (parallax > _MIN_PARALLAX) & (turn < _MAX_TURN_RAD)
-        chosen: list[int] = []
-        for wanted in _PARALLAX if usable.any() else ():
-            cost = np.abs(np.log(np.maximum(parallax, 1e-9) / wanted)) + turn
-            best = int(np.argmin(np.where(usable, cost, np.inf)))
-            if best not in chosen:
-                chosen.append(best)
-        return chosen
+        if not usable.any():
+            return None
+        cost = np.abs(np.log(np.maximum(parallax, 1e-9) / _PARALLAX)) + turn
+        return int(np.argmin(np.where(usable, cost, np.inf)))
 
     def _parallax(self, camera: Intrinsics, log_depth: float) -> tuple[np.ndarray, np.ndarray]:
         """Return parallax as a part of the image width, and rotation, to each image."""
@@ -264,10 +253,17 @@ def resampled_log_depth(
     return np.where(share > 0.5, log_depth, np.float32(np.nan))
 
 
-def _blocks(image: np.ndarray) -> list[np.ndarray]:
-    """Return the blocks of an image, thinned."""
-    rows = np.array_split(image[::3, ::3], _BLOCKS[0])
-    return [block for row in rows for block in np.array_split(row, _BLOCKS[1], axis=1)]
+def _block_medians(values: np.ndarray, is_known: np.ndarray) -> np.ndarray:
+    """Return the medians of the known pixels, thinned, in the blocks with enough of them."""
+    down, across = (side // (3 * count) for side, count in zip(values.shape, _BLOCKS, strict=True))
+    area = (slice(0, 3 * down * _BLOCKS[0], 3), slice(0, 3 * across * _BLOCKS[1], 3))
+    split = np.where(is_known[area], values[area], np.inf)
+    split = split.reshape(_BLOCKS[0], down, _BLOCKS[1], across).swapaxes(1, 2)
+    blocks = np.sort(split.reshape(_BLOCKS[0] * _BLOCKS[1], down * across), axis=1)
+    count = np.isfinite(blocks).sum(axis=1)
+    rows = np.flatnonzero(count > _MIN_SURE * down * across)
+    count = count[rows]
+    return 0.5 * (blocks[rows, (count - 1) // 2] + blocks[rows, count // 2])
 
 
 def _output(
