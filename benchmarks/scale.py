@@ -233,7 +233,8 @@ def main() -> int:
             '',
             f'{options.preset}, one thread of {processor_name()}, load '
             f'{os.getloadavg()[0]:.1f} at the end. Made by `python benchmarks/scale.py '
-            f'--frames {options.frames}`.',
+            f'--frames {options.frames} '
+            f'--steps {options.steps}`.',
             '',
             table(result),
             '',
