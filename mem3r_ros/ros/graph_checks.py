@@ -98,14 +98,17 @@ def _remedies(node: Node, kind: str) -> str:
 
 
 def topics_of(node: Node, kind: str) -> list[str]:
-    """Return the topics of a type that other nodes publish, sorted."""
+    """
+    Return the topics of a type that other nodes publish, sorted.
+
+    A node of the same name is this program with another camera: its results are no camera.
+    """
     found = []
     for name, kinds in node.get_topic_names_and_types():
         if kind not in kinds:
             continue
         publishers = node.get_publishers_info_by_topic(name)
-        us = node.get_name(), node.get_namespace()
-        if any((info.node_name, info.node_namespace) != us for info in publishers):
+        if any(info.node_name != node.get_name() for info in publishers):
             found.append(name)
     return sorted(found)
 

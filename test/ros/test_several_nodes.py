@@ -11,6 +11,7 @@ from nav_msgs.msg import Odometry
 from node_harness import Camera, Listener
 import pytest
 
+from mem3r_ros.ros.graph_checks import topics_of
 from mem3r_ros.ros.launch_settings import node_settings
 from mem3r_ros.ros.network_pool import NetworkPool
 from mem3r_ros.ros.node import NEXT_NODE, split_arguments
@@ -103,6 +104,19 @@ def test_both_nodes_of_a_shared_network_track(start_node, make_node, spin_until)
             camera.send()
 
     assert spin_until(lambda: [len(received) for received in odometry] == [5, 5], 60.0)
+
+
+def test_results_of_another_camera_are_not_named_as_a_camera(start_node, make_node, spin_until):
+    options = {'load_network': NetworkPool().load}
+    front = start_node(options=options | {'namespace': 'front'})
+    start_node(options=options | {'namespace': 'rear'})
+    driver = Camera(make_node('driver'), prefix='/left/')
+
+    def images():
+        return topics_of(front, 'sensor_msgs/msg/Image')
+
+    assert spin_until(lambda: '/left/image' in images())
+    assert images() == [driver.raw.topic_name]
 
 
 def test_two_nodes_of_one_name_are_refused(ros_domain, model_file):
