@@ -11,6 +11,7 @@ import pytest
 from revisited import FRAME_NS, drifting, path_error, rendered_walk
 from safetensors.torch import load_file, save_file
 
+from mem3r_ros.cli.in_map import corrected, map_notes
 from mem3r_ros.errors import UserError
 from mem3r_ros.geometry import T_FLU_OPTICAL, invert
 from mem3r_ros.odometry.config import RefinementConfig
@@ -18,6 +19,7 @@ from mem3r_ros.places import PlacesConfig
 from mem3r_ros.places.place_map import PlaceMap
 from mem3r_ros.tracker import Tracker, TrackerConfig
 from mem3r_ros.tracker.config import HealthConfig
+from mem3r_ros.trajectory import Trajectory
 
 # The walks are rendered with large steps, which the check of the images would refuse.
 CONFIG = TrackerConfig(
@@ -57,6 +59,13 @@ def test_the_path_in_the_map_is_corrected_and_the_odometry_is_not():
     in_map = correction.path(np.array([one.stamp_ns for one in tracked]), odom)
     assert path_error(in_map, walk.T_world_camera) < 0.4 * path_error(odom, walk.T_world_camera)
     np.testing.assert_allclose(in_map[-1], tracked[-1].T_map_camera, atol=1e-6)
+    # The same path is what mem3r run writes, and its page has the error.
+    stamps = np.array([one.stamp_ns for one in tracked])
+    written = corrected(tracker.places, Trajectory(stamps, odom))
+    np.testing.assert_array_equal(written.poses, in_map)
+    notes = map_notes(written, correction, Trajectory(stamps, walk.T_world_camera))
+    assert f'recognised {correction.num_recognised} times' in notes[0]
+    assert 'ATE of the corrected path' in notes[1]
 
 
 def test_a_restarted_stream_finds_its_place_within_two_seconds(tmp_path):
