@@ -21,9 +21,9 @@ from mem3r_ros.odometry.normal_equations import CAUCHY_DEPTH, CAUCHY_MOTION, CAU
 
 # N landmarks
 
-_MAX_STEPS = 5
+_MAX_STEPS = 20
 _MIN_DEPTH = 1e-6  # of a homogeneous point
-_CONVERGED = 0.02  # of a step, in standard deviations of the pose
+_CONVERGED = 1e-3  # of a step, in standard deviations of the pose
 
 
 @dataclass(frozen=True, slots=True)
