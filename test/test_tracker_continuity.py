@@ -157,7 +157,7 @@ def test_a_frozen_camera_is_noticed_and_one_at_rest_is_not():
 
 
 def test_noise_from_the_first_image_on_is_never_tracked():
-    tracked = follow(worlds(3), noise, first=0, count=12, after=8)
+    tracked = follow(worlds(3), noise, first=0, count=12, after=14)
 
     assert all(frame.status is not Status.TRACKING for frame in tracked[:12])
     assert tracked[-1].status is Status.TRACKING

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.places.record import PlaceRecord
 from mem3r_ros.tracker import Status, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import ScaleConfig
 from mem3r_ros.tracker.snapshot import Snapshot
@@ -228,7 +229,7 @@ def test_a_damaged_field_is_refused_or_harmless():
 def test_every_field_of_a_stage_has_a_known_shape_or_type():
     tracker, snapshot = saved()
     tracker.restore(snapshot)
-    stages = tracker._stream._stages()
+    stages = tracker._stream._stages(PlaceRecord())
     names = {f'{p}.{item.name}' for p, stage in stages.items() for item in fields(stage)}
     assert {n for n in snapshot.tensors if '/' not in n} <= names
 

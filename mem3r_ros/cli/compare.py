@@ -37,11 +37,13 @@ def run(args: argparse.Namespace) -> int:
     from mem3r_ros.cli.arguments import check_paths
 
     check_paths(args.runs)
-    from mem3r_ros.evaluation.tables import print_table
     from mem3r_ros.reports.compared_runs import read_runs
-    from mem3r_ros.reports.comparison import grouped, is_one_recording, table, write_comparison
 
     runs = [run for word in args.runs for run in read_runs(Path(word))]
+    # After the check of the paths: pages import OpenCV.
+    from mem3r_ros.evaluation.tables import print_table
+    from mem3r_ros.reports.comparison import grouped, is_one_recording, table, write_comparison
+
     page = write_comparison(Path(args.output), runs)
     groups = grouped(runs)
     columns = ('', *(group[0].name for group in groups))

@@ -15,7 +15,6 @@ import yaml
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.depth_protocol import ALIGNMENTS
-from mem3r_ros.evaluation.protocol_table import METRICS, means
 from mem3r_ros.evaluation.result_store import read_results
 from mem3r_ros.evaluation.tables import length
 from mem3r_ros.text_files import read_json
@@ -164,6 +163,9 @@ def _runs_of_file(path: Path) -> list[Run]:
 
 def _runs_of_protocol(name: str, config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Run]:
     """Return one column a rule; a row for each metric and number of views."""
+    # Imports the readers of data sets, and with them OpenCV.
+    from mem3r_ros.evaluation.protocol_table import METRICS, means
+
     figures: dict[str, dict[str, Figure]] = {}
     for key, metric in METRICS.items():
         best = _largest if metric.is_more_better else abs

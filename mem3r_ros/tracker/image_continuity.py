@@ -114,6 +114,10 @@ class ImageContinuity:
             return self._after_flaw(grey, ignore, reason)
         return Flaw(reason, True) if reason else self._believe(grey, found)
 
+    def skip(self, stamp_ns: int) -> None:
+        """Take note of an image that another check has rejected: it is not missing."""
+        self.last_stamp_ns = stamp_ns
+
     @property
     def is_new_scene(self) -> bool:
         """Whether the last image was the first believed one of another scene."""

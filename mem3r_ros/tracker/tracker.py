@@ -129,7 +129,9 @@ class Tracker:
             valid = stream.validation.check(frame)
             prepared = self._preparation.prepare(valid, config.input)
             flaw = stream.quality.check(prepared.grey, config.health)
-        if not flaw.reason:
+        if flaw.reason:
+            stream.continuity.skip(frame.stamp_ns)
+        else:
             with clock('continuity'):
                 flaw = stream.continuity.check(
                     prepared.grey,

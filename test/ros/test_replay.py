@@ -246,7 +246,7 @@ def test_a_node_that_crashes_is_reported_with_its_last_log_lines(ros_domain, mod
 
 @pytest.mark.fault('Ctrl-C during `mem3r replay`', 'path, map and page so far are written')
 def test_an_interrupted_replay_leaves_all_its_results_so_far(ros_domain, model_file, tmp_path):
-    bag, output = write_bag(tmp_path / 'bag', num_images=400), tmp_path / 'output'
+    bag, output = write_bag(tmp_path / 'bag', num_images=1200), tmp_path / 'output'
     command = [sys.executable, '-m', 'mem3r_ros.cli.main', 'replay', str(bag),
                '--output', str(output), '--model', str(model_file)]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -260,8 +260,8 @@ def test_an_interrupted_replay_leaves_all_its_results_so_far(ros_domain, model_f
     assert process.returncode == 130 and 'Traceback' not in error, error
     summary = json.loads((output / 'summary.json').read_text())
     balance = summary['balance']
-    assert balance['promised'] == 400 and balance['is_interrupted']
-    assert 5 <= balance['posed'] == balance['published'] <= balance['found'] < 400
+    assert balance['promised'] == 1200 and balance['is_interrupted']
+    assert 5 <= balance['posed'] == balance['published'] <= balance['found'] < 1200
     assert summary['notes'][0] == f'The run was interrupted after {balance["found"]} images.'
     assert len(read_tum(output / 'trajectory.txt')) == balance['posed']
     assert len(read_ply(output / 'map.ply')[0]) > 0
