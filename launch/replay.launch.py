@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play a rosbag2 to the node and show it in RViz (mem3r replay runs without RViz)."""
 
+import sys
+
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
     RegisterEventHandler,
 )
+from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.event_handlers import OnStateTransition
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
@@ -41,6 +43,9 @@ def generate_launch_description() -> LaunchDescription:
             ('input_policy', 'all'),
         ],
     )
+    active = ExecuteProcess(
+        cmd=[sys.executable, '-m', 'mem3r_ros.ros.replay.wait_active', '/mem3r'], output='screen'
+    )
     bag = ExecuteProcess(
         cmd=[
             'ros2', 'bag', 'play', LaunchConfiguration('bag'),
@@ -57,11 +62,9 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in arguments
             ),
-            # An active node has subscribed: it misses no image. Once, because a process is started
-            # only once.
-            RegisterEventHandler(
-                OnStateTransition(goal_state='active', entities=[bag], handle_once=True)
-            ),
+            # An active node has subscribed: it misses no image.
+            RegisterEventHandler(OnProcessExit(target_action=active, on_exit=[bag])),
             node,
+            active,
         ]
     )

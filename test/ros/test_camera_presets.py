@@ -88,8 +88,8 @@ def test_no_launch_file_waits_for_a_fixed_time(file):
 def test_the_bag_starts_when_the_node_is_active():
     text = (ROOT / 'launch' / 'replay.launch.py').read_text(encoding='utf-8')
 
-    assert "OnStateTransition(goal_state='active', entities=[bag]" in text
-    assert 'LifecycleNode' in called(ROOT / 'launch' / 'mem3r.launch.py')
+    assert 'OnProcessExit(target_action=active, on_exit=[bag])' in text
+    assert "'mem3r_ros.ros.replay.wait_active', '/mem3r'" in text
 
 
 @pytest.mark.parametrize('name', ['robot_localization.launch.py', 'usb_camera.launch.py'])

@@ -4,6 +4,7 @@
 
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 from lifecycle_msgs.msg import Transition
@@ -11,6 +12,9 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 from node_harness import call, values_of
 import pytest
+from rclpy.node import Node
+
+from mem3r_ros.ros.replay.wait_active import wait_until_active
 
 # The node as a process that gets SIGTERM between loading its network and running it once.
 ENDED_WHILE_LOADING = """
@@ -224,3 +228,28 @@ def test_a_failure_to_configure_is_reported_even_if_its_answer_is_lost(
 
     assert lost == [False] * num_lost
     assert node.state == 'unconfigured'
+
+
+def test_a_replay_waits_until_the_node_is_active(start_node, manager, ros_context):
+    start_node(autostart=False)
+    waiting = Node('waiting', context=ros_context)
+    result = []
+    thread = threading.Thread(
+        target=lambda: result.append(wait_until_active(waiting, '/mem3r', lambda: True)),
+        daemon=True,
+    )
+    thread.start()
+    manager('configure')
+    thread.join(0.5)
+    assert thread.is_alive()
+
+    manager('activate')
+
+    thread.join(20.0)
+    assert result == [True]
+
+
+def test_the_wait_for_an_active_node_ends_with_the_process(ros_context):
+    node = Node('waiting', context=ros_context)
+
+    assert not wait_until_active(node, '/nobody', lambda: False)
