@@ -164,7 +164,7 @@ class Listener:
         self._node.create_subscription(kind, topic, received.append, qos)
         return received
 
-    def hear_status(self, topic: str = 'status') -> list:
+    def subscribe_status(self, topic: str = 'status') -> list:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.qos import DurabilityPolicy, QoSProfile
 

@@ -57,7 +57,7 @@ class PlaceMap:
 
     @property
     def has_look_alikes(self) -> bool:
-        """Whether views repeat, so that a view alone does not tell the place."""
+        """Whether views repeat, so that a view alone does not identify the place."""
         return self.num_alike > _FEW_ALIKE + self.num_recognised // 10
 
     def process(self, sighting: Sighting, config: PlacesConfig) -> None:

@@ -175,3 +175,25 @@ def listener(make_node: Callable[..., Any]) -> Any:
     from node_harness import Listener
 
     return Listener(make_node('test_listener'))
+
+
+@pytest.fixture
+def running(start_node, camera, listener, spin_until):
+    """Return a function that starts a node, and returns it with a function that sends images."""
+    from node_harness import values_of
+
+    def start(**parameters):
+        node = start_node(**parameters)
+        statuses = listener.subscribe_status()
+        assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
+
+        def send(count=1):
+            for _ in range(count):
+                answered = len(statuses)
+                camera.send()
+                assert spin_until(lambda before=answered: len(statuses) > before)
+            return values_of(statuses[-1])
+
+        return node, send
+
+    return start

@@ -6,7 +6,7 @@ import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from node_harness import FRAME, HEIGHT, START_NS, STEP_NS, WIDTH, call, values_of
+from node_harness import FRAME, HEIGHT, START_NS, STEP_NS, WIDTH, call
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
@@ -24,27 +24,6 @@ from mem3r_ros.ros.conversions import (
     pose_message,
     stamp_ns,
 )
-
-
-@pytest.fixture
-def running(start_node, camera, listener, spin_until):
-    """Return a function that starts a node and gives it, its statuses, and a way to send."""
-
-    def start(**parameters):
-        node = start_node(**parameters)
-        statuses = listener.hear_status()
-        assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
-
-        def send(count=1):
-            for _ in range(count):
-                answered = len(statuses)
-                camera.send()
-                assert spin_until(lambda before=answered: len(statuses) > before)
-            return values_of(statuses[-1])
-
-        return node, send
-
-    return start
 
 
 def test_the_scan_is_the_nearest_depth_of_its_band_in_a_frame_that_looks_along_x(

@@ -39,7 +39,7 @@ def run(start_node, camera, listener, spin_until, make_node):
         received = {
             'odom': listener.subscribe(Odometry, 'odom'),
             'depth': listener.subscribe(Image, 'depth/image'),
-            'status': listener.hear_status(),
+            'status': listener.subscribe_status(),
             'diagnostics': listener.subscribe(DiagnosticArray, '/diagnostics'),
         }
         assert spin_until(lambda: camera.raw.get_subscription_count() > 0)

@@ -129,7 +129,7 @@ def test_odometry_begins_when_the_link_is_corrected(
     start_node, camera, listener, make_node, spin_until
 ):
     node = start_node(mount='tf', wait_for_transform=0.0)
-    odom, statuses = listener.subscribe(Odometry, 'odom'), listener.hear_status()
+    odom, statuses = listener.subscribe(Odometry, 'odom'), listener.subscribe_status()
     robot = make_node('robot')
     latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     tf = robot.create_publisher(TFMessage, '/tf_static', latched)
@@ -276,7 +276,7 @@ def test_a_reset_drops_what_the_inputs_have_left(start_node, camera, listener, s
     from std_srvs.srv import Trigger
 
     node = start_node(mount='tf', wait_for_transform=0.0)
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     camera.send()
     assert spin_until(lambda: statuses)
@@ -325,7 +325,7 @@ def test_a_latched_calibration_from_before_the_start_is_used(
     camera.info = info
     camera.send_info()
     node = start_node(input__camera_info_wait=10.0)
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
     camera.send()

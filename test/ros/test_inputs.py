@@ -8,7 +8,7 @@ import threading
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from node_harness import FOCAL_PX, HEIGHT, START_NS, STEP_NS, WIDTH, values_of
+from node_harness import FOCAL_PX, HEIGHT, START_NS, STEP_NS, WIDTH
 import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -25,27 +25,6 @@ from mem3r_ros.ros.conversions import (
     pose_message,
     stamp_ns,
 )
-
-
-@pytest.fixture
-def running(start_node, camera, listener, spin_until):
-    """Return a function that starts a node and gives it, its statuses, and a way to send."""
-
-    def start(**parameters):
-        node = start_node(**parameters)
-        statuses = listener.hear_status()
-        assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
-
-        def send(count=1):
-            for _ in range(count):
-                answered = len(statuses)
-                camera.send()
-                assert spin_until(lambda before=answered: len(statuses) > before)
-            return values_of(statuses[-1])
-
-        return node, send
-
-    return start
 
 
 def frames_of(node):
@@ -303,7 +282,7 @@ def test_images_of_a_best_effort_camera_arrive_with_the_default_settings(
     start_node(input_policy='latest')
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     camera = Camera(make_node('driver'), qos=qos)
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
     assert spin_until(lambda: camera.send() and spin_until(lambda: statuses, 0.5), 10.0)

@@ -135,7 +135,7 @@ def test_deactivation_keeps_the_stream_and_odometry_continues(
 ):
     node = start_node()
     odom = listener.subscribe(Odometry, 'odom')
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     for count in range(3):
         camera.send()

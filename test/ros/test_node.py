@@ -32,7 +32,7 @@ def ready(listener, camera, spin_until):
     """Return a function that starts to listen to the status and waits for the camera's match."""
 
     def connect(publisher=None):
-        statuses = listener.hear_status()
+        statuses = listener.subscribe_status()
         publisher = publisher or camera.raw
         assert spin_until(lambda: publisher.get_subscription_count() > 0)
         return statuses

@@ -50,7 +50,7 @@ def test_changes_reach_the_tracker_and_the_outputs(start_node):
 
 def test_the_update_rule_can_be_switched_in_mid_stream(start_node, camera, listener, spin_until):
     node = start_node()
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
     for rule in ('cut3r', 'ttt3r', 'ttsa3r', 'memix', 'filt3r'):

@@ -47,7 +47,7 @@ class Robot:
         self.oracle = OracleNetwork(Scene(walk.rgb, depth, poses, walk.camera), shrink=5)
         self._image = sender.create_publisher(Image, 'image', 10)
         self._info = sender.create_publisher(CameraInfo, 'camera_info', 10)
-        self.statuses = listener.hear_status()
+        self.statuses = listener.subscribe_status()
         self.tf = listener.subscribe(TFMessage, 'tf')
         self.odom = listener.subscribe(Odometry, 'odom')
         self.use_oracle()

@@ -63,7 +63,7 @@ def test_a_signal_while_images_arrive_ends_it_without_an_error(
     start_process, camera, listener, spin_until, number, repeat
 ):
     process = start_process()
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0, 60.0)
     for _ in range(3):
         camera.send()

@@ -26,7 +26,7 @@ def stream(start_node, camera, listener, spin_until, make_node, tmp_path):
             self.node = start_node(**({'output_directory': str(tmp_path)} | parameters))
             self.odom = listener.subscribe(Odometry, 'odom')
             self.points = listener.subscribe(PointCloud2, 'map/points')
-            self.statuses = listener.hear_status()
+            self.statuses = listener.subscribe_status()
             assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
         def send(self, count):

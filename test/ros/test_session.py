@@ -163,7 +163,7 @@ def played(start_node, camera, listener, spin_until, make_node):
     node = start_node(use_sim_time=True)
     clock = node.test_clock = make_node('bag').create_publisher(Clock, '/clock', 10)
     odom = listener.subscribe(Odometry, 'odom')
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     assert spin_until(lambda: clock.get_subscription_count() > 0)
 
@@ -257,7 +257,7 @@ def test_one_image_from_the_future_does_not_change_odometry(
 ):
     node = start_node()
     odom = listener.subscribe(Odometry, 'odom')
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
 
     for count, index in enumerate((0, 1, 2, 36_000, 3, 4)):
@@ -276,7 +276,7 @@ def test_stamps_that_go_back_without_a_clock_remove_moving_transforms_too(
     start_node, camera, listener, spin_until
 ):
     node = start_node(mount='tf', wait_for_transform=0.0)
-    statuses = listener.hear_status()
+    statuses = listener.subscribe_status()
     assert spin_until(lambda: camera.raw.get_subscription_count() > 0)
     moving = transform_message(header_at(START_NS, 'base_link'), 'arm', np.eye(4))
     node._transforms._buffer.set_transform(moving, 'test')

@@ -57,7 +57,7 @@ def watch(start_node, camera, listener, spin_until):
     def start(transport=RAW, **parameters):
         node = start_node(diagnostics__rate=10.0, **transport, **parameters)
         arrays = listener.subscribe(DiagnosticArray, '/diagnostics')
-        statuses = listener.hear_status()
+        statuses = listener.subscribe_status()
         topic = camera.raw if transport is RAW else camera.compressed
         assert spin_until(lambda: topic.get_subscription_count() > 0)
         camera.send() if transport is RAW else camera.send_compressed()
