@@ -65,13 +65,29 @@ def test_refinement_is_skipped_for_images_too_small_for_corners():
 
 
 def test_depth_is_computed_for_keyframes_only():
-    scene = rendered_scene(*SCENE)
-    oracle = OracleNetwork(scene, shrink=2)
+    fast = rendered_scene(*SCENE)
+    slow = Scene(
+        *(np.repeat(part[:12], 3, axis=0) for part in (fast.images, fast.depth)),
+        np.repeat(fast.T_world_camera[:12], 3, axis=0),
+        fast.camera,
+    )
+    oracle = OracleNetwork(slow, shrink=2)
 
-    run(Tracker(oracle, ON), oracle, range(24), ())
+    run(Tracker(oracle, ON), oracle, range(36), ())
 
     num_dense = sum('points_camera' in asked for asked in oracle.asked)
-    assert 0 < num_dense < 20
+    assert 0 < num_dense < 27
+
+
+def test_the_path_is_the_same_whether_depth_is_wanted_or_not():
+    scene = rendered_scene(*SCENE)
+    paths = []
+    for outputs in ((), ('depth',)):
+        oracle = OracleNetwork(scene, shrink=2)
+        tracked = run(Tracker(oracle, ON), oracle, range(24), outputs)
+        paths.append(np.array([frame.T_odom_camera for frame in tracked]))
+
+    np.testing.assert_allclose(paths[0], paths[1], atol=1e-9)
 
 
 def test_without_corners_the_predicted_pose_is_kept():

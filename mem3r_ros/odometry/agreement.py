@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Agreement of geometry and network about a motion.
+Checks of a motion: against the network's, and against what noise can explain.
 
 Corners that are all on a moving object fit together and give a wrong motion. Only the network,
 which sees the whole image, contradicts them.
@@ -13,10 +13,13 @@ import math
 
 import numpy as np
 
-from mem3r_ros.geometry import so3_log
+from mem3r_ros.geometry import rotation_angle, so3_log
 from mem3r_ros.odometry.motion_prior import MotionPrior
 
-_MAX_DISTANCE = 5.0  # standard deviations of the network's motion
+_MAX_DISTANCE = 5.0  # standard deviations of both motions
+# What an adjustment may move the newest frame: parts of the usual depth, and rad.
+_MAX_SHIFT = 0.15
+_MAX_TURN_RAD = 0.1
 
 
 def with_disagreement(
@@ -32,8 +35,8 @@ def with_disagreement(
     """
     turn = T_previous_camera[:3, :3] @ motion.T[:3, :3].T
     difference = np.concatenate([T_previous_camera[:3, 3] - motion.T[:3, 3], so3_log(turn)])
-    information = motion.information()
-    if difference @ information @ difference < _MAX_DISTANCE**2:
+    noise = np.linalg.inv(motion.information()) + covariance
+    if difference @ np.linalg.solve(noise, difference) < _MAX_DISTANCE**2:
         return covariance, ''
     degrees = math.degrees(float(np.linalg.norm(difference[3:])))
     reason = (
@@ -41,3 +44,16 @@ def with_disagreement(
         f'{degrees:.2g} degrees between two images'
     )
     return covariance + np.outer(difference, difference), reason
+
+
+def is_plausible(departure: np.ndarray, usual_depth: float) -> bool:
+    """
+    Return whether an adjustment moves the newest frame no farther than noise can.
+
+    :param departure: from the pose before to the adjusted one, [4, 4].
+    :param usual_depth: of the landmarks, in the unit of the positions.
+    """
+    if not np.isfinite(departure).all():
+        return False
+    is_near = float(np.linalg.norm(departure[:3, 3])) < _MAX_SHIFT * usual_depth
+    return is_near and float(rotation_angle(departure[:3, :3])) < _MAX_TURN_RAD

@@ -18,6 +18,8 @@ from mem3r_ros.odometry.problem import MotionFactors
 _KEY_PX = 6.0  # motion since the last keyframe, rotation left aside, that makes a new one
 _KEY_SHARE = 0.6  # of its corners still tracked; below, a new one is taken
 _MIN_CORNERS = 25
+_EXPECTED = 0.8  # part of that motion, and
+_EXPECTED_SHARE = 0.7  # share of the corners, from which on a keyframe is expected
 
 # K keyframes
 
@@ -101,14 +103,56 @@ def is_key_due(
     :param width_scale: pixels of the image per pixel at the reference width.
     """
     last_key = landmarks.seen[:, -2]
-    was_seen = np.isfinite(last_key[:, 0])
-    both = np.flatnonzero(landmarks.is_tracked & was_seen)
-    if len(both) < max(_MIN_CORNERS, _KEY_SHARE * was_seen.sum()):
+    if _tracked_share(landmarks, last_key) < _KEY_SHARE:
         return True
-    R = poses[-1, :3, :3].T @ poses[-2, :3, :3]
-    turned = project(rays_of(last_key[both], camera) @ R.T, camera)
-    moved = np.linalg.norm(turned - landmarks.seen[both, -1], axis=1)
-    return float(np.nanmedian(moved)) > _KEY_PX * width_scale
+    both = np.flatnonzero(landmarks.is_tracked & np.isfinite(last_key[:, 0]))
+    moved = _motion_px(last_key[both], landmarks.seen[both, -1], poses[-2], poses[-1], camera)
+    return moved > _KEY_PX * width_scale
+
+
+def is_key_expected(
+    landmarks: Landmarks,
+    poses: np.ndarray,
+    camera: np.ndarray,
+    width_scale: float,
+    T_window_next: np.ndarray,
+    is_key: bool,
+) -> bool:
+    """
+    Return whether the next frame will probably be a keyframe.
+
+    :param T_window_next: its expected pose.
+    :param is_key: whether the newest frame is a keyframe.
+    """
+    key = -1 if is_key else -2
+    last_key = landmarks.seen[:, key]
+    if _tracked_share(landmarks, last_key) < _EXPECTED_SHARE:
+        return True
+    both = np.flatnonzero(landmarks.is_tracked & np.isfinite(last_key[:, 0]))
+    points = landmarks.points_in(T_window_next, poses, camera, both)
+    next_pixels = project(points, camera)
+    moved = _motion_px(last_key[both], next_pixels, poses[key], T_window_next, camera)
+    return moved > _EXPECTED * _KEY_PX * width_scale
+
+
+def _tracked_share(landmarks: Landmarks, last_key: np.ndarray) -> float:
+    """Return the share of the corners of a keyframe that are still tracked; few count as none."""
+    was_seen = np.isfinite(last_key[:, 0])
+    num_tracked = int((landmarks.is_tracked & was_seen).sum())
+    return num_tracked / max(int(was_seen.sum()), 1) if num_tracked >= _MIN_CORNERS else 0.0
+
+
+def _motion_px(
+    first: np.ndarray,
+    second: np.ndarray,
+    T_first: np.ndarray,
+    T_second: np.ndarray,
+    camera: np.ndarray,
+) -> float:
+    """Return the median motion of pixels [N, 2] that the rotation of the camera leaves."""
+    R = T_second[:3, :3].T @ T_first[:3, :3]
+    turned = project(rays_of(first, camera) @ R.T, camera)
+    return float(np.nanmedian(np.linalg.norm(turned - second, axis=1)))
 
 
 def keyframe_at(

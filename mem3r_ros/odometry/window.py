@@ -17,17 +17,17 @@ import math
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.geometry import invert, orthonormalise, rotation_angle
+from mem3r_ros.geometry import invert, orthonormalise
 from mem3r_ros.odometry import scale_carriers
 from mem3r_ros.odometry.adjustment import adjust
-from mem3r_ros.odometry.agreement import with_disagreement
+from mem3r_ros.odometry.agreement import is_plausible, with_disagreement
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import new_corners, track, working_image
 from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
 from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
 from mem3r_ros.odometry.keyframe import Keyframe
-from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, keyframe_at
+from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, is_key_expected, keyframe_at
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
@@ -43,9 +43,6 @@ _OUTLIER = 4.0  # standard deviations of a pixel, at an adjustment
 _UNSURE = 2.0  # factor on the spread of a depth at an edge
 _ITERATIONS = 6
 _LEAST_DECREASE = 1e-2  # of the cost; each keyframe adjusts most of the window again
-# What an adjustment may move the newest frame: parts of the usual depth, and rad.
-_MAX_SHIFT = 0.15
-_MAX_TURN_RAD = 0.1
 _SETTLED_KEYFRAMES = 4
 _NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
@@ -122,6 +119,16 @@ class SlidingWindow:
     def depth_scale(self) -> float:
         """Depth of the window per depth of the network."""
         return math.exp(self.log_depth_ratio)
+
+    @property
+    def wants_depth(self) -> bool:
+        """Whether the next frame will probably be a keyframe, which needs the network's depth."""
+        if self.wants_keyframe or len(self.poses) < 2:  # no velocity yet
+            return True
+        expected = self.T_window_camera @ self.velocity
+        return is_key_expected(
+            self.landmarks, self.poses, self.camera, self.width_scale, expected, self.is_key
+        )
 
     @property
     def has_settled(self) -> bool:
@@ -335,7 +342,7 @@ class SlidingWindow:
             published = self.keyframes.published
             change = scale_carriers.onto_published(poses[:-1], published, is_growing)
         poses = orthonormalised(change.apply(poses))
-        if not self._is_plausible(poses[-1]):
+        if not is_plausible(invert(self.poses[-1]) @ poses[-1], landmarks.usual_depth):
             return 'keyframes not adjusted: the result is too far away'
         self.poses = poses
         landmarks.adjusted[rows] = solution.anchor_pixels
@@ -348,15 +355,6 @@ class SlidingWindow:
         self._rescale(change.scale)
         self.camera[:2] *= self.focal.update(solution)
         return ''
-
-    def _is_plausible(self, T_adjusted: np.ndarray) -> bool:
-        """Return whether an adjustment moves the newest frame no farther than noise can."""
-        departure = invert(self.poses[-1]) @ T_adjusted
-        if not np.isfinite(departure).all():
-            return False
-        limit = _MAX_SHIFT * self.landmarks.usual_depth
-        is_near = float(np.linalg.norm(departure[:3, 3])) < limit
-        return is_near and float(rotation_angle(departure[:3, :3])) < _MAX_TURN_RAD
 
     def _rescale(self, scale: float) -> None:
         """Bring all but the poses to the scale to which an adjustment was brought."""

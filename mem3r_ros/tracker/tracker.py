@@ -199,7 +199,7 @@ class Tracker:
         is_dense = (
             bool(wanted)
             or config.scale.source in _DENSE_SCALES
-            or (is_refined(prepared, self.config) and stream.window.wants_keyframe)
+            or (is_refined(prepared, self.config) and stream.window.wants_depth)
             or (decision.is_remembered and stream.segments.is_reset_due(config.reset_interval))
             or stream.health.is_uncertain
             or stream.places.wants_depth
