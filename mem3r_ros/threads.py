@@ -69,8 +69,13 @@ def choose_num_threads(requested: int) -> int:
     return requested or max(1, min(usable_cores(), round(idle_cores())))
 
 
+def runs_in_parallel(is_wanted: bool) -> bool:
+    """Return whether a frame is finished beside the next one: if wanted, and with two cores."""
+    return is_wanted and usable_cores() > 1
+
+
 def use_num_threads(number: int) -> None:
-    """Set the pools of torch and OpenCV, which never compute at the same time, to ``number``."""
+    """Set the pools of torch and OpenCV to ``number``."""
     import cv2
     import torch
 

@@ -13,7 +13,7 @@ from mem3r_ros.tracker import Tracker
 
 PAGE = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
 BLOCKS = [block.strip().splitlines() for block in re.findall(r'```\n(.*?)```', PAGE, re.DOTALL)]
-LAYER_LINES, ARROWS, _, BEGIN, STEP, FINISH = BLOCKS
+LAYER_LINES, ARROWS, _, BEGIN, STEP, ACCEPT, FINISH = BLOCKS
 
 
 def test_the_layers_of_the_page_are_those_of_the_code():
@@ -57,8 +57,13 @@ def test_the_page_of_the_tracker_names_existing_modules():
 
 @pytest.mark.parametrize(
     ('function', 'lines'),
-    [(Tracker.begin, BEGIN), (Mem3R.step, STEP), (Tracker.finish, FINISH)],
-    ids=['begin', 'step', 'finish'],
+    [
+        (Tracker.begin, BEGIN),
+        (Mem3R.step, STEP),
+        (Tracker.accept, ACCEPT),
+        (Tracker.finish, FINISH),
+    ],
+    ids=['begin', 'step', 'accept', 'finish'],
 )
 def test_the_stages_of_the_page_are_called_in_this_order(function, lines):
     source = inspect.getsource(function)

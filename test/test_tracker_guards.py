@@ -166,7 +166,7 @@ def test_a_wrong_scale_cannot_block_for_good(source):
     tracker.restore(snapshot)
     _, results = track(network, 50, tracker, 5)
     assert [r.status for r in results[-10:]] == [Status.TRACKING] * 10
-    assert tracker.snapshot().values['intake.counts']['scale'] == 1
+    assert tracker.snapshot().values['notices.counts']['scale'] == 1
 
 
 # Saved states.

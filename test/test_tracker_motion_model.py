@@ -129,7 +129,7 @@ def test_a_lasting_change_of_speed_is_accepted_after_a_while():
 def test_jitter_of_stamps_is_no_acceleration():
     model = MotionModel()
     for _ in range(5):
-        model.add(forward(0.033), 0.033, 1.0)
+        model.add(forward(0.033), 0.033)
 
     assert model.acceleration(forward(0.033), 0.003, 1.0, NOISE) < HealthConfig().max_acceleration
 
@@ -137,9 +137,9 @@ def test_jitter_of_stamps_is_no_acceleration():
 def test_nothing_is_rejected_with_fewer_than_three_velocities():
     model = MotionModel()
     assert model.acceleration(None, 0.1, 1.0, NOISE) == 0.0
-    model.add(None, 0.1, 1.0)
+    model.add(None, 0.1)
     for _ in range(2):
-        model.add(forward(0.05), 0.1, 1.0)
+        model.add(forward(0.05), 0.1)
 
     assert model.acceleration(forward(3.0), 0.1, 1.0, NOISE) == 0.0
 
@@ -147,7 +147,7 @@ def test_nothing_is_rejected_with_fewer_than_three_velocities():
 def test_acceleration_is_in_metres():
     model = MotionModel()
     for _ in range(5):
-        model.add(forward(0.0), 0.1, 2.0)
+        model.add(forward(0.0), 0.1)
 
     # From rest to 10 m/s between the middles of two intervals of 0.1 s.
     found = model.acceleration(forward(1.0 + 3 * NOISE.position_floor_m), 0.1, 2.0, NOISE)

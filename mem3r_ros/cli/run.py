@@ -159,6 +159,7 @@ def run_sequence(
     from mem3r_ros.config import to_dict
     from mem3r_ros.reports import RunRecorder
     from mem3r_ros.reports.progress import progress
+    from mem3r_ros.threads import runs_in_parallel
     from mem3r_ros.tracker import Tracker
 
     recorder = RunRecorder(
@@ -186,7 +187,8 @@ def run_sequence(
         counts = Tracked()
         interrupted = None
         try:
-            track_sequence(sequence, tracker, recorder, on_frame, counts)
+            is_parallel = runs_in_parallel(config.pipelined)
+            track_sequence(sequence, tracker, recorder, on_frame, counts, is_parallel)
         except KeyboardInterrupt as error:
             interrupted = error  # what there is so far is written before the program ends
     num_poses = len(recorder.trajectory())

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 import time
 from typing import Any
 
@@ -18,7 +20,7 @@ from mem3r_ros.errors import BadFrame
 from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.reports.balance import Balance
-from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
+from mem3r_ros.tracker import CameraFrame, PipelinedTracker, TrackedFrame, Tracker
 
 
 def device_name(device: str) -> str:
@@ -71,6 +73,7 @@ def track_sequence(
     recorder: RunRecorder,
     on_frame: Any = None,
     counts: Tracked | None = None,
+    is_parallel: bool = False,
 ) -> Tracked:
     """
     Track every frame of a sequence and record the results.
@@ -80,23 +83,37 @@ def track_sequence(
     :param recorder: receives every result.
     :param on_frame: called with each SequenceFrame and its TrackedFrame (None if refused).
     :param counts: updated for each frame, also if an exception ends the loop.
+    :param is_parallel: finish and record a frame while the next one is measured.
     :return: counts.
     """
     counts = Tracked() if counts is None else counts
-    for frame in _on_one_time_line(sequence, counts.clock):
-        counts.num_images += 1
-        started_s = time.perf_counter()
-        try:
-            tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
-        except BadFrame as error:
-            counts.refused.add(error)
-            if on_frame is not None:
-                on_frame(frame, None)
-            continue
-        total_ms = 1e3 * (time.perf_counter() - started_s)
-        record_frame(recorder, frame, tracked, total_ms)
+    frames = PipelinedTracker(tracker, is_parallel)
+
+    def record(frame: SequenceFrame, result: Future[TrackedFrame], started_s: float) -> None:
+        tracked = result.result()
+        record_frame(recorder, frame, tracked, 1e3 * (time.perf_counter() - started_s))
         if on_frame is not None:
             on_frame(frame, tracked)
+
+    recorded: deque[Future] = deque()
+    try:
+        for frame in _on_one_time_line(sequence, counts.clock):
+            counts.num_images += 1
+            started_s = time.perf_counter()
+            try:
+                result = frames.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
+            except BadFrame as error:
+                counts.refused.add(error)
+                if on_frame is not None:
+                    recorded.append(frames.then(partial(on_frame, frame, None)))
+            else:
+                recorded.append(frames.then(partial(record, frame, result, started_s)))
+            while len(recorded) > 1:
+                recorded.popleft().result()
+        while recorded:
+            recorded.popleft().result()
+    finally:
+        frames.close()
     return counts
 
 

@@ -50,6 +50,11 @@ class BackendConfig:
         'auto: graph for a large network on a GPU, else eager',
         choices=EXECUTIONS,
     )
+    pipelined: bool = setting(
+        True,
+        'finish an image on a second core while the network runs on the next one; the results are '
+        'the same, and one core is used where there is only one',
+    )
     num_threads: int = setting(0, 'CPU threads; 0: as many as cores are idle at the start', low=0)
 
 

@@ -50,6 +50,7 @@ from mem3r_ros.ros.tracking_worker import (
 )
 from mem3r_ros.ros.transforms import Transforms
 from mem3r_ros.ros.warning_log import WarningLog
+from mem3r_ros.threads import runs_in_parallel
 from mem3r_ros.tracker import Tracker
 
 
@@ -135,6 +136,7 @@ class Mem3rNode(LifecycleNode):
             self._worker_ports(),
             static_mask,
             self.config.input.max_pixels,
+            runs_in_parallel(self.config.pipelined),
         )
         self.configure_error = ''
         self.get_logger().info(f'ready: {self.config.model} on {self.device}, {self.dtype}')
@@ -251,10 +253,11 @@ class Mem3rNode(LifecycleNode):
             self.results.config = config
         if self.inputs is not None:
             self.inputs.config = config
-        if self.tracker is not None and self.pipeline is not None:
-            self.pipeline.tracking.post(lambda: self.tracker.configure(config.tracking))
-        elif self.tracker is not None:
-            self.tracker.configure(config.tracking)
+        worker = self.worker
+        if worker is not None and self.pipeline is not None:
+            self.pipeline.tracking.post(lambda: worker.configure(config.tracking))
+        elif worker is not None:
+            worker.configure(config.tracking)
         return answer
 
     def _on_time_jump(self, jump: TimeJump) -> None:
@@ -344,4 +347,6 @@ class Mem3rNode(LifecycleNode):
         if self._topics is not None:
             self._topics.close()
             self._topics = None
+        if self.worker is not None:
+            self.worker.close()
         self.worker = self.results = self.tracker = None

@@ -23,6 +23,7 @@ from mem3r_ros.ros.tracking_worker import TrackingWorker
 from mem3r_ros.ros.warning_log import WarningLog
 from mem3r_ros.ros.worker_thread import WorkerThread
 
+_END_S = 10.0  # longest wait for the image that is finished
 _MAX_WAITING_RESULTS = 2  # more would only delay odometry
 
 
@@ -63,6 +64,7 @@ class Pipeline:
         self.publishing = WorkerThread('publish', waiting, results.handle, on_error)
         self.tracking = WorkerThread('track', images, worker.handle, on_error)
         self.inputs: Subscriptions | None = None
+        self._worker = worker
         self._results = results
         self._counts = counts
         self._skipped = skipped
@@ -100,7 +102,7 @@ class Pipeline:
         if self.inputs is not None:
             self.inputs.close()
         # In this order: the tracking thread passes its last results on.
-        return all([self.tracking.stop(), self.publishing.stop()])
+        return all([self.tracking.stop(), self._worker.wait(_END_S), self.publishing.stop()])
 
     def _take_hint(self, message: PoseWithCovarianceStamped) -> None:
         """Use a pose of the base from outside, unless odometry would jump."""

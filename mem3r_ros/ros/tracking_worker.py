@@ -1,12 +1,19 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""Turns images into results, on the one thread that owns the network."""
+"""
+Turns images into results, on the one thread that owns the network.
+
+A frame is finished, and its result is sent, on a second thread (``PipelinedTracker``), in the
+order of the images, so that thread does all counting too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 import threading
 import time
@@ -26,7 +33,7 @@ from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.stamp_monitor import StampMonitor, Verdict
 from mem3r_ros.ros.static_mask import StaticMask
 from mem3r_ros.ros.transforms import MissingTransform
-from mem3r_ros.tracker import CameraFrame, TrackedFrame, Tracker
+from mem3r_ros.tracker import CameraFrame, PipelinedTracker, TrackedFrame, Tracker, TrackerConfig
 from mem3r_ros.tracker.stage_clock import StageClock
 
 _UNUSED = {
@@ -97,6 +104,7 @@ class TrackingWorker:
         ports: WorkerPorts,
         static_mask: StaticMask,
         max_pixels: int,
+        is_parallel: bool,
     ) -> None:
         """
         Connect a tracker.
@@ -108,8 +116,9 @@ class TrackingWorker:
         :param ports: connections to the node.
         :param static_mask: ignored in every image.
         :param max_pixels: of a compressed image that is decoded.
+        :param is_parallel: finish an image while the next one is measured.
         """
-        self.tracker = tracker
+        self._frames = PipelinedTracker(tracker, is_parallel)
         self.stamps = stamps
         self._counts = counts
         self._skipped = skipped
@@ -136,16 +145,34 @@ class TrackingWorker:
             return
         try:
             with self._announce():
-                tracked, stage_ms = self._track_restored(frame)
+                self._track_restored(frame)
         except UserError as error:
             self._fail(frame, str(error))
         except Exception as error:  # one bad frame must not end the node
-            reason = f'{type(error).__name__}: {error}; the log of the node has the traceback'
-            self._fail(frame, reason, traceback.format_exc())
-        else:
-            self._counts.tracked += 1
-            self._skipped.tracked()
-            self._send(frame, tracked, '', stage_ms)
+            self._fail(frame, *_unexpected(error))
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """
+        Wait until the results of all images so far are sent.
+
+        :param timeout_s: longest wait.
+        :return: whether they are.
+        """
+        return self._frames.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the thread that finishes images."""
+        self._frames.close()
+
+    @property
+    def tracker(self) -> Tracker:
+        """The tracker between two images: it waits for those on their way."""
+        self.wait()
+        return self._frames.tracker
+
+    def configure(self, config: TrackerConfig) -> None:
+        """Use other settings of the tracker from the next image on."""
+        self.tracker.configure(config)
 
     def start_session(self) -> None:
         """Reset the stream: the next image is the first of a new recording."""
@@ -198,11 +225,11 @@ class TrackingWorker:
         self.tracker.snapshot(path)
         return f'state of {path.stat().st_size / 2**20:.1f} MiB written to {path}'
 
-    def _track_restored(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
+    def _track_restored(self, frame: InputFrame) -> None:
         """Track; a loaded state that does not fit the first image is discarded."""
         is_first, self._is_restored = self._is_restored, False
         try:
-            tracked, stage_ms = self._track(frame)
+            self._track(frame, is_first)
         except BadFrame as error:
             if not is_first:
                 raise
@@ -211,13 +238,10 @@ class TrackingWorker:
             self.tracker.reset()
             if self._start is Start.NO:
                 self._start = Start.GOES_ON
-            return self._track(frame)
-        if is_first and tracked.reason:
-            self._ports.warn(f'state loaded; {tracked.reason}')
-        return tracked, stage_ms
+            self._track(frame, False)
 
-    def _track(self, frame: InputFrame) -> tuple[TrackedFrame, dict[str, float]]:
-        """Decode and track; return the result and the milliseconds of each stage."""
+    def _track(self, frame: InputFrame, is_restored: bool) -> None:
+        """Decode and measure an image; its result is sent when it is finished."""
         clock = StageClock()
         wait_ms = 1e3 * (time.monotonic() - frame.arrived_s)
         with clock('decode'):
@@ -228,40 +252,75 @@ class TrackingWorker:
             T_outside_camera = self._ports.outside_pose(frame)
         except MissingTransform as error:
             missing = f'outside_frame not used: {error}'
-        with clock('track'):
-            tracked = self.tracker.track(
-                CameraFrame(
-                    frame.stamp_ns,
-                    image,
-                    frame.camera,
-                    mask,
-                    wheel_path_m=frame.wheel_path_m,
-                    T_outside_camera=T_outside_camera,
-                ),
-                outputs=self._ports.wanted_outputs(),
-            )
-        if tracked.is_located:
-            self._located.set()
-        unused = [_UNUSED[name].format(why) for name, why in tracked.ignored.items()]
-        self.warnings = tuple(filter(None, (*unused, warning, missing)))
-        if tracked.notice and not tracked.ignored:  # warnings are logged with the diagnostics
-            self._ports.warn(tracked.notice)
-        inner_ms = {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
-        return tracked, {'wait': wait_ms} | clock.stage_ms | inner_ms
+        result = self._frames.track(
+            CameraFrame(
+                frame.stamp_ns,
+                image,
+                frame.camera,
+                mask,
+                wheel_path_m=frame.wheel_path_m,
+                T_outside_camera=T_outside_camera,
+            ),
+            outputs=self._ports.wanted_outputs(),
+        )
+        stage_ms = {'wait': wait_ms} | clock.stage_ms
+        self._frames.then(
+            partial(self._finish, frame, result, stage_ms, (warning, missing), is_restored)
+        )
 
     def _fail(self, frame: InputFrame, reason: str, details: str = '') -> None:
-        self._counts.failed += 1
-        self._skipped.refuse(reason)
-        self._ports.warn(f'image skipped: {reason}', details)
-        self._send(frame, None, reason, {})
+        """Refuse an image; its result follows those of the images before."""
+        self._frames.then(partial(self._count_failure, frame, reason, details))
 
     def _skip(self, frame: InputFrame, verdict: Verdict) -> None:
         """Refuse an image by its stamp."""
         apart_s = abs(frame.stamp_ns - (self.stamps.last_stamp_ns or 0)) * 1e-9
         reason = _SKIPPED[verdict].format(apart_s)
-        if verdict not in _LATE:
+        if verdict in _LATE:
+            self._frames.then(partial(self._count_late, frame, reason))
+        else:
             self._fail(frame, reason)
+
+    # On the thread that finishes frames.
+
+    def _finish(
+        self,
+        frame: InputFrame,
+        result: Future[TrackedFrame],
+        stage_ms: dict[str, float],
+        warnings: tuple[str, ...],
+        is_restored: bool,
+    ) -> None:
+        """Send the result of an image, or the reason why there is none."""
+        try:
+            tracked = result.result()
+        except UserError as error:
+            self._count_failure(frame, str(error), '')
             return
+        except Exception as error:  # one bad frame must not end the node
+            self._count_failure(frame, *_unexpected(error))
+            return
+        if tracked.is_located:
+            self._located.set()
+        unused = [_UNUSED[name].format(why) for name, why in tracked.ignored.items()]
+        self.warnings = tuple(filter(None, (*unused, *warnings)))
+        if tracked.notice and not tracked.ignored:  # warnings are logged with the diagnostics
+            self._ports.warn(tracked.notice)
+        if is_restored and tracked.reason:
+            self._ports.warn(f'state loaded; {tracked.reason}')
+        inner_ms = {f'track.{name}': ms for name, ms in tracked.health.stage_ms.items()}
+        self._counts.tracked += 1
+        self._skipped.tracked()
+        stage_ms |= {'track': sum(inner_ms.values())} | inner_ms
+        self._send(frame, tracked, '', stage_ms)
+
+    def _count_failure(self, frame: InputFrame, reason: str, details: str) -> None:
+        self._counts.failed += 1
+        self._skipped.refuse(reason)
+        self._ports.warn(f'image skipped: {reason}', details)
+        self._send(frame, None, reason, {})
+
+    def _count_late(self, frame: InputFrame, reason: str) -> None:
         self._counts.late += 1
         self._skipped.refuse(reason)
         self._send(frame, None, reason, {})
@@ -288,3 +347,9 @@ class TrackingWorker:
                 stage_ms,
             )
         )
+
+
+def _unexpected(error: Exception) -> tuple[str, str]:
+    """Return the reason of an image that failed unexpectedly, and the traceback."""
+    reason = f'{type(error).__name__}: {error}; the log of the node has the traceback'
+    return reason, ''.join(traceback.format_exception(error))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mem3r_ros.tracker.batch import BatchTracker
     from mem3r_ros.tracker.config import TrackerConfig
     from mem3r_ros.tracker.frame import CameraFrame, Health, Status, TrackedFrame
+    from mem3r_ros.tracker.pipelined import PipelinedTracker
     from mem3r_ros.tracker.snapshot import Snapshot
     from mem3r_ros.tracker.tracker import Tracker
 
@@ -21,6 +22,7 @@ __all__ = [
     'BatchTracker',
     'CameraFrame',
     'Health',
+    'PipelinedTracker',
     'Snapshot',
     'Status',
     'TrackedFrame',
@@ -34,6 +36,7 @@ __getattr__ = imported_at_use(
         'BatchTracker': 'batch',
         'CameraFrame': 'frame',
         'Health': 'frame',
+        'PipelinedTracker': 'pipelined',
         'Snapshot': 'snapshot',
         'Status': 'frame',
         'TrackedFrame': 'frame',

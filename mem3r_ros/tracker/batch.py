@@ -53,7 +53,7 @@ class BatchTracker:
                 results[index] = error
                 continue
             if context.input is None:
-                results[index] = tracker.finish(context, None)
+                results[index] = tracker.finish(tracker.accept(context, None))
             else:
                 waiting[index] = context
         clock = StageClock()
@@ -63,7 +63,8 @@ class BatchTracker:
             if isinstance(answer, Exception):
                 raise answer
             context.clock.stage_ms |= clock.stage_ms
-            results[index] = self.trackers[index].finish(context, answer)
+            tracker = self.trackers[index]
+            results[index] = tracker.finish(tracker.accept(context, answer))
         return results
 
     def _request(self, index: int, context: FrameContext) -> StepRequest:

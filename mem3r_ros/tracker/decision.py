@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mem3r_ros.tracker.config import TrackerConfig
@@ -24,6 +24,8 @@ class Decision:
     is_still: bool  # the camera is at rest: the pose is held
     is_remembered: bool  # whether the network state may take the frame in
     break_reason: str  # why the frame cannot be connected to the ones before; usually empty
+    is_after_restore: bool = False  # the first frame of a stream from a snapshot
+    gives_up_scale: bool = False  # a break because motion was implausible by the measured scale
 
     @property
     def starts_segment(self) -> bool:
@@ -48,26 +50,40 @@ def decide(
 
 
 def apply_break(
-    decision: Decision, valid: ValidFrame, stream: StreamState, config: TrackerConfig, model: Any
-) -> None:
-    """Begin a new segment where the frame cannot be connected to the ones before."""
-    stamp_ns = valid.frame.stamp_ns
+    decision: Decision, valid: ValidFrame, stream: StreamState, model: Any
+) -> Decision:
+    """
+    Begin a new segment where the frame cannot be connected to the ones before.
+
+    :return: the decision, with what :func:`follow_decision` needs besides.
+    """
+    decision = replace(
+        decision,
+        is_after_restore=stream.is_restored,
+        gives_up_scale=decision.starts_segment and stream.is_implausible,
+    )
     if valid.is_new_size:
         stream.quality = ImageQuality()
     if decision.starts_segment:
-        # Extrapolate a live stream; hold a restored one.
-        stream.pause(stamp_ns, 0.0 if stream.is_restored else config.health.coast_s)
-        if stream.is_implausible and stream.scale.give_up():
-            # Frame after frame too fast: the scale may be what is wrong, and would stay so.
-            stream.validation.count('scale', 'measured scale given up', stamp_ns)
         stream.is_implausible = False
         stream.begin_segment(model.initial_state(1))
     elif decision.break_reason:
         stream.segments.postpone_break(decision.break_reason)
-        if stream.is_restored:
-            # A restored stream starts at its saved pose; do not extrapolate its velocity.
-            stream.pause(stamp_ns, 0.0)
     stream.is_restored = False
+    return decision
+
+
+def follow_decision(
+    decision: Decision, stamp_ns: int, stream: StreamState, config: TrackerConfig
+) -> None:
+    """Let the path follow a break."""
+    is_restored = decision.is_after_restore
+    if decision.starts_segment:
+        coast_s = config.health.coast_s
+        stream.follow_break(stamp_ns, coast_s, is_restored, decision.gives_up_scale)
+    elif decision.break_reason and is_restored:
+        # A restored stream starts at its saved pose; do not extrapolate its velocity.
+        stream.pause(stamp_ns, 0.0)
 
 
 def _break_reason(valid: ValidFrame, stream: StreamState, config: TrackerConfig) -> str:

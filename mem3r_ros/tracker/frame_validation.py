@@ -11,10 +11,10 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
 from mem3r_ros.tracker.frame import CameraFrame
+from mem3r_ros.tracker.notices import Notices
 
 # The stream changes to another image size after this many frames of it in a row.
 _NEW_SIZE_FRAMES = 10
-_NOTICE_INTERVAL_NS = 1_000_000_000
 _GAPS = 15  # frame intervals that the usual interval is computed from
 
 
@@ -34,7 +34,7 @@ class ValidFrame:
 
 
 @dataclass(slots=True)
-class FrameValidation:
+class FrameValidation(Notices):
     """Checks the frames of one stream, in order."""
 
     last_stamp_ns: int | None = None  # of the last valid frame
@@ -42,8 +42,6 @@ class FrameValidation:
     num_other_size: int = 0  # frames in a row of another size
     gaps_s: list[float] = field(default_factory=list)  # newest intervals between two frames
     shift: int = 0  # bits that 16-bit images are shifted right
-    counts: dict[str, int] = field(default_factory=dict)  # rejected frames by reason
-    last_notice_ns: int | None = None
 
     def check(self, frame: CameraFrame) -> ValidFrame:
         """
@@ -85,15 +83,6 @@ class FrameValidation:
         return ValidFrame(
             frame, image, camera, mask, gap_s, usual_gap_s, is_new_size, ignored, notice
         )
-
-    def count(self, reason: str, text: str, stamp_ns: int) -> str:
-        """Count a problem; return ``text`` for the user, or '' if one was returned this second."""
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        last = self.last_notice_ns
-        if last is not None and abs(stamp_ns - last) < _NOTICE_INTERVAL_NS:
-            return ''
-        self.last_notice_ns = stamp_ns
-        return text
 
     def _refuse(self, reason: str, text: str, stamp_ns: int) -> BadFrame:
         self.count(reason, text, stamp_ns)

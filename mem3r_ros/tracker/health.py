@@ -106,29 +106,18 @@ class HealthMonitor:
                 window.append(float(value))
                 del window[:-_WINDOW]
 
-    def report_pose(
-        self, stamp_ns: int, is_measured: bool, warning: str, is_settled: bool = True
-    ) -> tuple[Status, str]:
+    def report_pose(self, stamp_ns: int, is_measured: bool, warning: str) -> None:
         """
         Register a frame whose pose is used.
 
         :param is_measured: whether it gave an increment; a first frame does not.
         :param warning: why the pose is less reliable than usual; empty if it is not.
-        :param is_settled: whether the scale of the path has settled.
-        :return: status of the stream and its reason.
         """
         self.unusable_since_ns = None
         self.last_good_ns = stamp_ns
         self.num_good += is_measured
         if not warning:
             self.doubtful_since_ns = None
-        if self.num_good == 0:
-            return Status.INITIALISING, warning or 'waiting for the second frame'
-        if warning:
-            return Status.DEGRADED, warning
-        if not is_settled and self.num_good < _MAX_SETTLING:
-            return Status.INITIALISING, 'the scale settles: the camera has hardly moved yet'
-        return Status.TRACKING, ''
 
     def report_uncertain(self, stamp_ns: int, config: HealthConfig) -> bool:
         """Register an uncertain prediction; return whether they have lasted too long."""
@@ -157,3 +146,20 @@ class HealthMonitor:
         self.confidences = []
         self.state_changes = []
         self.doubtful_since_ns = None
+
+
+def status_of_pose(num_good: int, warning: str, is_settled: bool) -> tuple[Status, str]:
+    """
+    Return the status of the stream after a frame whose pose is used, and its reason.
+
+    :param num_good: frames with a measured increment so far.
+    :param warning: as in :meth:`HealthMonitor.report_pose`.
+    :param is_settled: whether the scale of the path has settled.
+    """
+    if num_good == 0:
+        return Status.INITIALISING, warning or 'waiting for the second frame'
+    if warning:
+        return Status.DEGRADED, warning
+    if not is_settled and num_good < _MAX_SETTLING:
+        return Status.INITIALISING, 'the scale settles: the camera has hardly moved yet'
+    return Status.TRACKING, ''

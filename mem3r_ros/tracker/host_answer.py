@@ -83,7 +83,8 @@ class Download:
     def _on_host(self, tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
         """Return the values as arrays that later frames do not change."""
         if self._queue.device.type == 'cpu':
-            return {name: tensor.numpy() for name, tensor in tensors.items()}
+            # Copies, because a recorded step writes its next answer to the same memory.
+            return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
             buffer = self._buffers.get(name)
             if buffer is None or buffer.shape != tensor.shape:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""One frame before and after the network."""
+"""One frame before and after the network, up to the point at which the next frame may begin."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 from typing import Any
 
@@ -17,10 +17,12 @@ from mem3r_ros.odometry import DepthImage, FrameInput, WindowEstimate
 from mem3r_ros.tracker.config import CovarianceConfig, TrackerConfig
 from mem3r_ros.tracker.decision import Decision
 from mem3r_ros.tracker.dense_outputs import DenseView
+from mem3r_ros.tracker.frame import Status
 from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.health import Problem
 from mem3r_ros.tracker.host_answer import HostAnswer
 from mem3r_ros.tracker.image_preparation import Prepared
+from mem3r_ros.tracker.segments import Crossing
 from mem3r_ros.tracker.stage_clock import StageClock
 from mem3r_ros.tracker.state_guard import flaw_of_pose, flaw_of_state
 from mem3r_ros.tracker.stream_state import StreamState
@@ -54,6 +56,8 @@ class FrameContext:
     fields: frozenset[str]  # of the prediction
     input: Any  # FrameInput; None for a blind frame
     clock: StageClock
+    number: int  # of the frame in the stream
+    metres_per_unit: float  # of the first segment, as known; for the limits of the motion
 
     @property
     def stamp_ns(self) -> int:
@@ -63,10 +67,10 @@ class FrameContext:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The prediction for one frame, on the host and in metres."""
+    """The prediction for one frame, on the host; lengths are in units of the first segment."""
 
     T_world_camera: np.ndarray  # in the world and units of the segment
-    increment: np.ndarray | None  # since the last measured frame, m; identity at rest
+    increment: np.ndarray | None  # since the last measured frame; identity at rest
     view: DenseView | None
     unit: float  # units of the first segment per unit of the view
     confidence: float  # over 1; NaN if unknown
@@ -75,19 +79,48 @@ class Measurement:
     image_token: np.ndarray | None  # [E]; None if it was not wanted
     state: Any  # of the network, after the frame
     problem: Problem
-    window_covariance: np.ndarray | None = None  # [6, 6] of the increment, m^2 and rad^2
+    window_covariance: np.ndarray | None = None  # [6, 6] of the increment
     window_reason: str = ''  # why the window's motion is missing or less certain than usual
 
     @property
-    def step_m(self) -> float:
+    def step(self) -> float:
         """Length of the increment; 0 without one."""
         return 0.0 if self.increment is None else float(np.linalg.norm(self.increment[:3, 3]))
+
+    def in_metres(self, factor: float) -> Measurement:
+        """Return the measurement with increment and covariance in m; ``factor`` is m per unit."""
+        covariance = self.window_covariance
+        if covariance is not None:
+            units = np.array([factor] * 3 + [1.0] * 3)
+            covariance = covariance * np.outer(units, units)
+        return replace(
+            self,
+            increment=None if self.increment is None else _scaled(self.increment, factor),
+            window_covariance=covariance,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedFrame:
+    """A frame whose part in the network state is settled: all that the path needs of it."""
+
+    context: FrameContext
+    measured: Measurement | None  # None: the frame gave no pose
+    status: Status | None  # of a frame without a pose
+    warning: str  # why the pose is missing, or less reliable than usual
+    num_good: int  # frames with a measured increment so far
+    segment: int  # after the frame, as the two below
+    segment_age: int
+    unit: float  # units of the first segment per unit of this one
+    crossing: Crossing | None  # a boundary of segments behind this frame
+    notice: str  # message for the user
+    counts: dict[str, int]  # bad frames by reason
 
 
 def measure(
     answer: HostAnswer, context: FrameContext, stream: StreamState, config: TrackerConfig
 ) -> Measurement:
-    """Convert a prediction to metres, and check it."""
+    """Take the motion out of a prediction, and check it."""
     view, telemetry, T_world_camera = answer.view, answer.telemetry, answer.T_world_camera
     confidence = math.nan if view is None else view.median_confidence
     usual = stream.health.usual_confidence
@@ -99,16 +132,15 @@ def measure(
     elif flaw:
         increment, problem = None, Problem(flaw, is_unusable=True)
     else:
-        factor = stream.metres_per_unit(config)
+        factor = context.metres_per_unit
         increment = stream.segments.increment(T_world_camera)
-        if increment is not None:
-            increment[:3, 3] *= factor
+        motion_m = None if increment is None else _scaled(increment, factor)
         since_s = stream.health.since_good_s(context.stamp_ns)
         acceleration = stream.motion_model.acceleration(
-            increment, since_s, factor, config.covariance
+            motion_m, since_s, factor, config.covariance
         )
         problem = stream.health.check(
-            increment, since_s, acceleration, confidence, telemetry, config.health
+            motion_m, since_s, acceleration, confidence, telemetry, config.health
         )
     return Measurement(
         T_world_camera=T_world_camera,
@@ -129,19 +161,9 @@ def is_refined(prepared: Prepared, config: TrackerConfig) -> bool:
     return config.refinement.enabled and min(prepared.image.shape[:2]) >= _MIN_SIDE_PX
 
 
-def window_input(
-    context: FrameContext, measured: Measurement, stream: StreamState, factor: float
-) -> FrameInput:
-    """
-    Return what the sliding window needs of a frame, in units of the first segment.
-
-    :param factor: metres per unit of the first segment.
-    """
+def window_input(context: FrameContext, measured: Measurement, stream: StreamState) -> FrameInput:
+    """Return what the sliding window needs of a frame, in units of the first segment."""
     prepared, outputs, view = context.prepared, stream.dense_outputs, measured.view
-    T_previous_camera = measured.increment
-    if T_previous_camera is not None:
-        T_previous_camera = T_previous_camera.copy()
-        T_previous_camera[:3, 3] /= factor
     depth = None
     if view is not None:
         depth = DepthImage(view.depth * measured.unit, outputs.network_camera(prepared))
@@ -149,32 +171,35 @@ def window_input(
         stamp_ns=context.stamp_ns,
         grey=cv2.cvtColor(prepared.image, cv2.COLOR_RGB2GRAY),
         camera=outputs.source_camera(prepared),
-        T_previous_camera=T_previous_camera,
+        T_previous_camera=measured.increment,
         depth=depth,
         is_calibrated=prepared.camera is not None,
         is_scale_held=stream.scale.is_measured,
     )
 
 
-def in_metres(estimate: WindowEstimate, factor: float) -> dict[str, Any]:
+def by_window(estimate: WindowEstimate) -> dict[str, Any]:
     """Return the fields of a measurement that the window replaces."""
-    increment = estimate.T_previous_camera.copy()
-    increment[:3, 3] *= factor
-    fields = {'increment': increment, 'window_reason': estimate.reason}
+    fields = {'increment': estimate.T_previous_camera, 'window_reason': estimate.reason}
     if estimate.covariance is None:
         return fields
-    units = np.array([factor] * 3 + [1.0] * 3)
-    covariance = estimate.covariance * np.outer(units, units)
-    return {**fields, 'window_covariance': covariance}
+    return {**fields, 'window_covariance': estimate.covariance}
 
 
 def covariance_of(
     measured: Measurement, is_degraded: bool, config: CovarianceConfig
 ) -> np.ndarray:
-    """Return the covariance of the increment, by the window or by the network."""
+    """Return the covariance of an increment in metres, by the window or by the network."""
     if measured.window_covariance is not None:
         is_degraded = is_degraded or bool(measured.window_reason)
         return window_covariance(
             measured.increment, measured.window_covariance, is_degraded, config
         )
     return increment_covariance(measured.increment, measured.confidence_ratio, is_degraded, config)
+
+
+def _scaled(increment: np.ndarray, factor: float) -> np.ndarray:
+    """Return a motion in other units."""
+    scaled = increment.copy()
+    scaled[:3, 3] *= factor
+    return scaled

@@ -63,10 +63,14 @@ class MotionModel:
         unexplained = max(0.0, departure - _NOISE_SIGMAS * float(noise))
         return unexplained / (duration_s * between_s)
 
-    def add(self, increment: np.ndarray | None, duration_s: float, factor: float) -> None:
-        """Add an accepted increment; the identity for a camera at rest."""
+    def add(self, increment: np.ndarray | None, duration_s: float) -> None:
+        """
+        Add an accepted increment.
+
+        :param increment: in units of the first segment; the identity for a camera at rest.
+        """
         if increment is None:
             return
-        self.velocities.append((increment[:3, 3] / (factor * duration_s)).tolist())
+        self.velocities.append((increment[:3, 3] / duration_s).tolist())
         self.durations_s.append(duration_s)
         del self.velocities[:-_WINDOW], self.durations_s[:-_WINDOW]

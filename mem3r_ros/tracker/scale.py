@@ -37,6 +37,7 @@ class Scale:
     wheel_start_m: float | None = None
     wheel_last_m: float | None = None
     visual_path: float = 0.0  # path of the camera since wheel_start_m, network units
+    log_boundary_variance: float = 0.0  # of the boundaries of segments since the last measurement
 
     def factor(self, config: ScaleConfig) -> float:
         """Return metres per unit of the first segment."""
@@ -94,6 +95,7 @@ class Scale:
         is_measured = _is_plausible(factor)
         if is_measured:
             self.log_votes = [math.log(factor)]
+            self.log_boundary_variance = 0.0
         return is_measured
 
     def observe_height(self, height: float, config: ScaleConfig) -> bool:
@@ -143,9 +145,18 @@ class Scale:
         """Drop the wheel path in progress: the camera did not measure all of it."""
         self.wheel_start_m = self.wheel_last_m = None
 
+    def cross_boundary(self, log_spread: float) -> None:
+        """
+        Add the uncertainty of a boundary of segments; the next measurement ends it.
+
+        :param log_spread: standard deviation of the logarithm of the ratio of their units.
+        """
+        self.log_boundary_variance += log_spread**2
+
     def forget_unit(self) -> None:
         """Restart the measurement; until it has a vote, the present factor is a guess."""
         self.break_path()
+        self.log_boundary_variance = 0.0
         if self.log_votes:
             self.log_factor_before = float(np.median(self.log_votes))
         self.log_votes, self.is_unit_new = [], True
@@ -170,12 +181,13 @@ class Scale:
             return False
         self.log_votes.append(math.log(factor))
         del self.log_votes[:-_WINDOW]
+        self.log_boundary_variance = 0.0
         return True
 
     def _follow(self, config: ScaleConfig) -> None:
         """Restart when the user has chosen another source."""
         if self.source != config.source:
-            self.__init__(source=config.source)
+            self.__init__(source=config.source, log_boundary_variance=self.log_boundary_variance)
 
 
 def _is_plausible(factor: float) -> bool:

@@ -29,26 +29,23 @@ def observe_scale(
     """
     source, scale, view = config.scale.source, stream.scale, measured.view
     wheel_path_m = context.valid.frame.wheel_path_m
-    is_measured, notice = False, ''
+    notice = ''
     if source == 'wheel' and wheel_path_m is not None:
-        step = measured.step_m / stream.metres_per_unit(config)
         max_step_m = config.health.max_speed * max(context.valid.gap_s, _MIN_GAP_S)
         try:
-            is_measured = scale.observe_wheel(wheel_path_m, step, max_step_m, config.scale)
+            scale.observe_wheel(wheel_path_m, measured.step, max_step_m, config.scale)
         except BadFrame as error:
-            notice = stream.validation.count('wheel odometry', str(error), context.stamp_ns)
+            notice = stream.notices.count('wheel odometry', str(error), context.stamp_ns)
     if source == 'distance' and view is not None and scale.is_distance_wanted:
         depth = view.depth_at_centre() * measured.unit
-        is_measured = scale.observe_distance(config.scale.distance_m, depth, config.scale)
+        scale.observe_distance(config.scale.distance_m, depth, config.scale)
     if source == 'camera_height' and view is not None:
         camera = stream.dense_outputs.network_camera(context.prepared)
         rays = stream.dense_outputs.rays(camera)[::2, ::2]
         points = rays * (view.depth[::2, ::2, None] * measured.unit)
         height = ground_height(points.reshape(-1, 3))
         if height is not None:
-            is_measured = scale.observe_height(height, config.scale)
-    if is_measured:
-        stream.segments.trust_scale()
+            scale.observe_height(height, config.scale)
     return notice
 
 

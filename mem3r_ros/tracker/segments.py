@@ -13,6 +13,7 @@ new scale.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,12 @@ from mem3r_ros.plausible import SCALE_RANGE
 _MIN_PIXELS = 24
 
 
+class Crossing(NamedTuple):
+    """A boundary behind which a new segment has begun."""
+
+    log_spread: float | None  # of the ratio of both units; None: nothing links the two
+
+
 @dataclass(slots=True)
 class Segments:
     """The current segment; turns poses in its world into increments of one scale."""
@@ -29,7 +36,6 @@ class Segments:
     index: int = 0
     age: int = 0  # frames that the network state took in since the segment began
     scale: float = 1.0  # units of the first segment per unit of this one
-    log_scale_variance: float = 0.0  # of ``scale``, summed over the boundaries behind it
     T_world_camera: np.ndarray | None = None  # of the last frame, in units of this segment
     is_reset_requested: bool = False
     break_reason: str = ''  # why the next visible frame cannot be connected
@@ -81,31 +87,20 @@ class Segments:
         low, high = SCALE_RANGE
         return low <= ratio <= high and low <= self.scale * ratio <= high
 
-    def begin(
-        self, T_world_camera: np.ndarray | None, scale_ratio: tuple[float, float] | None = None
-    ) -> None:
+    def begin(self, T_world_camera: np.ndarray | None, ratio: float = 1.0) -> None:
         """
         Begin a new segment.
 
         :param T_world_camera: pose of the boundary frame in the new world; None if the two
             segments share no frame.
-        :param scale_ratio: units of the old segment per unit of the new one and the standard
-            deviation of its logarithm, from :func:`depth_ratio`. None if nothing links the two:
+        :param ratio: units of the old segment per unit of the new one. If nothing links the two,
             the old scale continues as a guess, whose uncertainty belongs to :class:`Scale`.
         """
-        ratio, variance = 1.0, 0.0
-        if scale_ratio is not None:
-            ratio, variance = scale_ratio[0], self.log_scale_variance + scale_ratio[1] ** 2
         self.index += 1
         self.age = 0 if T_world_camera is None else 1
         self.scale *= ratio
-        self.log_scale_variance = variance
         self.T_world_camera = T_world_camera
         self.is_reset_requested, self.break_reason = False, ''
-
-    def trust_scale(self) -> None:
-        """Drop the uncertainty of the boundaries: metres were measured in this segment."""
-        self.log_scale_variance = 0.0
 
 
 def depth_ratio(

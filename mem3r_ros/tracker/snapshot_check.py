@@ -47,8 +47,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     'segments.index': (0, _ANY),
     'segments.age': (0, _ANY),
     'segments.scale': plausible.SCALE_RANGE,
-    'segments.log_scale_variance': (0.0, 100.0),
     'scale.log_votes': (-_LOG_SCALE, _LOG_SCALE),
+    'scale.log_boundary_variance': (0.0, 100.0),
     'scale.log_factor_before': (-_LOG_SCALE, _LOG_SCALE),
     'window.num_taken': (0, _ANY),
     'window_focal.log_ratio': (math.log(0.02), math.log(24.0)),
@@ -74,6 +74,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     'odometry.stamp_ns': _STAMP,
     'odometry.coasted_s': (0.0, _ANY),
     'focal.log_votes': (math.log(0.02), math.log(24.0)),
+    'notices.last_notice_ns': _STAMP,
+    'feedback.num_begun': (0, _ANY),
     'places.stamp_ns': _STAMP,
     'places.last_recognised_ns': _STAMP,
     'places.log_scale': (-_LOG_SCALE, _LOG_SCALE),
@@ -239,6 +241,8 @@ def _check_lengths(stages: Mapping[str, Any]) -> None:
         raise _damaged('odometry.window_stamps', 'not one stamp for each of odometry.window_poses')
     if odometry.stamp_ns is None and stages['segments'].T_world_camera is not None:
         raise _damaged('odometry.stamp_ns', 'None, although a frame was tracked')
+    if any(len(report) != 3 for report in stages['feedback'].reports):
+        raise _damaged('feedback.reports', 'not three numbers for each frame')
     _check_window(stages['window'], stages['window_landmarks'], stages['window_keyframes'])
     if flaw := stages['places'].flaw():
         raise _damaged('places', flaw)

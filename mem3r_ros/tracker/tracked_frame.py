@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import math
 from typing import Any
 
 from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.dense_outputs import DenseView
 from mem3r_ros.tracker.frame import Health, Status, TrackedFrame
-from mem3r_ros.tracker.measurement import FrameContext, Measurement
+from mem3r_ros.tracker.measurement import AcceptedFrame, FrameContext, Measurement
 from mem3r_ros.tracker.stream_state import StreamState
 
 _TELEMETRY = (
@@ -23,7 +24,7 @@ _TELEMETRY = (
 
 
 def tracked_frame(
-    context: FrameContext,
+    accepted: AcceptedFrame,
     measured: Measurement | None,
     stream: StreamState,
     config: TrackerConfig,
@@ -34,10 +35,11 @@ def tracked_frame(
     """
     Return the result of one frame.
 
-    :param measured: None for a frame without a measurement.
+    :param measured: in metres; None for a frame without a measurement.
     :param notice: message for the user; default: that of the frame validation.
     """
-    scale = stream.metres_per_unit(config) * stream.segments.scale
+    context = accepted.context
+    scale = stream.metres_per_unit(config) * accepted.unit
     made: dict[str, Any] = {}
     if measured is not None and measured.view is not None:
         scale = stream.metres_per_unit(config) * measured.unit
@@ -48,8 +50,8 @@ def tracked_frame(
         **stream.odometry.published()._asdict(),
         status=status,
         reason=reason,
-        health=_health(context, measured, stream, config, scale),
-        segment=stream.segments.index,
+        health=_health(accepted, measured, stream, config, scale),
+        segment=accepted.segment,
         scale=scale,
         ignored=context.valid.ignored,
         notice=notice or context.valid.notice,
@@ -88,15 +90,16 @@ def _dense_outputs(
 
 
 def _health(
-    context: FrameContext,
+    accepted: AcceptedFrame,
     measured: Measurement | None,
     stream: StreamState,
     config: TrackerConfig,
     scale: float,
 ) -> Health:
+    context = accepted.context
     is_calibrated = context.prepared.network_camera is not None
     health = Health(
-        segment_age=stream.segments.age,
+        segment_age=accepted.segment_age,
         scale=scale,
         scale_spread=stream.scale_spread(config),
         is_metric_guess=stream.scale.is_guess(config.scale),
@@ -104,7 +107,7 @@ def _health(
         is_still=context.decision.is_still,
         brightness=float(context.prepared.grey[::4, ::4].mean()),
         stage_ms=context.clock.stage_ms,
-        counts=dict(stream.validation.counts),
+        counts=dict(Counter(accepted.counts) + Counter(stream.notices.counts)),
     )
     if measured is not None:
         health.window_covariance = measured.window_covariance

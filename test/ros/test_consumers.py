@@ -118,8 +118,8 @@ def test_points_of_low_confidence_are_not_in_the_cloud(running, listener, spin_u
 def test_new_topics_cost_nothing_without_subscribers(running):
     node, send = running()
     asked = []
-    track = node.tracker.track
-    node.tracker.track = lambda frame, outputs: asked.append(outputs) or track(frame, outputs)
+    track = node.tracker.advance
+    node.tracker.advance = lambda frame, outputs: asked.append(outputs) or track(frame, outputs)
 
     published = send(1)['published']
 
@@ -130,8 +130,8 @@ def test_new_topics_cost_nothing_without_subscribers(running):
 def frames_of(node):
     """Return the list of frames that the tracker is given from now on."""
     frames = []
-    track = node.tracker.track
-    node.tracker.track = lambda frame, outputs: frames.append(frame) or track(frame, outputs)
+    track = node.tracker.advance
+    node.tracker.advance = lambda frame, outputs: frames.append(frame) or track(frame, outputs)
     return frames
 
 

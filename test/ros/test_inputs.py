@@ -30,8 +30,8 @@ from mem3r_ros.ros.conversions import (
 def frames_of(node):
     """Return the list of frames that the tracker is given from now on."""
     frames = []
-    track = node.tracker.track
-    node.tracker.track = lambda frame, outputs: frames.append(frame) or track(frame, outputs)
+    track = node.tracker.advance
+    node.tracker.advance = lambda frame, outputs: frames.append(frame) or track(frame, outputs)
     return frames
 
 
@@ -244,14 +244,14 @@ def test_latest_drops_what_is_late_and_all_loses_nothing(
 ):
     node, _ = running(input_policy=policy, input__queue_size=20)
     frames, is_released = [], threading.Event()
-    track = node.tracker.track
+    track = node.tracker.advance
 
     def track_slowly(frame, outputs):
         frames.append(frame)
         assert is_released.wait(60.0)
         return track(frame, outputs)
 
-    node.tracker.track = track_slowly
+    node.tracker.advance = track_slowly
     for count in range(10):  # the first one is being tracked while the others arrive
         camera.send()
         assert spin_until(lambda n=count: frames and node.counts.received > n)

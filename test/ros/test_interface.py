@@ -70,6 +70,7 @@ PARAMETERS = {
     'device',
     'dtype',
     'execution',
+    'pipelined',
     'num_threads',
     'warm_up_size',
     'autostart',

@@ -182,8 +182,8 @@ def test_only_topics_with_subscribers_are_computed(start_node, camera, spin_unti
     node = start_node()
     statuses = ready()
     asked = []
-    track = node.tracker.track
-    node.tracker.track = lambda frame, outputs: asked.append(outputs) or track(frame, outputs)
+    track = node.tracker.advance
+    node.tracker.advance = lambda frame, outputs: asked.append(outputs) or track(frame, outputs)
 
     send(camera, spin_until, statuses, 2)
 

@@ -55,9 +55,9 @@ class Robot:
         assert spin_until(lambda: self._info.get_subscription_count() > 0)
 
     def use_oracle(self):
-        self.node.tracker = self.node.worker.tracker = Tracker(
-            self.oracle, self.node.config.tracking
-        )
+        self.node.tracker = Tracker(self.oracle, self.node.config.tracking)
+        self.node.worker.wait()
+        self.node.worker._frames.tracker = self.node.tracker
 
     def send(self, frame, at_ns=None):
         """Send one image and wait for its status; return its stamp."""

@@ -108,17 +108,17 @@ def test_the_largest_picture_is_a_parameter(watch, camera, spin_until):
 @pytest.mark.fault('an exception in the network', 'the image is refused, and the stream goes on')
 def test_an_exception_in_the_network_is_in_the_diagnostics(watch, camera, spin_until):
     node, newest = watch()
-    track = node.tracker.track
+    track = node.tracker.advance
 
     def broken(*args, **options):
         raise RuntimeError('CUDA out of memory')
 
-    node.tracker.track = broken
+    node.tracker.advance = broken
     camera.send()
     assert spin_until(lambda: 'CUDA out of memory' in newest('tracking').message)
     assert newest('tracking').level != OK
     assert 'the log of the node has the traceback' in newest('tracking').message
-    node.tracker.track = track
+    node.tracker.advance = track
     camera.send()
 
     assert spin_until(lambda: newest('tracking').level == OK)
@@ -236,7 +236,7 @@ def test_reasons_that_differ_in_numbers_are_one_and_old_ones_are_not_recent(monk
 def test_a_bad_image_is_refused_by_an_error_that_is_declared(watch, camera, spin_until):
     """Whatever one image does, the status of that image has its reason."""
     node, _ = watch()
-    node.tracker.track = lambda *args, **options: (_ for _ in ()).throw(BadFrame('no such size'))
+    node.tracker.advance = lambda *args, **options: (_ for _ in ()).throw(BadFrame('no such size'))
 
     camera.send()
 
