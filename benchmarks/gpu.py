@@ -26,11 +26,12 @@ import sys
 import time
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # for plain.py
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for plain.py and plain_variants.py
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from plain import Variant, errors, machine
+from plain import machine
+from plain_variants import Variant, errors
 import torch
 
 from mem3r_ros.cli.benchmark import moving_texture

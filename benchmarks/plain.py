@@ -3,40 +3,46 @@
 """
 Gain and error of each speed-up against a plain step, within one run.
 
+    python benchmarks/plain.py
     python benchmarks/plain.py --preset cut3r-512-dpt --size 224x224 --frames 3 --output a.json
-    python benchmarks/plain.py --preset mem3r-tiny --size 128x96 --frames 30
     python benchmarks/plain.py --compare a.json b.json
 
-The plain step is what the public code of CUT3R does: eager, float32, every output head, attention
-with an explicit softmax, all projections of the memory write. Each lever is applied alone, then
-those of each dtype together. All variants take turns within each frame, so other programs affect
-them equally; a gain is the median ratio of processor times over the frames. Every variant keeps
-its own state over all frames. Its errors against the plain step are given as the median over the
+Without ``--preset`` two networks are measured: the small one, and one of full size. The plain
+step is what the public code of CUT3R does: eager, float32, every output head, attention with an
+explicit softmax, all projections of the memory write. Each lever is applied alone, then those of
+each dtype together. All variants take turns within each frame, so other programs affect them
+equally; a gain is the median ratio of processor times over the frames. Every variant keeps its
+own state over all frames. Its errors against the plain step are given as the median over the
 frames and the largest. With ``--rule ttt3r`` the plain step computes all logits of the attention
-from state to image and keeps them until the end of the frame, as the public code does.
-Large presets have random weights: the time does not depend on them, the errors do.
+from state to image and keeps them until the end of the frame, as the public code does. Large
+presets have random weights: the time does not depend on them, the errors do.
+
+``--step-errors`` adds the errors of a single step: the variant starts each frame from the state of
+the plain step, so that errors do not add up over the frames. ``--reference`` compares with another
+variant than plain, which saves its time.
+
+With ``--output`` each frame is written when it is measured, and the same command continues after
+the last one.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-import copy
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 import json
 import os
 from pathlib import Path
 import statistics
 import sys
-import time
-from unittest import mock
+from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for plain_variants.py
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import cv2
+from plain_variants import Variant, errors, variants
 import torch
-from torch import Tensor
 
 from mem3r_ros.cli.benchmark import moving_texture
 from mem3r_ros.errors import UserError
@@ -44,95 +50,21 @@ from mem3r_ros.model import (
     FrameInput,
     Mem3R,
     ModelConfig,
-    Prediction,
     State,
-    UpdateRule,
     build_model,
-    layers,
     load_model,
     update_rule,
 )
 from mem3r_ros.model.checkpoints.find import shipped_weights
-from mem3r_ros.model.int8 import has_int8
-from mem3r_ros.model.processor import multiplies_bfloat16, number_formats, processor_name
-from mem3r_ros.model.speedups import SpeedUps
-from mem3r_ros.model.update_rules import UPDATE_RULES, AttentionMean
+from mem3r_ros.model.processor import number_formats, processor_name
+from mem3r_ros.model.update_rules import UPDATE_RULES
 
-ODOMETRY_AND_DEPTH = ('T_world_camera', 'points_camera', 'confidence_camera')
-
-
-def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attend as the formula is printed, keeping the whole matrix of weights."""
-    weights = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
-    return weights @ value
-
-
-def full_cross_attention(
-    self: layers.CrossAttention,
-    tokens: Tensor,
-    other: Tensor,
-    positions: object,
-    other_positions: object,
-    observer: layers.AttentionObserver | None = None,
-) -> Tensor:
-    """Project and attend, also where there is a single key."""
-    query, key, value = (
-        part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        for part in (self.query(tokens), self.key(other), self.value(other))
-    )
-    query, key = layers.rotate(query, positions), layers.rotate(key, other_positions)
-    if observer is not None:
-        observer.add(query, key)
-    return self.proj(explicit_attention(query, key, value).transpose(1, 2).flatten(2))
-
-
-def full_logits(self: AttentionMean, query: Tensor, key: Tensor) -> None:
-    """Compute and keep all logits of a layer, then take their mean."""
-    logits = query.float() @ key.float().transpose(-2, -1) * query.shape[-1] ** -0.5
-    self.__dict__.setdefault('kept', []).append(logits)
-    mean = logits.mean(dim=(1, 3))
-    self._sum = mean if self._sum is None else self._sum + mean
-    self._layers += 1
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Compute every attention explicitly, and the gate of TTT3R from all logits."""
-    with (
-        mock.patch.object(layers, 'attend', explicit_attention),
-        mock.patch.object(layers.CrossAttention, 'forward', full_cross_attention),
-        mock.patch.object(AttentionMean, 'add', full_logits),
-    ):
-        yield
-
-
-@dataclass
-class Variant:
-    """One variant of the step, its stream and its times."""
-
-    name: str
-    model: Mem3R
-    fused: bool = False  # the project's attention
-    outputs: tuple[str, ...] | None = None
-    rule: UpdateRule | None = None
-    state: State | None = None
-    prediction: Prediction | None = None
-    wall_s: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
-    errors: list[tuple[float, ...]] = field(default_factory=list)  # against plain, of each frame
-
-    def step(self, frame: FrameInput) -> None:
-        """Advance by one frame and record the time."""
-        if self.state is None:
-            size = frame.image.shape[-1], frame.image.shape[-2]
-            self.state = self.model.initial_state(image_size=size)
-        with nullcontext() if self.fused else plain_attention():
-            wall, cpu = time.perf_counter(), time.process_time()
-            self.prediction, self.state = self.model.step(
-                frame, self.state, self.rule, self.outputs
-            )
-            self.cpu_s.append(time.process_time() - cpu)
-            self.wall_s.append(time.perf_counter() - wall)
+ERRORS = ('rotation_deg', 'translation', 'depth', 'state')
+# Measured without --preset: the small network, and one of full size.
+CASES = (
+    {'preset': 'mem3r-tiny', 'size': '128x96', 'rule': 'cut3r', 'frames': 20},
+    {'preset': 'cut3r-512-dpt', 'size': '512x384', 'rule': 'ttt3r', 'frames': 3},
+)
 
 
 @dataclass
@@ -148,90 +80,123 @@ class Row:
     depth: float  # median relative error
     state: float  # error of the state tokens over their norm
     worst: tuple[float, ...]  # the four errors in the worst frame of each
+    step: tuple[tuple[float, float], ...] = ()  # median and largest of those of single steps
 
 
-def variants(model: Mem3R) -> list[Variant]:
-    """Return the plain step, each lever alone, and all of them."""
-    int8, half = has_int8(), multiplies_bfloat16() and model.front_end is None
-    found = [
-        Variant('plain', model),
-        Variant('fused attention', model, fused=True),
-        Variant('wanted heads only', model, outputs=ODOMETRY_AND_DEPTH),
-        Variant('channels-last heads', with_levers(model, SpeedUps(channels_last=True))),
-    ]
-    exact = with_levers(model, SpeedUps())
-    if half:
-        found.append(Variant('bfloat16 heads', with_levers(model, SpeedUps(bfloat16_heads=True))))
-        levers = SpeedUps(bfloat16_attention=True)
-        found.append(Variant('bfloat16 attention', with_levers(model, levers), fused=True))
-    if int8:
-        found.append(Variant('int8 linear layers', with_levers(model, SpeedUps(int8_linear=True))))
-    found.append(Variant('dtype float32', exact, True, ODOMETRY_AND_DEPTH))
-    if int8:
-        levers = SpeedUps.int8(model)
-        found.append(Variant('dtype int8', with_levers(model, levers), True, ODOMETRY_AND_DEPTH))
-    return found
+class Progress:
+    """What is measured so far, in a file beside the result."""
+
+    def __init__(self, output: Path | None, settings: dict[str, Any]) -> None:
+        """Belong to the result ``output``; None keeps nothing."""
+        self.path = output and output.with_suffix('.part')
+        self.settings = settings
+
+    def load(self, found: list[Variant]) -> int:
+        """
+        Give the variants their states and figures.
+
+        :return: the number of frames that are done.
+        :raises UserError: the file is of other settings.
+        """
+        if self.path is None or not self.path.exists():
+            return 0
+        kept = torch.load(self.path, weights_only=True)
+        if kept['settings'] != self.settings or set(kept['variants']) != {v.name for v in found}:
+            raise UserError(f'{self.path} is of other settings; delete it to start again')
+        for variant in found:
+            figures = kept['variants'][variant.name]
+            variant.state = State.from_dict(figures.pop('state'))
+            for name, values in figures.items():
+                setattr(variant, name, values)
+        return kept['frames']
+
+    def save(self, found: list[Variant], frames: int) -> None:
+        """Keep states and figures after some frames."""
+        if self.path is None:
+            return
+        kept = {
+            variant.name: {
+                'state': dict(variant.state.to_dict()),
+                **{name: getattr(variant, name) for name in ('wall_s', 'cpu_s')},
+                **{name: getattr(variant, name) for name in ('errors', 'step_errors')},
+            }
+            for variant in found
+        }
+        new = self.path.with_suffix('.new')
+        torch.save({'settings': self.settings, 'frames': frames, 'variants': kept}, new)
+        new.replace(self.path)
+
+    def remove(self) -> None:
+        """Delete the file, because the result is written."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
-def with_levers(model: Mem3R, levers: SpeedUps) -> Mem3R:
-    """Return a network with levers; weights that no lever changes are shared."""
-    shared = {id(weight): weight for weight in model.parameters()}
-    if levers.channels_last or levers.bfloat16_heads:
-        for name, weight in model.named_parameters():
-            if '_head.' in name:
-                del shared[id(weight)]
-    return levers.apply(copy.deepcopy(model, shared))
-
-
-def errors(variant: Variant, plain: Variant) -> tuple[float, float, float, float]:
-    """Return rotation (deg), translation, depth and state error against the plain step."""
-    pose, exact = (v.prediction.T_world_camera[0].double() for v in (variant, plain))
-    turn = pose[:3, :3].T @ exact[:3, :3]
-    sine = torch.stack((turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]))
-    rotation = torch.atan2(sine.norm(), turn.trace() - 1).rad2deg()
-    length = exact[:3, 3].norm().clamp(min=1e-9)
-    depth, depth_exact = (v.prediction.points_camera[..., 2].double() for v in (variant, plain))
-    tokens, tokens_exact = variant.state.tokens, plain.state.tokens
-    return (
-        float(rotation),
-        float((pose[:3, 3] - exact[:3, 3]).norm() / length),
-        float(((depth - depth_exact) / depth_exact).abs().median()),
-        float((tokens - tokens_exact).norm() / tokens_exact.norm()),
-    )
-
-
-def measure(options: argparse.Namespace) -> list[Row]:
-    """Run all variants over the frames; the first frame warms up and does not count."""
-    width, height = map(int, options.size.split('x'))
+def network_of(preset: str) -> Mem3R:
+    """Return a network in evaluation mode, with random weights where none are shipped."""
     torch.manual_seed(0)
-    if shipped_weights(options.preset) is not None:
-        model = load_model(options.preset)
-    else:
-        model = build_model(ModelConfig.preset(options.preset)).eval().requires_grad_(False)
-    found = [
-        variant
-        for variant in variants(model)
-        if variant.name == 'plain' or not options.steps or variant.name in options.steps
-    ]
+    if shipped_weights(preset) is not None:
+        return load_model(preset)
+    return build_model(ModelConfig.preset(preset)).eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def measure(options: argparse.Namespace) -> list[Row]:
+    """Run all variants over the frames; the first frame warms up and its times do not count."""
+    width, height = map(int, options.size.split('x'))
+    model = network_of(options.preset)
+    wanted = {options.reference, *options.steps} if options.steps else ()
+    found = variants(model, wanted)
+    reference = next(variant for variant in found if variant.name == options.reference)
+    found.sort(key=lambda variant: variant is not reference)
     for variant in found:
         variant.rule = update_rule(options.rule)
-    with torch.inference_mode():
-        for picture in moving_texture(width, height, options.frames + 1):
-            image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
-            for variant in found:
-                variant.step(FrameInput(image=image))
-                variant.errors.append(errors(variant, found[0]))
-    return [_row(variant, found[0]) for variant in found]
+    progress = Progress(options.output, settings_of(options))
+    done = progress.load(found)
+    for index, picture in enumerate(moving_texture(width, height, options.frames + 1)):
+        if index < done:
+            continue
+        image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+        measure_frame(found, FrameInput(image=image), options.step_errors)
+        progress.save(found, index + 1)
+        print(f'frame {index} of {options.frames}', file=sys.stderr, flush=True)
+    rows = [_row(variant, reference) for variant in found]
+    progress.remove()
+    return rows
 
 
-def _row(variant: Variant, plain: Variant) -> Row:
+def measure_frame(found: list[Variant], frame: FrameInput, with_step_errors: bool) -> None:
+    """Advance every variant; the first one is the reference."""
+    reference = found[0]
+    before = reference.state
+    for variant in found:
+        variant.step(frame)
+        variant.errors.append(errors(variant, reference))
+        if with_step_errors:
+            alone = variant
+            if before is not None and variant is not reference:
+                alone = variant.step_from(frame, before)
+            variant.step_errors.append(errors(alone, reference))
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what a result depends on, besides the number of frames."""
+    names = ('preset', 'size', 'rule', 'reference', 'step_errors', 'threads')
+    return {name: getattr(options, name) for name in names}
+
+
+def _row(variant: Variant, reference: Variant) -> Row:
     gain = statistics.median(
-        a / b for a, b in zip(plain.cpu_s[1:], variant.cpu_s[1:], strict=True)
+        a / b for a, b in zip(reference.cpu_s[1:], variant.cpu_s[1:], strict=True)
     )
     wall, cpu = (1e3 * statistics.median(times[1:]) for times in (variant.wall_s, variant.cpu_s))
     by_kind = list(zip(*variant.errors, strict=True))
     worst = tuple(max(values) for values in by_kind)
-    return Row(variant.name, wall, cpu, gain, *map(statistics.median, by_kind), worst)
+    steps = tuple(
+        (statistics.median(values), max(values))
+        for values in zip(*variant.step_errors, strict=True)
+    )
+    return Row(variant.name, wall, cpu, gain, *map(statistics.median, by_kind), worst, steps)
 
 
 def machine(threads: int) -> dict[str, object]:
@@ -246,20 +211,30 @@ def machine(threads: int) -> dict[str, object]:
     }
 
 
-def table(rows: list[dict[str, object]]) -> str:
-    """Return the figures as a Markdown table; an error is its median and its largest value."""
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the figures as Markdown; an error is its median and its largest value."""
     lines = [
         '| step | processor ms | clock ms | gain | rotation, deg | translation | depth | state |',
         '|---|---|---|---|---|---|---|---|',
     ]
     for row in rows:
-        medians = [row[name] for name in ('rotation_deg', 'translation', 'depth', 'state')]
-        pairs = [f'{a:.1e} to {b:.1e}' for a, b in zip(medians, row['worst'], strict=True)]
+        pairs = zip((row[name] for name in ERRORS), row['worst'], strict=True)
         lines.append(
             f'| {row["name"]} | {row["cpu_ms"]:.0f} | {row["wall_ms"]:.0f} | {row["gain"]:.2f} '
-            f'| {" | ".join(pairs)} |'
+            f'| {_ranges(pairs)} |'
         )
+    if any(row['step'] for row in rows):
+        lines += ['', 'Errors of single steps:', '']
+        lines += [
+            '| step | rotation, deg | translation | depth | state |',
+            '|---|---|---|---|---|',
+        ]
+        lines += [f'| {row["name"]} | {_ranges(row["step"])} |' for row in rows]
     return '\n'.join(lines)
+
+
+def _ranges(pairs: Iterable[tuple[float, float]]) -> str:
+    return ' | '.join(f'{median:.1e} to {largest:.1e}' for median, largest in pairs)
 
 
 def comparison(first: dict, second: dict) -> str:
@@ -295,16 +270,39 @@ def comparison(first: dict, second: dict) -> str:
     return '\n'.join(lines)
 
 
+def report(options: argparse.Namespace) -> str:
+    """Measure one network, write the result, and return it as Markdown."""
+    rows = [asdict(row) for row in measure(options)]
+    result = {**settings_of(options), 'frames': options.frames, 'rows': rows}
+    result['machine'] = machine(options.threads)
+    if options.output:
+        options.output.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    return '\n'.join(
+        [
+            f'{options.preset}, {options.size}, rule {options.rule}, {options.frames} frames, '
+            f'gains over {options.reference}',
+            '; '.join(f'{key}: {value}' for key, value in result['machine'].items()),
+            '',
+            table(rows),
+            '',
+        ]
+    )
+
+
 def main() -> None:
     """Measure and print, or compare two results."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument('--preset', default='mem3r-tiny', help='network (mem3r-tiny)')
-    parser.add_argument('--size', default='128x96', metavar='WxH', help='input size, px (128x96)')
-    parser.add_argument('--frames', type=int, default=20, help='measured frames (20)')
+    parser.add_argument('--preset', help='network (mem3r-tiny, then cut3r-512-dpt)')
+    parser.add_argument('--size', metavar='WxH', help='input size, px (128x96; 512x384)')
+    parser.add_argument('--frames', type=int, help='measured frames (20; 3)')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads (1)')
-    parser.add_argument('--rule', default='cut3r', choices=UPDATE_RULES, help='(cut3r)')
+    parser.add_argument('--rule', choices=UPDATE_RULES, help='(cut3r; ttt3r)')
     parser.add_argument(
-        '--steps', nargs='*', metavar='NAME', help='measure only these beside plain (all)'
+        '--steps', nargs='*', metavar='NAME', help='measure only these beside the reference (all)'
+    )
+    parser.add_argument('--reference', default='plain', metavar='NAME', help='(plain)')
+    parser.add_argument(
+        '--step-errors', action='store_true', help='also the errors of single steps (no)'
     )
     parser.add_argument('--output', type=Path, help='write the figures there as JSON')
     parser.add_argument('--compare', nargs=2, type=Path, metavar=('A', 'B'), help='two results')
@@ -314,20 +312,13 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    rows = [asdict(row) for row in measure(options)]
-    result = {
-        'preset': options.preset,
-        'size': options.size,
-        'rule': options.rule,
-        'frames': options.frames,
-        'machine': machine(options.threads),
-        'rows': rows,
-    }
-    print(f'{options.preset}, {options.size}, rule {options.rule}, {options.frames} frames')
-    print('; '.join(f'{key}: {value}' for key, value in result['machine'].items()) + '\n')
-    print(table(rows))
-    if options.output:
-        options.output.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    cases = [case for case in CASES if options.preset in (None, case['preset'])]
+    for case in cases or [CASES[0]]:
+        one = argparse.Namespace(**{**vars(options), **case, **given})
+        if options.output and options.preset is None:
+            one.output = options.output.with_stem(f'{options.output.stem}_{case["preset"]}')
+        print(report(one), flush=True)
 
 
 if __name__ == '__main__':

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -14,13 +18,15 @@ from mem3r_ros.model import (
     ModelConfig,
     backend,
     build_model,
+    freed_memory,
     int8,
     processor,
     speedups,
 )
 from mem3r_ros.model.backend import BackendConfig, load_backend
+from mem3r_ros.model.bfloat16 import convert_camera_memory
 from mem3r_ros.model.int8 import Int8Linear, convert_linear_layers, has_int8
-from mem3r_ros.model.layers import Mlp
+from mem3r_ros.model.layers import Mlp, attend, attend_bfloat16
 from mem3r_ros.model.speedups import SpeedUps, arithmetic_of, choose_cpu_dtype
 
 needs_int8 = pytest.mark.skipif(not has_int8(), reason='the processor does not compute in int8')
@@ -139,6 +145,61 @@ def test_attention_in_bfloat16_keeps_the_camera_memory_exact(wide):
     changed = [name for name, part in wide.named_modules() if getattr(part, 'in_bfloat16', False)]
     assert changed
     assert not any(name.startswith('pose_memory') for name in changed)
+
+
+def test_slots_of_cut3r_in_bfloat16_change_pose_and_memory_little():
+    torch.manual_seed(0)
+    config = replace(WIDE, pose_memory='local', local_mem_size=16, state_gate=False)
+    exact = build_model(config).eval().requires_grad_(False)
+    prediction, state = last_of(exact)
+    fast = SpeedUps(bfloat16_memory=True).apply(exact)
+    fast_prediction, fast_state = last_of(fast)
+    assert fast_state.camera_memory.dtype == torch.float32
+    error = relative(fast_state.camera_memory, state.camera_memory)
+    assert 0 < error < 0.01
+    assert relative(fast_prediction.T_world_camera, prediction.T_world_camera) < 0.03
+
+
+def test_fast_weights_keep_float32_beside_slots_in_bfloat16(wide):
+    assert convert_camera_memory(wide.pose_memory) == 0
+
+
+@torch.inference_mode()
+def test_attention_in_bfloat16_gives_each_head_its_own_values():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 5, 7, 16, generator=generator) for _ in range(3))
+    found = attend_bfloat16(query, key[:, :, :6], value[:, :, :6])
+    exact = attend(query, key[:, :, :6], value[:, :, :6])
+    assert relative(found, exact) < 0.02
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='counts page faults of Linux')
+def test_freed_memory_is_taken_again_without_page_faults(repository_dir):
+    program = (
+        'import resource, sys, torch; from mem3r_ros.model.freed_memory import keep_freed_memory\n'
+        'torch.set_num_threads(1); print(keep_freed_memory())\n'
+        'for _ in range(8):\n'
+        '    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n'
+        '    torch.ones(20_000_000)\n'
+        'print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)'
+    )
+    run = subprocess.run(
+        [sys.executable, '-c', program],
+        cwd=repository_dir, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    is_known, faults = run.stdout.split()
+    if is_known == 'False':
+        pytest.skip('this C library has no mallopt')
+    assert int(faults) < 1000  # 80 MB are 20,000 pages
+
+
+@pytest.mark.parametrize('num_weights', [1, 10**12])
+def test_only_a_large_network_keeps_freed_memory(monkeypatch, num_weights):
+    kept = []
+    monkeypatch.setattr(freed_memory, 'keep_freed_memory', lambda: kept.append(True))
+    monkeypatch.setattr(speedups, 'LARGE_NETWORK', num_weights)
+    load_backend(BackendConfig(device='cpu', num_threads=1))
+    assert bool(kept) == (num_weights == 1)
 
 
 def test_two_view_heads_stay_float32_under_int8(monkeypatch):

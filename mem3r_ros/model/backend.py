@@ -121,7 +121,8 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep | ExportedSt
     from mem3r_ros.model import load_model
     from mem3r_ros.model.checkpoints.load import half_precision
     from mem3r_ros.model.execution import prepared_for
-    from mem3r_ros.model.speedups import SpeedUps, choose_cpu_dtype, choose_gpu_dtype
+    from mem3r_ros.model.freed_memory import keep_freed_memory
+    from mem3r_ros.model.speedups import SpeedUps, choose_cpu_dtype, choose_gpu_dtype, is_large
 
     dtype = getattr(torch, _weights_dtype(config.dtype, device))
     if dtype == torch.float32:
@@ -131,6 +132,8 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep | ExportedSt
     chooses_half = config.dtype == 'auto' and device != 'cpu'
     # On the CPU first, so that the GPU never holds the weights in float32 too.
     model = load_model(config.model, device='cpu' if chooses_half else device, dtype=dtype)
+    if device == 'cpu' and is_large(model):
+        keep_freed_memory()
     if config.dtype == 'int8' or (
         config.dtype == 'auto' and device == 'cpu' and choose_cpu_dtype(model) == 'int8'
     ):

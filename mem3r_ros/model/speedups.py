@@ -11,6 +11,7 @@ import time
 import torch
 from torch import nn
 
+from mem3r_ros.model.bfloat16 import convert_camera_memory
 from mem3r_ros.model.dense_heads import DptHead
 from mem3r_ros.model.int8 import (
     PLACES,
@@ -40,6 +41,7 @@ class SpeedUps:
     channels_last: bool = False  # dense heads with the channels of a pixel side by side
     bfloat16_heads: bool = False  # dense heads in bfloat16
     bfloat16_attention: bool = False  # products of tokens in bfloat16, in the places of int8
+    bfloat16_memory: bool = False  # linear layers of CUT3R's camera memory in bfloat16
 
     @classmethod
     def int8(cls, model: Mem3R) -> SpeedUps:
@@ -50,7 +52,11 @@ class SpeedUps:
         """
         half = multiplies_bfloat16() and model.front_end is None
         return cls(
-            int8_linear=True, channels_last=True, bfloat16_heads=half, bfloat16_attention=half
+            int8_linear=True,
+            channels_last=True,
+            bfloat16_heads=half,
+            bfloat16_attention=half,
+            bfloat16_memory=half,
         )
 
     def apply(self, model: Mem3R) -> Mem3R:
@@ -65,6 +71,8 @@ class SpeedUps:
             for part in model.modules():
                 if isinstance(part, Mlp) and isinstance(part.fc1, Int8Linear):
                     part.tokens_at_once = _TOKENS_AT_ONCE
+        if self.bfloat16_memory:
+            convert_camera_memory(model.pose_memory)
         for attention in _attention_layers(model):
             attention.in_bfloat16 |= self.bfloat16_attention
             if isinstance(attention, SelfAttention) and (
@@ -120,9 +128,14 @@ def measured_int8_gain(model: nn.Module) -> float:
     return exact_s / int8_s
 
 
+def is_large(model: nn.Module) -> bool:
+    """Return whether matrix products dominate a step of this network."""
+    return sum(weight.numel() for weight in model.parameters()) >= LARGE_NETWORK
+
+
 def choose_cpu_dtype(model: Mem3R) -> str:
     """Return ``int8`` for a large network that gains by it on this processor, else ``float32``."""
-    if sum(weight.numel() for weight in model.parameters()) < LARGE_NETWORK or not has_int8():
+    if not (is_large(model) and has_int8()):
         return 'float32'
     gain = measured_int8_gain(model)
     chosen = 'int8' if gain >= _WORTH_IT else 'float32'
@@ -132,7 +145,7 @@ def choose_cpu_dtype(model: Mem3R) -> str:
 
 def choose_gpu_dtype(model: Mem3R) -> torch.dtype:
     """Return the dtype of a network on a GPU: half precision if the network is large."""
-    if sum(weight.numel() for weight in model.parameters()) < LARGE_NETWORK:
+    if not is_large(model):
         return torch.float32
     # Emulated bfloat16 is slower than float16.
     has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
