@@ -10,11 +10,16 @@ after the first fifth. Image size and state size: steps of the network. Streams:
 share one batched step. Every point has a process of its own; time is processor time of one thread
 per image, so other programs hardly change it. State sizes other than that of the preset have
 random weights, which do not change the time.
+
+Each point is written to scale_points.json in the output folder when it is measured, so the
+command can be stopped and started again with the same arguments. The long stream is one process:
+stopped in the middle, it starts again. Its readings are in scale_frames.txt while it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 import json
 import multiprocessing
@@ -105,22 +110,28 @@ def streams_point(preset: str, streams: int, frames: int) -> tuple[float, float,
     return 1e3 * statistics.median(spent_s[2:]), resident_mib(), num_bytes / 1024
 
 
-def long_run(preset: str, frames: int) -> tuple[list[int], list[float], list[float]]:
-    """Return frame numbers, processor time per image in ms up to each, and memory in MiB."""
+def long_run(preset: str, frames: int, log: Path) -> tuple[list[int], list[float], list[float]]:
+    """
+    Return frame numbers, processor time per image in ms up to each, and memory in MiB.
+
+    :param log: the readings are written there while the run lasts.
+    """
     from mem3r_ros.cli.benchmark import PERIOD_NS, moving_texture
     from mem3r_ros.tracker import CameraFrame, Tracker
 
     tracker = Tracker(_model(preset))
     numbers, times_ms, memory = [], [], []
     last_s = time.process_time()
-    for index, image in enumerate(moving_texture(*CAMERA, frames)):
-        tracker.track(CameraFrame(index * PERIOD_NS, image))
-        if index % _INTERVAL == _INTERVAL - 1:
-            now_s = time.process_time()
-            numbers.append(index + 1)
-            times_ms.append(1e3 * (now_s - last_s) / _INTERVAL)
-            memory.append(resident_mib())
-            last_s = time.process_time()
+    with log.open('w', encoding='utf-8') as file:
+        for index, image in enumerate(moving_texture(*CAMERA, frames)):
+            tracker.track(CameraFrame(index * PERIOD_NS, image))
+            if index % _INTERVAL == _INTERVAL - 1:
+                now_s = time.process_time()
+                numbers.append(index + 1)
+                times_ms.append(1e3 * (now_s - last_s) / _INTERVAL)
+                memory.append(resident_mib())
+                print(numbers[-1], times_ms[-1], memory[-1], file=file, flush=True)
+                last_s = time.process_time()
     return numbers, times_ms, memory
 
 
@@ -132,28 +143,42 @@ def memory_slope(numbers: list[int], memory: list[float]) -> float:
     return 1000 * float(np.polyfit(numbers[start:], memory[start:], 1)[0])
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure every series, each point in a process of its own."""
-    spawn = multiprocessing.get_context('spawn')
+class Measured:
+    """Points measured so far, in a file; each runs in a process of its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Continue the points of a file, if there is one."""
+        self.path = path
+        self.points = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+
+    def get(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the result of a function, from the file or from a run in a new process."""
+        words = [each for each in arguments if not isinstance(each, Path)]
+        name = ' '.join(map(str, (function.__name__, *words)))
+        if name not in self.points:
+            with multiprocessing.get_context('spawn').Pool(1) as pool:
+                self.points[name] = pool.apply(function, arguments)
+            self.path.write_text(json.dumps(self.points) + '\n', encoding='utf-8')
+        return self.points[name]
+
+
+def measure(options: argparse.Namespace, measured: Measured) -> dict[str, Any]:
+    """Measure every series, or read what is measured already."""
     preset, frames = options.preset, options.steps
-
-    def alone(function: Any, *arguments: Any) -> Any:
-        with spawn.Pool(1) as pool:
-            return pool.apply(function, arguments)
-
     series: dict[str, list[Point]] = {'image size': [], 'state size': [], 'streams': []}
     for text in options.sizes:
         width, height = map(int, text.split('x'))
-        found = alone(network_point, preset, (width, height), None, frames)
+        found = measured.get(network_point, preset, (width, height), None, frames)
         series['image size'].append(Point(text, width * height / 1000, *found))
     own = tuple(map(int, options.state_image.split('x')))
     for tokens in options.state_sizes:
-        found = alone(network_point, preset, own, tokens, frames)
+        found = measured.get(network_point, preset, own, tokens, frames)
         series['state size'].append(Point(str(tokens), tokens, *found))
     for count in options.streams:
-        found = alone(streams_point, preset, count, frames)
+        found = measured.get(streams_point, preset, count, frames)
         series['streams'].append(Point(str(count), count, *found))
-    return {'series': series, 'long': alone(long_run, preset, options.frames)}
+    log = options.output / 'scale_frames.txt'
+    return {'series': series, 'long': measured.get(long_run, preset, options.frames, log)}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -224,8 +249,8 @@ def main() -> int:
     options = parser.parse_args()
     from mem3r_ros.model.processor import processor_name
 
-    result = measure(options)
     options.output.mkdir(parents=True, exist_ok=True)
+    result = measure(options, Measured(options.output / 'scale_points.json'))
     plot(result, options.output / 'scale.png')
     text = '\n'.join(
         [
@@ -243,10 +268,8 @@ def main() -> int:
         ]
     )
     (options.output / 'scale.md').write_text(text, encoding='utf-8')
-    numbers, times_ms, memory = result['long']
-    figures = {'frames': numbers, 'processor_ms': times_ms, 'memory_mib': memory}
-    (options.output / 'scale.json').write_text(json.dumps(figures) + '\n', encoding='utf-8')
     print(table(result))
+    numbers, _, memory = result['long']
     slope = memory_slope(numbers, memory)
     if slope * numbers[-1] / 1000 > 4.0:
         print(f'memory grows by {slope:.3f} MiB per 1000 frames')
