@@ -280,7 +280,7 @@ def recorded_steps_agree(device: torch.device) -> tuple[float, int]:
 
 
 def _waits_of(tracker: object) -> int:
-    return _waits + tracker._download._queue.num_waits
+    return _waits + tracker._network._download._queue.num_waits
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import numpy as np
 from oracle import FRAME_NS, OracleNetwork, rendered_scene
 import pytest
 
+from mem3r_ros.model import load_model
 from mem3r_ros.places import PlacesConfig
 from mem3r_ros.tracker import BadFrame, PipelinedTracker, Tracker, TrackerConfig
 from mem3r_ros.tracker.config import ScaleConfig
@@ -112,6 +113,24 @@ def test_two_threads_give_the_results_of_one(name, outputs):
     assert {'Status.TRACKING', 'Status.DEGRADED'} <= statuses
     assert isinstance(expected[0][LATE], str)
     assert max(int(one['segment']) for one in expected[0] if isinstance(one, dict)) >= 1
+
+
+def test_flow_on_threads_of_its_own_gives_the_results_of_the_network():
+    scene = SOURCE.scene
+    model = load_model('mem3r-tiny')
+
+    def tracked(is_parallel):
+        frames, results = PipelinedTracker(Tracker(model), is_parallel), []
+        for index in range(9, 21):  # dark at 12 and 13, at rest from 16 to 18, a break at 20
+            stamp_ns = (index + 90 * (index == 20)) * FRAME_NS
+            results.append(frames.track(scene.frame(index, stamp_ns, remember=index != 10)))
+        frames.close()
+        return [contents(result.result()) for result in results]
+
+    expected = tracked(False)
+
+    assert tracked(True) == expected
+    assert expected[-1]['segment'] == '1'
 
 
 def test_settings_resets_and_snapshots_between_two_frames_are_in_order(tmp_path):

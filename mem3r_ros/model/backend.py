@@ -12,7 +12,7 @@ from mem3r_ros.config import setting, settings
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.checkpoints.find import EXPORTED_SUFFIXES, find_weights
 from mem3r_ros.model.processor import multiplies_bfloat16, multiplies_float16
-from mem3r_ros.threads import choose_num_threads, use_num_threads
+from mem3r_ros.threads import choose_num_threads, runs_in_parallel, use_num_threads
 
 if TYPE_CHECKING:
     from mem3r_ros.model import Mem3R
@@ -55,7 +55,12 @@ class BackendConfig:
         'finish an image on a second core while the network runs on the next one; the results are '
         'the same, and one core is used where there is only one',
     )
-    num_threads: int = setting(0, 'CPU threads; 0: as many as cores are idle at the start', low=0)
+    num_threads: int = setting(
+        0,
+        'CPU threads; 0: as many as cores are idle at the start; one for a small network if '
+        'pipelined',
+        low=0,
+    )
 
 
 def choose_device(name: str) -> str:
@@ -138,6 +143,11 @@ def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep | ExportedSt
         config.dtype == 'auto' and device == 'cpu' and choose_cpu_dtype(model) == 'int8'
     ):
         SpeedUps.int8(model).apply(model)
+    elif device == 'cpu' and dtype == torch.float32:
+        SpeedUps.float32().apply(model)
+    if not config.num_threads and runs_in_parallel(config.pipelined) and not is_large(model):
+        # Its operations are too small for two threads; the other core finishes the last image.
+        use_num_threads(1)
     if chooses_half:
         model = half_precision(model, choose_gpu_dtype(model)).to(device)
     return prepared_for(config.execution, model), device

@@ -35,13 +35,18 @@ _PROBE_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class SpeedUps:
-    """Which levers to use; none of them keeps the results of float32 exactly."""
+    """Which levers to use; none of them keeps the results of float32 bit by bit."""
 
     int8_linear: bool = False  # large linear layers in int8, see model.int8
     channels_last: bool = False  # dense heads with the channels of a pixel side by side
     bfloat16_heads: bool = False  # dense heads in bfloat16
     bfloat16_attention: bool = False  # products of tokens in bfloat16, in the places of int8
     bfloat16_memory: bool = False  # linear layers of CUT3R's camera memory in bfloat16
+
+    @classmethod
+    def float32(cls) -> SpeedUps:
+        """Return the levers of ``dtype: float32``, which change nothing but the rounding."""
+        return cls(channels_last=True)
 
     @classmethod
     def int8(cls, model: Mem3R) -> SpeedUps:

@@ -9,6 +9,8 @@ two places for each: the host fills one while the device still reads the other.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -36,22 +38,29 @@ class Upload:
         self._places: dict[str, list[tuple[Tensor, Tensor]]] = {}  # host and device memory
         self._turn = 0
 
-    def frame_input(self, prepared: Prepared, is_remembered: bool) -> FrameInput:
-        """
-        Return the input for one frame.
-
-        :param is_remembered: whether the state may take the frame in.
-        """
+    def frame_input(self, prepared: Prepared) -> FrameInput:
+        """Return the input for one frame, which the state may take in."""
         self._turn = (self._turn + 1) % _PLACES
-        update, camera, fine = None, prepared.network_camera, prepared.fine_gray
-        if not is_remembered:
-            update = torch.zeros(1, dtype=torch.bool, device=self._queue.device)
+        camera, fine = prepared.network_camera, prepared.fine_gray
         return FrameInput(
             image=self._image(prepared),
-            update=update,
             intrinsics=None if camera is None else self._intrinsics(camera),
             fine_gray=None if fine is None else self._moved('fine', fine)[None],
         )
+
+    def completed(self, frame: FrameInput, is_remembered: bool, flow: Tensor | None) -> FrameInput:
+        """
+        Return the input with what the checks of the image have found.
+
+        :param is_remembered: whether the state may take the frame in.
+        :param flow: px, [1, 3, H, W]; None: the network measures it.
+        """
+        if is_remembered and flow is None:
+            return frame
+        update = None
+        if not is_remembered:
+            update = torch.zeros(1, dtype=torch.bool, device=self._queue.device)
+        return replace(frame, update=update, flow=flow)
 
     def _image(self, prepared: Prepared) -> Tensor:
         if prepared.small is not None:

@@ -4,7 +4,8 @@
 Two cores for one camera: a frame is finished while the next one is measured.
 
 The network state of a frame is settled in ``Tracker.advance``; path, scale and depth follow in
-``Tracker.finish``, on a thread of its own. torch, OpenCV and numpy release the interpreter lock in
+``Tracker.finish``, on a thread of its own; the optical flow is searched beside the checks of the
+image. torch, OpenCV and numpy release the interpreter lock in
 their large operations. The results equal those of ``Tracker.track``.
 """
 
@@ -37,6 +38,8 @@ class PipelinedTracker:
         """
         self.tracker = tracker
         self._thread = ThreadPoolExecutor(1, 'finish') if is_parallel else None
+        if is_parallel:
+            tracker.search_flow_early()
         self._finishing: Future | None = None
         self._actions: deque[Future] = deque()
 

@@ -42,6 +42,7 @@ from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
 from mem3r_ros.tracker.stage_clock import StageClock
 from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.tracked_frame import tracked_frame
+from mem3r_ros.two_view.flow_search import FlowSearch, PendingFlow
 
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px', 'image_token'})
@@ -69,6 +70,7 @@ class Tracker:
         # The small presets compute depth for every pose.
         self._is_depth_free = getattr(model.config, 'two_view', None) is not None
         self._preparation = Preparation(model.config)
+        self.flow_search: FlowSearch | None = None  # None: the network searches the flow
         self.configure(config or TrackerConfig())
         self.reset()
 
@@ -80,6 +82,12 @@ class Tracker:
     def reset(self) -> None:
         """Start a new stream with the next frame."""
         self._stream = StreamState(self.model)
+
+    def search_flow_early(self) -> None:
+        """Search the flow on two threads beside the checks of the image, if it is an input."""
+        front_end = getattr(self.model, 'front_end', None)
+        if front_end is not None and self._device.type == 'cpu':
+            self.flow_search = FlowSearch(front_end.config.flow_scale)
 
     def request_reset(self) -> None:
         """Begin a new segment with the next good frame; the odometry continues smoothly."""
@@ -135,6 +143,8 @@ class Tracker:
             valid = stream.validation.check(frame)
             prepared = self._preparation.prepare(valid, config.input)
             flaw = stream.quality.check(prepared.grey, config.health)
+            image = None if flaw.is_blind else self._upload.frame_input(prepared)
+        flow = self._start_flow(image)
         if flaw.reason:
             stream.continuity.skip(frame.stamp_ns)
         else:
@@ -152,10 +162,8 @@ class Tracker:
             is_still = not flaw.reason and stream.stillness.check(prepared.grey, config.stillness)
         decision = decide(valid, flaw, is_still, stream, config)
         decision = apply_break(decision, valid, stream, self.model)
-        with clock('prepare'):
-            image = None
-            if not flaw.is_blind:
-                image = self._upload.frame_input(prepared, decision.is_remembered)
+        with clock('network'):
+            image = None if flaw.is_blind else self._completed(image, decision, flow)
         number = stream.feedback.next_number()
         report = stream.report(number, config)
         fields = self._fields(wanted, prepared, decision, report)
@@ -210,7 +218,21 @@ class Tracker:
         stream.add_report(context.number, config)
         return tracked
 
-    # Which parts of the answer are needed.
+    # Parts of begin.
+
+    def _start_flow(self, image: FrameInput | None) -> PendingFlow | None:
+        """Search the flow of a frame beside the checks of its image, if that is wanted."""
+        if image is None or self.flow_search is None:
+            return None
+        return self.flow_search.start(image.image, image.fine_gray, self._stream.state.motion)
+
+    def _completed(
+        self, image: FrameInput, decision: Decision, flow: PendingFlow | None
+    ) -> FrameInput:
+        """Return the input of the network; a flow counts if no break has come in between."""
+        is_valid = flow is not None and flow.memory is self._stream.state.motion
+        found = flow.result() if is_valid else None
+        return self._upload.completed(image, decision.is_remembered, found)
 
     def _fields(
         self, wanted: frozenset[str], prepared: Prepared, decision: Decision, report: Report

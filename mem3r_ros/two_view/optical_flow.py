@@ -86,8 +86,17 @@ def checked_flow(
     :return: displacement (x, y) and forward-backward error, px, [H, W, 3].
     """
     forward = optical_flow(previous_gray, gray, before, fine)
+    return with_error(forward, backward_flow(previous_gray, gray))
+
+
+def backward_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
+    """Return where each pixel of the previous frame is in the frame, for the check, [H, W, 2]."""
     start = _initial_flow(gray, previous_gray, None)
-    backward = _search(gray, previous_gray, start, CHECK_SMOOTHNESS, CHECK_STRIDE_PX)
+    return _search(gray, previous_gray, start, CHECK_SMOOTHNESS, CHECK_STRIDE_PX)
+
+
+def with_error(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """Return the flow and its forward-backward error, px, [H, W, 3]."""
     error = np.linalg.norm(forward + _sampled(backward, forward), axis=-1, keepdims=True)
     return np.concatenate((forward, error), axis=-1)
 
