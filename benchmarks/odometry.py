@@ -7,11 +7,12 @@ Odometry of the tracker beside textbook visual odometry, on any recordings with 
 
 Methods: the tracker with and without its sliding window, each with and without the calibration;
 standing still; the best line at constant velocity, fitted to the truth; KLT+E, ORB+E and KLT+BA
-with the calibration (textbook_odometry.py). With --colmap also COLMAP, which is offline and needs
-pycolmap. Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames, error
-of the metres, AbsRel after median scaling, statuses, time of the window. The last line is the
-geometric mean of the tracker's ATE over that of the best online baseline. Writes odometry.md,
-odometry.json and index.html.
+with the calibration (textbook_odometry.py); PnP on the true depth where it is known, which shows
+how well truth and images agree. With --colmap also COLMAP, which is offline and needs pycolmap.
+Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames, error of the
+metres, AbsRel after median scaling, statuses, time of the window. The last line is the geometric
+mean of the tracker's ATE over that of the best online baseline. Writes odometry.md, odometry.json
+and index.html.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import time
 
 import cv2
 import numpy as np
-from textbook_odometry import BASELINES
+from textbook_odometry import BASELINES, depth_pnp
 
 from mem3r_ros.camera import Intrinsics, Rectifier
 from mem3r_ros.data import open_sequence
@@ -47,6 +48,8 @@ from mem3r_ros.worlds import WorldConfig, render_clip
 WORLD_SIZE = (640, 480)
 WORLD_FRAME_NS = 66_666_667
 OURS = 'ours'
+TRUE_DEPTH = 'PnP on true depth'
+OFFLINE = ('COLMAP', TRUE_DEPTH)
 VARIANTS = {
     OURS: (True, True),  # the window, the calibration
     'ours, no window': (False, True),
@@ -172,6 +175,18 @@ def run_baseline(frames: list[SequenceFrame], name: str) -> Run:
     return Run(Trajectory(stamps, poses), time_ms=time_ms)
 
 
+def run_true_depth(frames: list[SequenceFrame]) -> Run:
+    """Run PnP against the true depth, in true metres."""
+    rectifier = Rectifier(frames[0].camera)
+    camera = rectifier.rectified
+    images = [cv2.cvtColor(rectifier.image(f.image), cv2.COLOR_RGB2GRAY) for f in frames]
+    depths = [
+        None if f.depth_m is None else true_depth_at(f.depth_m, f.camera, camera) for f in frames
+    ]
+    stamps = np.array([frame.stamp_ns for frame in frames])
+    return Run(Trajectory(stamps, depth_pnp(images, depths, camera)), is_metric=True)
+
+
 def run_colmap(frames: list[SequenceFrame], folder: Path) -> Run | None:
     """Run COLMAP's incremental mapper offline; None where it finds no model."""
     import pycolmap
@@ -222,7 +237,7 @@ def measure(method: str, run: Run, truth: Trajectory) -> Result:
         run.abs_rel,
         run.time_ms,
         run.statuses,
-        method != 'COLMAP',
+        method not in OFFLINE,
     )
 
 
@@ -237,6 +252,8 @@ def compare(
     )
     runs = {method: run_tracker(frames, model, *variant) for method, variant in VARIANTS.items()}
     runs |= {method: run_baseline(frames, method) for method in BASELINES}
+    if any(frame.depth_m is not None for frame in frames):
+        runs[TRUE_DEPTH] = run_true_depth(frames)
     if has_colmap:
         run = run_colmap(frames, output / name)
         runs |= {} if run is None else {'COLMAP': run}

@@ -8,6 +8,8 @@ Textbook visual odometry on OpenCV, as a yardstick; nothing of it is tuned.
 - ``orb_essential``: the same chain with matched ORB features.
 - ``klt_bundle``: tracked corners, PnP against triangulated points, keyframes, bundle adjustment of
   the last keyframes.
+- ``depth_pnp``: tracked corners, PnP against the true depth of keyframes. It is no rival: where it
+  follows, its errors include those of the truth itself.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.geometry import invert, matrix
+from mem3r_ros.geometry import invert, matrix, orthonormalise
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.pinhole import camera_array, rays_of
 from mem3r_ros.odometry.problem import Problem
@@ -290,6 +292,64 @@ def klt_bundle(images: list[np.ndarray], camera: Intrinsics) -> np.ndarray:
     """Return the poses T_first_camera [F, 4, 4] by PnP and bundle adjustment."""
     odometry = BundleOdometry(camera)
     return np.stack([odometry.add(image).copy() for image in images])
+
+
+def depth_pnp(
+    images: list[np.ndarray], depths: list[np.ndarray | None], camera: Intrinsics
+) -> np.ndarray:
+    """
+    Return the poses T_first_camera [F, 4, 4] by PnP against the true depth of keyframes.
+
+    :param depths: m, 0 or NaN: unknown, [H, W] each; None: an image without depth.
+    """
+    T_key, poses, step = np.eye(4), [np.eye(4)], np.eye(4)
+    points = pixels = np.zeros((0, 3))
+    for index, image in enumerate(images):
+        if index:
+            found, good = follow(images[index - 1], image, pixels)
+            points, pixels = points[good], found[good]
+            T = _by_depth(points, pixels, camera.K)
+            poses.append(orthonormalise(poses[-1] @ step if T is None else T_key @ T))
+            step = invert(poses[-2]) @ poses[-1]
+        is_due = len(points) < NUM_CORNERS // 4 or index % WINDOW == 0
+        if is_due and depths[index] is not None:
+            T_key = poses[-1]
+            points, pixels = points_by_depth(image, depths[index], camera)
+    return np.stack(poses)
+
+
+def points_by_depth(
+    image: np.ndarray, depth: np.ndarray, camera: Intrinsics
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return corners off the edges of the depth, as points [N, 3] and as pixels [N, 2]."""
+    corners = cv2.goodFeaturesToTrack(image, NUM_CORNERS, 0.01, 8)
+    if corners is None:
+        return np.zeros((0, 3)), np.zeros((0, 2))
+    depth = np.nan_to_num(depth).astype(np.float32)
+    kernel = np.ones((7, 7), np.uint8)
+    is_flat = cv2.dilate(depth, kernel) < 1.1 * cv2.erode(depth, kernel)
+    rows, columns = np.round(corners[:, 0, ::-1]).astype(int).T
+    good = is_flat[rows, columns]
+    pixels = corners[good, 0].astype(float)
+    rays = rays_of(pixels, camera_array(camera))
+    return rays * depth[rows, columns][good, None], pixels
+
+
+def _by_depth(points: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> np.ndarray | None:
+    """Return T_key_camera by PnP; None if undetermined."""
+    if len(points) < MIN_POINTS:
+        return None
+    pixels = pixels.astype(float)
+    ok, rotation, translation, inliers = cv2.solvePnPRansac(
+        points, pixels, K, None, reprojectionError=PNP_PX
+    )
+    if not ok or inliers is None or len(inliers) < MIN_POINTS // 2:
+        return None
+    inside = inliers.ravel()
+    rotation, translation = cv2.solvePnPRefineLM(
+        points[inside], pixels[inside], K, None, rotation, translation
+    )
+    return invert(matrix(cv2.Rodrigues(rotation)[0], translation.ravel()))
 
 
 BASELINES = {'KLT+E': klt_essential, 'ORB+E': orb_essential, 'KLT+BA': klt_bundle}
