@@ -10,16 +10,17 @@ standing still; the best line at constant velocity, fitted to the truth; KLT+E, 
 with the calibration (textbook_odometry.py); PnP on the true depth where it is known, which shows
 how well truth and images agree. With --colmap also COLMAP, which is offline and needs pycolmap.
 Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames, error of the
-metres, AbsRel after median scaling, statuses, time of the window. The last line is the geometric
-mean of the tracker's ATE over that of the best online baseline. Writes odometry.md, odometry.json
-and index.html.
+metres; AbsRel after one median scale for the run, near steps of depth too, AUSE of the confidence
+beside a random order, scale of the depth over that of the path; time of the window, statuses. The
+last line is the geometric mean of the tracker's ATE over that of the best online baseline. Writes
+odometry.md, odometry.json and index.html.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 import html
 import json
 import math
@@ -35,7 +36,8 @@ from mem3r_ros.data import open_sequence
 from mem3r_ros.data.sequence import SequenceFrame
 from mem3r_ros.errors import BadFrame, UserError
 from mem3r_ros.evaluation import trajectory_error
-from mem3r_ros.evaluation.depth_error import DepthMeter, true_depth_at
+from mem3r_ros.evaluation.depth_error import true_depth_at
+from mem3r_ros.evaluation.depth_quality import DepthQuality, DepthQualityMeter
 from mem3r_ros.evaluation.scale_drift import scale_drift
 from mem3r_ros.evaluation.trajectory_error import align, matched
 from mem3r_ros.model import load_model
@@ -47,6 +49,7 @@ from mem3r_ros.worlds import WorldConfig, render_clip
 
 WORLD_SIZE = (640, 480)
 WORLD_FRAME_NS = 66_666_667
+FIRST_DEPTH = 8  # frames; before, no motion has shown any depth
 OURS = 'ours'
 TRUE_DEPTH = 'PnP on true depth'
 OFFLINE = ('COLMAP', TRUE_DEPTH)
@@ -63,6 +66,10 @@ COLUMNS = (
     ('scale drift', 'scale_drift', '{:.2f}'),
     ('metres', 'scale_error_percent', '{:+.0f} %'),
     ('AbsRel', 'abs_rel', '{:.3f}'),
+    ('near edges', 'abs_rel_edges', '{:.3f}'),
+    ('AUSE', 'ause', '{:.2f}'),
+    ('random', 'ause_random', '{:.2f}'),
+    ('depth / path', 'depth_over_path', '{:.2f}'),
     ('ms', 'time_ms', '{:.0f}'),
 )
 
@@ -78,6 +85,10 @@ class Result:
     scale_drift: float = math.nan
     scale_error_percent: float = math.nan
     abs_rel: float = math.nan
+    abs_rel_edges: float = math.nan
+    ause: float = math.nan
+    ause_random: float = math.nan  # of a confidence without meaning
+    depth_over_path: float = math.nan  # scale of the depth over that of the path
     time_ms: float = math.nan  # of a frame; of the tracker: its window alone
     statuses: str = ''
     is_online: bool = True
@@ -89,7 +100,7 @@ class Run:
 
     path: Trajectory
     settled: int = 0  # first frame that counts for the drift of the scale
-    abs_rel: float = math.nan
+    depth: DepthQuality | None = None
     time_ms: float = math.nan
     statuses: str = ''
     is_metric: bool = False
@@ -135,13 +146,13 @@ def run_tracker(
 ) -> Run:
     """Track a sequence."""
     config = TrackerConfig(refinement=RefinementConfig(enabled=has_window))
-    tracker, meter = Tracker(model, config), DepthMeter()
+    tracker, meter = Tracker(model, config), DepthQualityMeter()
     stamps, poses, statuses, times = [], [], [], []
     for frame in frames:
         camera = frame.camera if is_calibrated else None
         try:
             # Either way the network predicts depth in every frame, as for a user of depth.
-            wanted = {'confidence'} if frame.depth_m is None else {'depth'}
+            wanted = {'confidence'} if frame.depth_m is None else {'depth', 'confidence'}
             tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, camera), wanted)
         except BadFrame:
             continue
@@ -151,13 +162,14 @@ def run_tracker(
         times.append(tracked.health.stage_ms.get('refinement', 0.0))
         if frame.depth_m is not None and tracked.depth is not None:
             seen_by = frame.camera if is_calibrated else tracked.source_camera
-            meter.add(tracked.depth, true_depth_at(frame.depth_m, seen_by, tracked.intrinsics))
-    depth = meter.result()
+            true_m = true_depth_at(frame.depth_m, seen_by, tracked.intrinsics)
+            if len(poses) > FIRST_DEPTH:
+                meter.add(tracked.depth, tracked.confidence, true_m)
     settled = next((i for i, s in enumerate(statuses) if s is not Status.INITIALISING), 0)
     return Run(
         Trajectory(np.array(stamps), np.array(poses)),
         settled,
-        math.nan if depth is None else depth.abs_rel,
+        meter.result(),
         float(np.mean(times)),
         ', '.join(f'{n} {s.value}' for s, n in Counter(statuses).items()),
         True,
@@ -227,17 +239,26 @@ def measure(method: str, run: Run, truth: Trajectory) -> Result:
     error = trajectory_error(run.path, truth)
     estimate, true = matched(run.path, truth)
     settled = estimate.stamps_ns >= run.path.stamps_ns[run.settled]
-    return Result(
+    result = Result(
         method,
         error.ate_sim3_rmse_m,
         error.rpe_translation_m,
         error.rpe_rotation_deg,
         scale_drift(estimate.select(settled), true.select(settled)),
         error.scale_error_percent if run.is_metric else math.nan,
-        run.abs_rel,
-        run.time_ms,
-        run.statuses,
-        method not in OFFLINE,
+        time_ms=run.time_ms,
+        statuses=run.statuses,
+        is_online=method not in OFFLINE,
+    )
+    if run.depth is None:
+        return result
+    return replace(
+        result,
+        abs_rel=run.depth.abs_rel,
+        abs_rel_edges=run.depth.abs_rel_near_edges,
+        ause=run.depth.ause,
+        ause_random=run.depth.ause_random,
+        depth_over_path=error.scale / run.depth.scale,
     )
 
 
