@@ -16,6 +16,7 @@ camera that stands still; mean and standard error over paths. Writes memory_effe
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 import sys
@@ -107,10 +108,12 @@ def batch_of(paths: list[Clip], rng: np.random.Generator) -> Batch:
     return collate(clips, None, [True] * BATCH)
 
 
-def trained(fields: dict, paths: list[Clip], updates: int, seed: int) -> tuple[Mem3R, float]:
-    """Train one variant; return it and the loss of its last tenth."""
+def trained(
+    config: ModelConfig, paths: list[Clip], updates: int, seed: int
+) -> tuple[Mem3R, float]:
+    """Train one network; return it and the loss of its last tenth."""
     torch.manual_seed(seed)
-    model = build_model(replace(SMALL, **fields)).train()
+    model = build_model(config).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, updates, pct_start=0.05)
     chunk_loss, rng = ChunkLoss(model, 'cut3r'), np.random.default_rng([seed, 1])
@@ -141,11 +144,13 @@ def positions(model: Mem3R, batch: Batch, rule: str) -> np.ndarray:
     return np.stack(poses)
 
 
-def figures(estimate: np.ndarray, truth: np.ndarray) -> dict[int, np.ndarray]:
+def figures(
+    estimate: np.ndarray, truth: np.ndarray, lengths: Sequence[int] = LENGTHS
+) -> dict[int, np.ndarray]:
     """Return ATE and unaligned error over standing still, by length, [B, 2] each."""
     stamps = np.arange(len(truth), dtype=np.int64) * FRAME_NS
     found = {}
-    for length in (n for n in LENGTHS if n <= len(truth)):
+    for length in (n for n in lengths if n <= len(truth)):
         rows = []
         for path in range(truth.shape[1]):
             own, true = (poses[:length, path] for poses in (estimate, truth))
@@ -218,7 +223,7 @@ def main() -> int:
     for name, fields in VARIANTS.items():
         for seed in range(args.seeds):
             start = time.process_time()
-            model, loss = trained(fields, paths, args.updates, seed)
+            model, loss = trained(replace(SMALL, **fields), paths, args.updates, seed)
             minutes = (time.process_time() - start) / 60
             notes.append(f'{name}: loss {loss:.3f} after {minutes:.1f} min of one core')
             print(notes[-1], file=sys.stderr, flush=True)
