@@ -122,10 +122,14 @@ class SlidingWindow:
 
     @property
     def wants_depth(self) -> bool:
-        """Whether the next frame will probably be a keyframe, which needs the network's depth."""
+        """
+        Whether a keyframe, which needs the network's depth, is probable within two frames.
+
+        The depth of the next frame is decided before this one is finished.
+        """
         if self.wants_keyframe or len(self.poses) < 2:  # no velocity yet
             return True
-        expected = self.T_window_camera @ self.velocity
+        expected = self.T_window_camera @ self.velocity @ self.velocity
         return is_key_expected(
             self.landmarks, self.poses, self.camera, self.width_scale, expected, self.is_key
         )
