@@ -14,7 +14,7 @@ import tiny_networks
 import torch
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import ModelConfig
+from mem3r_ros.model import FrameInput, ModelConfig, load_model
 from mem3r_ros.se3 import se3_exp
 from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
 from mem3r_ros.two_view.observation import complete_intrinsics
@@ -369,3 +369,25 @@ def test_two_view_settings_need_two_view_geometry():
         ModelConfig.from_metadata(fields | {'global_scale': True})
     with pytest.raises(UserError, match='motion_input is True and points is'):
         ModelConfig.from_metadata(fields | {'motion_input': True})
+
+
+def test_recorded_geometry_gives_the_same_results_bit_by_bit():
+    eager, recorded = load_model('mem3r-tiny'), load_model('mem3r-tiny')
+    recorded.front_end.record()
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.rand(1, 3, 96, 140, generator=generator) * 2 - 1
+    images = [wide[..., i : i + 128] for i in (0, 2, 3, 7, 4)]
+    images += [torch.cat((image, image)) for image in images[:3]]  # another batch size
+
+    with torch.inference_mode():
+        for start in (0, 5):
+            states = [model.initial_state(len(images[start])) for model in (eager, recorded)]
+            for image in images[start:][: 5 if start == 0 else 3]:
+                frame, found = FrameInput(image=image), []
+                for index, model in enumerate((eager, recorded)):
+                    prediction, states[index] = model.step(frame, states[index])
+                    found.append((prediction.T_world_camera, prediction.points_camera))
+                for one, other in zip(*found, strict=True):
+                    assert torch.equal(one, other)
+            assert torch.equal(states[0].tokens, states[1].tokens)
+            assert torch.equal(states[0].motion.log_depth, states[1].motion.log_depth)

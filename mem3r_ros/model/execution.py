@@ -27,6 +27,8 @@ def prepared_for(execution: str, model: Mem3R) -> Mem3R | StaticStep:
     :raises UserError: the network has two-view geometry and must be recorded.
     """
     is_on_gpu = model.device.type == 'cuda'
+    if execution == 'auto' and model.front_end is not None and not is_on_gpu:
+        model.front_end.record()
     if execution == 'auto':
         execution = 'graph' if is_on_gpu and model.front_end is None else 'eager'
     if execution == 'eager':

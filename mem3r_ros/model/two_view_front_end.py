@@ -27,8 +27,14 @@ from mem3r_ros.model.frame import FrameInput, Prediction, TwoViewPrediction
 from mem3r_ros.model.state import where_stream
 from mem3r_ros.se3 import matrix_from_pose_wxyz, orthonormalise, pose_wxyz_from_matrix
 from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
-from mem3r_ros.two_view.observation import Observation, observe, with_epipolar
+from mem3r_ros.two_view.observation import (
+    Observation,
+    epipolar_geometry,
+    observe,
+    with_epipolar,
+)
 from mem3r_ros.two_view.pixels import viewing_rays
+from mem3r_ros.two_view.recorded import Function, Recorded
 from mem3r_ros.two_view.stream_memory import (
     MAX_LOG_DEPTH,
     NOMINAL_DEPTH_M,
@@ -56,6 +62,13 @@ class TwoViewFrontEnd:
         self.adjustment = BundleAdjustment(config.motion_solver_steps)
         self.pose_channels = POSE_CHANNELS + config.global_scale
         self.dense_channels = DENSE_CHANNELS + config.depth_memory + config.epipolar_input
+        self._geometry: Function = epipolar_geometry
+        self._solve: Function = self._solution
+
+    def record(self) -> None:
+        """Record the geometry of each size of images and repeat it, for predictions on a CPU."""
+        self._geometry = Recorded(epipolar_geometry)
+        self._solve = Recorded(self._solution)
 
     def initial(self, batch_size: int, size: tuple[int, int], device: torch.device) -> MotionState:
         """Return the memory of new streams; ``size`` is height and width of the images, px."""
@@ -76,7 +89,9 @@ class TwoViewFrontEnd:
             frame.fine_gray,
             self.config.flow_scale,
         )
-        return with_epipolar(observation) if self.config.epipolar_input else observation
+        if not self.config.epipolar_input:
+            return observation
+        return with_epipolar(observation, self._geometry)
 
     def resolve(self, raw: Tensor, pose_raw: Tensor, seen: Observation) -> dict[str, Any]:
         """
@@ -197,9 +212,21 @@ class TwoViewFrontEnd:
         kept = DepthMemory(prior.depth.log(), prior.depth_sigma.square())
         if not (self.config.motion_solver_steps and bool(seen.has_flow.any())):
             return prior.T_previous_camera, kept
-        solution = self.adjustment.solve(prior, seen.flow, intrinsics, seen.depth)
+        relative, *depth = self._solve(*prior, seen.flow, intrinsics, *(seen.depth or ()))
         choose = partial(where_stream, seen.has_flow)
-        return solution.T_previous_camera, DepthMemory(*map(choose, solution.depth, kept))
+        return relative, DepthMemory(*map(choose, depth, kept))
+
+    def _solution(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        """
+        Return the motion, the log depth and its variance.
+
+        :param parts: fields of :class:`Prior`, flow, intrinsics, and remembered depth, if any.
+        """
+        num_prior = len(Prior._fields)
+        prior, (flow, intrinsics, *depth) = Prior(*parts[:num_prior]), parts[num_prior:]
+        memory = DepthMemory(*depth) if depth else None
+        solution = self.adjustment.solve(prior, flow, intrinsics, memory)
+        return (solution.T_previous_camera, *solution.depth)
 
 
 def _motion_from_raw(raw: Tensor, part: Tensor | float) -> Tensor:

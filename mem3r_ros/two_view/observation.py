@@ -12,6 +12,7 @@ along the flow, and the depth from parallax.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
 from typing import NamedTuple
 
@@ -115,16 +116,34 @@ def observe(
     )
 
 
+def epipolar_geometry(
+    flow: Tensor, intrinsics: Tensor, flow_error: Tensor, log_depth: Tensor
+) -> tuple[Tensor, ...]:
+    """
+    Fit the epipolar geometry of a flow.
+
+    The length of the translation is the one that fits the remembered depth.
+
+    :param log_depth: remembered, [B, H, W].
+    :return: the fields of :class:`EpipolarFit`, then those of :class:`DepthMemory` by parallax.
+    """
+    fit = fit_epipolar(flow, intrinsics, flow_error)
+    depth = fit.triangulated(fit.translation_length(log_depth.exp()))
+    return (*fit, *depth)
+
+
 @torch.no_grad()
-def with_epipolar(seen: Observation) -> Observation:
+def with_epipolar(
+    seen: Observation, geometry: Callable[..., tuple[Tensor, ...]] = epipolar_geometry
+) -> Observation:
     """
     Add the epipolar geometry of the flow.
 
-    The length of the translation is the one that fits the remembered depth.
+    :param geometry: computes it as :func:`epipolar_geometry` does.
     """
     with torch.autocast(seen.flow.device.type, enabled=False):
-        fit = fit_epipolar(seen.flow, seen.intrinsics, seen.flow_error)
-        depth = fit.triangulated(fit.translation_length(seen.depth.log_depth.exp()))
+        found = geometry(seen.flow, seen.intrinsics, seen.flow_error, seen.depth.log_depth)
+    fit, depth = EpipolarFit(*found[:-2]), DepthMemory(*found[-2:])
     distance = fit.line_distance[:, None].clamp(max=4) / 2
     distance = torch.where(seen.has_flow[:, None, None, None], distance, 0.0)
     channels = torch.cat((seen.channels, _depth_channels(depth, seen.has_flow), distance), dim=1)

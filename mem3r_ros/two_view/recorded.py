@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+Functions of small tensors as recorded programs.
+
+The geometry of two frames is thousands of operations on small tensors. Python between them takes
+as long as they do, and holds the lock of the interpreter, which the other threads need. A recorded
+program runs the same operations, with the same results bit by bit, without either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import warnings
+
+import torch
+from torch import Tensor
+
+_MAX_PROGRAMS = 4  # shapes of images and batches in use
+Function = Callable[..., tuple[Tensor, ...]]
+
+
+class Recorded:
+    """Records a function at the first call with each set of shapes, and repeats it later."""
+
+    def __init__(self, function: Function) -> None:
+        """
+        Start without a record.
+
+        :param function: of tensors; what it does depends on their shapes, never on their values.
+        """
+        self._function = function
+        self._programs: dict[tuple, Function] = {}
+
+    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the results of the function, which have no gradients."""
+        if torch.is_grad_enabled():
+            return self._function(*tensors)
+        kinds = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors)
+        key = (torch.is_inference_mode_enabled(), *kinds)
+        program = self._programs.get(key)
+        if program is None:
+            if len(self._programs) >= _MAX_PROGRAMS:
+                self._programs.clear()
+            program = self._programs[key] = _recorded(self._function, tensors)
+        return program(*tensors)
+
+
+def _recorded(function: Function, tensors: tuple[Tensor, ...]) -> Function:
+    with warnings.catch_warnings():
+        # torch prefers compilers, which a robot need not have; and shapes are constants here.
+        warnings.simplefilter('ignore')
+        return torch.jit.trace(function, tensors, check_trace=False)
