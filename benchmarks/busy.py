@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mem3r_ros.model.processor import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
+# Threads (-1: one for each core), OMP_WAIT_POLICY, and whether tracking is pipelined.
 SETTINGS = {
-    'default': (0, None),
-    '1 thread': (1, None),
-    'all cores': (-1, None),
-    'all cores, spinning': (-1, 'ACTIVE'),
+    'default': (0, None, True),
+    '1 thread': (1, None, False),
+    'all cores': (-1, None, False),
+    'all cores, spinning': (-1, 'ACTIVE', False),
 }
 MEASURE = """
 import sys, time
@@ -41,14 +42,18 @@ set_thread_variables()
 import numpy as np, torch
 from mem3r_ros.cli.benchmark import PERIOD_NS, moving_texture
 from mem3r_ros.model.backend import BackendConfig, load_backend
-from mem3r_ros.tracker import CameraFrame, Tracker
-frames, width, height, threads = map(int, sys.argv[1:])
-network, _ = load_backend(BackendConfig(num_threads=threads))
-tracker, spent = Tracker(network), []
+from mem3r_ros.threads import runs_in_parallel
+from mem3r_ros.tracker import CameraFrame, PipelinedTracker, Tracker
+frames, width, height, threads, pipelined = map(int, sys.argv[1:])
+network, _ = load_backend(BackendConfig(num_threads=threads, pipelined=bool(pipelined)))
+tracker, spent = PipelinedTracker(Tracker(network), runs_in_parallel(bool(pipelined))), []
+start = time.perf_counter()
 for index, image in enumerate(moving_texture(width, height, frames)):
-    start = time.perf_counter()
     tracker.track(CameraFrame(index * PERIOD_NS, image))
-    spent.append(time.perf_counter() - start)
+    end = time.perf_counter()
+    spent.append(end - start)
+    start = end
+tracker.close()
 print(torch.get_num_threads(), 1e3 * float(np.median(spent[len(spent) // 5:])))
 """
 BURN = 'while True: sum(range(10000))'
@@ -68,7 +73,7 @@ def load(count: int) -> Iterator[None]:
 
 def measure(setting: str, frames: int, size: str, timeout_s: float) -> tuple[int, float]:
     """Return the number of threads and the median time per image in ms."""
-    threads, policy = SETTINGS[setting]
+    threads, policy, is_pipelined = SETTINGS[setting]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY'):
         environment.pop(name, None)
@@ -76,6 +81,7 @@ def measure(setting: str, frames: int, size: str, timeout_s: float) -> tuple[int
         environment['OMP_WAIT_POLICY'] = policy
     number = len(os.sched_getaffinity(0)) if threads < 0 else threads
     words = [sys.executable, '-c', MEASURE, str(frames), *size.split('x'), str(number)]
+    words.append(str(int(is_pipelined)))
     try:
         result = subprocess.run(
             words, env=environment, capture_output=True, text=True, check=True, timeout=timeout_s

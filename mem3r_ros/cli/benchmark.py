@@ -12,6 +12,7 @@ from typing import Any
 
 HELP = 'measure time and memory over many frames'
 PERIOD_NS = 33_333_333
+WARM_FRAMES = 10  # not counted in the rate of a pipelined tracker
 WAIT_FRAMES = 3  # tracked after the measurement, to count where the host waits
 MIN_FOR_GROWTH = 100  # frames; fewer show only how the pools of the allocators fill
 COLUMNS = ('stage', 'median ms', '90 %', '99 %', 'longest')
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from mem3r_ros.config import to_dict
     from mem3r_ros.evaluation.result_store import environment
     from mem3r_ros.model.backend import load_backend
+    from mem3r_ros.threads import runs_in_parallel
     from mem3r_ros.tracker import Tracker
 
     network, device = load_backend(config)
@@ -68,7 +70,13 @@ def run(args: argparse.Namespace) -> int:
     tracker.warm_up(width, height)
     stages_ms, memory_mib = _measure(tracker, args.frames, (width, height), outputs, device)
     title = f'{Path(config.model).name}, {width}x{height}, {device_name(device)}'
+    rate_hz = None
+    if runs_in_parallel(config.pipelined):
+        rate_hz = _pipelined_rate(
+            Tracker(network, config.tracking), args.frames, (width, height), outputs
+        )
     result = _summary(title, stages_ms, memory_mib) | {
+        'pipelined_rate_hz': rate_hz,
         'host_waits': _host_waits(tracker, args.frames, (width, height), outputs),
         'settings': {'size': args.size, 'outputs': args.outputs, 'config': to_dict(config)},
         'environment': environment(),
@@ -135,6 +143,22 @@ def _measure(
             memory.append(_memory_mib(device))
             bar.advance(tracked.status.value)
     return {stage: np.array(times) for stage, times in stages.items()}, np.array(memory)
+
+
+def _pipelined_rate(
+    tracker: Any, num_frames: int, size: tuple[int, int], outputs: set[str]
+) -> float:
+    """Return the images per second if each is finished while the next one is measured."""
+    from mem3r_ros.tracker import CameraFrame, PipelinedTracker
+
+    frames, first = PipelinedTracker(tracker), min(WARM_FRAMES, num_frames - 1)
+    for index, image in enumerate(moving_texture(*size, num_frames)):
+        if index == first:
+            frames.wait()
+            started_s = time.perf_counter()
+        frames.track(CameraFrame(index * PERIOD_NS, image), outputs)
+    frames.close()
+    return (num_frames - first) / (time.perf_counter() - started_s)
 
 
 def _host_waits(
@@ -207,6 +231,9 @@ def _print(result: dict[str, Any], device: str) -> None:
         f'{result["rate_hz"]:.1f} frames per second over {result["num_frames"]} frames; '
         f'{result["memory_mib"]:.0f} MiB{growth}'
     )
+    if result['pipelined_rate_hz'] is not None:
+        rate = f'{result["pipelined_rate_hz"]:.1f}'
+        print(f'pipelined, as in mem3r run and the node: {rate} frames per second')
     waits = result['host_waits']
     verb = 'would wait for a GPU' if device == 'cpu' else 'waits for the GPU'
     print(f'the host {verb} {sum(waits.values()):g} times per frame')
