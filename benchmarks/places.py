@@ -3,84 +3,59 @@
 """
 Measures the recognition of places on rendered worlds, and writes a table.
 
-loops: the real network and tracker on walks that return; error of the path in odom and in map.
-alike: corridors that repeat themselves, with a drifting odometry, and the same with a break half
-way, after which odometry says nothing; every recognition there is a false one unless its pose is
-right. retrieval: is the place among the first candidates, by features and by tokens of the
-network. state: depth of the network at a known place with its own state, with the state of the
-first visit, and with an empty one.
+    python benchmarks/places.py --walks FOLDER --kept places.jsonl
 
-Each result is kept in a file of JSON lines, so an interrupted run goes on where it was.
+loops: the real network and tracker on walks that return; error of the odometry, of the path after
+the last correction, and of the poses in the map as they were published. alike: corridors that
+repeat themselves, with a simulated odometry that drifts, and the same with a break half way; every
+recognition there is a false one unless its pose is right. tracked: the same corridors with the
+real network and tracker. retrieval: is the place among the first candidates, by features and by
+tokens of the network. state: depth of the network at a known place with its own state, with the
+state of the first visit, and with an empty one. long: time and memory over many keyframes.
+
+Each result is kept in a file of JSON lines, so an interrupted run goes on where it was. The folder
+``--walks`` keeps the rendered images, so that they are rendered once for several runs.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import json
 from pathlib import Path
+import sys
 import time
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for place_worlds.py
+
 import cv2
 import numpy as np
+from place_worlds import (
+    FRAME_NS,
+    Walk,
+    drifting,
+    false_recognitions,
+    frame_of,
+    remembered,
+    rendered,
+)
 import torch
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.evaluation.trajectory_error import trajectory_error
-from mem3r_ros.geometry import T_FLU_OPTICAL, invert, rotation_angle, se3_exp
+from mem3r_ros.geometry import invert, matrix, rotation_angle
 from mem3r_ros.model import load_model, update_rule
 from mem3r_ros.model.frame import FrameInput
-from mem3r_ros.places import Choice, PlaceMap, PlacesConfig, Sighting
+from mem3r_ros.places import Choice, PlaceMap, Places, PlacesConfig, Sighting
 from mem3r_ros.places.features import find_features
 from mem3r_ros.places.retrieval import WordIndex, best_of, token_scores, words_of
-from mem3r_ros.places.selection import Selection
 from mem3r_ros.tracker import CameraFrame, Tracker, TrackerConfig
 from mem3r_ros.trajectory import Trajectory
-from mem3r_ros.worlds.config import WorldConfig
-from mem3r_ros.worlds.renderer import Clip, render_world
-from mem3r_ros.worlds.revisits import revisit_world
 
-CALM = WorldConfig(seed=2026, moving_share=0.0, motion_blur_share=0.0, rolling_share=0.0)
-FRAME_NS = 100_000_000
+FRAMES = (300, 300, 300, 300, 300, 600, 600, 600, 1000, 1000, 2000)  # of each loop, in turn
+SIZE, SMALL = (320, 240), (192, 144)  # px, of tracked and of other images
 SAME_DEPTHS, SAME_RAD = 0.5, 0.35  # two views of one place, usual depths and rad
-FALSE_DEPTHS = 0.2  # a recognition whose pose is farther off is a false one, usual depths
-DRIFT = 0.03  # of the simulated odometry, of the distance
-
-
-def rendered(route: str, index: int, num_frames: int, size: tuple[int, int], stride: int) -> Any:
-    """Return the clip of a route and its true poses [F, 4, 4]."""
-    world = revisit_world(index, num_frames * stride, route, CALM)
-    clip = render_world(world, num_frames, size, CALM, stride=stride)
-    return clip, world.poses[::stride][:num_frames]
-
-
-def camera_of(clip: Clip) -> Intrinsics:
-    """Return the camera of a clip."""
-    height, width = clip.image.shape[1:3]
-    return Intrinsics(*map(float, clip.intrinsics), width, height)
-
-
-def known_depth(clip: Clip, frame: int) -> np.ndarray:
-    """Return the true depth of a frame, NaN where there is none."""
-    depth = clip.depth_m[frame].numpy().copy()
-    depth[~np.isfinite(depth)] = np.nan
-    return depth
-
-
-def false_recognitions(places: PlaceMap, clip: Clip, T: np.ndarray, scale: np.ndarray) -> int:
-    """Return how many accepted recognitions have a wrong pose; scale: odometry per true metre."""
-    wrong = 0
-    for one in places.history:
-        query, place = (places.graph.places.get(n) for n in (one.query, one.place))
-        if query is None or place is None:
-            continue
-        here, there = (round(p.stamp_ns / FRAME_NS) - 1 for p in (query, place))
-        true = invert(T[there]) @ T[here]
-        found = one.match.T_place_query[:3, 3] / scale[there]
-        apart = float(np.linalg.norm(found - true[:3, 3]))
-        wrong += apart > FALSE_DEPTHS * float(np.nanmedian(known_depth(clip, here)))
-    return wrong
 
 
 class Kept(PlaceMap):
@@ -94,56 +69,76 @@ class Kept(PlaceMap):
         PlaceMap.process(self, sighting, config)
 
 
-def loop(network: Any, index: int, num_frames: int, size: tuple[int, int]) -> dict[str, Any]:
-    """Return the errors of one loop with the real tracker, and its retrieval."""
-    route = 'there_and_back' if index % 4 == 3 else 'loop'
-    clip, T = rendered(route, index, num_frames, size, 1)
-    config = TrackerConfig(places=PlacesConfig(enabled=True, wait=True, retrieval='both'))
-    tracker = Tracker(network, config)
-    kept = Kept()
+def tracked(network: Any, walk: Walk) -> dict[str, Any]:
+    """Return what the real tracker makes of a walk: poses, places, false recognitions."""
+    config = TrackerConfig(places=PlacesConfig(enabled=True, wait=True))
+    tracker, kept = Tracker(network, config), Kept()
     kept.given = []
     tracker.places._map = kept
-    camera, poses, stamps = camera_of(clip), [], []
-    started_s = time.process_time()
-    for frame in range(num_frames):
-        stamps.append((frame + 1) * FRAME_NS)
-        image = CameraFrame(stamps[-1], clip.image[frame].numpy(), camera)
-        poses.append(tracker.track(image, ()).T_odom_camera)
-    spent_ms = 1e3 * (time.process_time() - started_s) / num_frames
-    truth = Trajectory(np.array(stamps), T)
-    odom = Trajectory(np.array(stamps), np.stack(poses))
-    in_map = Trajectory(odom.stamps_ns, tracker.places.correction.path(odom.stamps_ns, odom.poses))
-    scale = np.full(num_frames, np.nan)
+    odom, live, started_s = [], [], time.process_time()
+    num_blind = 0
+    for image, stamp_ns in zip(walk.image, walk.stamps_ns, strict=True):
+        result = tracker.track(CameraFrame(int(stamp_ns), image, walk.camera), ())
+        odom.append(result.T_odom_camera)
+        live.append(result.T_odom_camera if result.T_map_camera is None else result.T_map_camera)
+        num_blind += result.status.value in ('lost', 'degraded')
+    spent_ms = 1e3 * (time.process_time() - started_s) / len(walk)
+    scale = np.full(len(walk), np.nan)
     for sighting in kept.given:  # metres of the odometry per true metre, by the depths
-        frame = round(sighting.stamp_ns / FRAME_NS) - 1
-        own = cv2.resize(sighting.depth, size, interpolation=cv2.INTER_NEAREST)
-        scale[frame] = np.nanmedian(own / known_depth(clip, frame))
+        frame = frame_of(sighting.stamp_ns)
+        true = walk.depth[frame].astype(np.float32)
+        own = cv2.resize(sighting.depth, true.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        scale[frame] = np.nanmedian(own / true)
+    return {
+        'odom': np.stack(odom),
+        'live': np.stack(live),
+        'map': tracker.places.correction.path(walk.stamps_ns, np.stack(odom)),
+        'given': kept.given,
+        'row': {
+            'frames': len(walk),
+            'unsure': num_blind,
+            'recognised': kept.num_recognised,
+            'rejected': kept.num_rejected,
+            'false': false_recognitions(kept, walk, scale),
+            'ms': spent_ms,
+        },
+    }
+
+
+def loop(network: Any, index: int, walks: Path | None) -> dict[str, Any]:
+    """Return the errors of one loop with the real tracker, and its retrieval."""
+    route = 'there_and_back' if index % 4 == 3 else 'loop'
+    walk = rendered(route, index, FRAMES[index % len(FRAMES)], SIZE, 1, 4, walks)
+    made, truth = tracked(network, walk), Trajectory(walk.stamps_ns, walk.T_world_camera)
+    errors = {
+        f'{name}_m': trajectory_error(
+            Trajectory(walk.stamps_ns, made[name]), truth
+        ).ate_sim3_rmse_m
+        for name in ('odom', 'map', 'live')
+    }
+    steps = np.linalg.norm(np.diff(walk.T_world_camera[:, :3, 3], axis=0), axis=1)
     return {
         'kind': 'loops',
         'index': index,
         'route': route,
-        'frames': num_frames,
-        'odom_m': trajectory_error(odom, truth).ate_sim3_rmse_m,
-        'map_m': trajectory_error(in_map, truth).ate_sim3_rmse_m,
-        'recognised': kept.num_recognised,
-        'rejected': kept.num_rejected,
-        'false': false_recognitions(kept, clip, T, scale),
-        'ms': spent_ms,
-        **retrieval(kept.given, clip, T),
+        'length_m': float(steps.sum()),
+        **errors,
+        **made['row'],
+        **retrieval(made['given'], walk),
     }
 
 
-def retrieval(given: list[Sighting], clip: Clip, T: np.ndarray) -> dict[str, Any]:
+def retrieval(given: list[Sighting], walk: Walk) -> dict[str, Any]:
     """Return for how many keyframes at known places each ranking puts the place in front."""
-    index, counts = WordIndex(), {}
+    index, T = WordIndex(), walk.T_world_camera
     tokens, frames, first_seen = [], [], 12
     counts = {'revisits': 0, 'features_1': 0, 'features_5': 0, 'tokens_1': 0, 'tokens_5': 0}
     for sighting in given:
-        frame = round(sighting.stamp_ns / FRAME_NS) - 1
+        frame = frame_of(sighting.stamp_ns)
         words = words_of(find_features(sighting, 400).descriptors)
         old = len(frames) - first_seen
         if old > 0:
-            usual = float(np.nanmedian(known_depth(clip, frame)))
+            usual = walk.usual_depth(frame)
             steps = invert(T[frames[:old]]) @ T[frame]
             near = np.linalg.norm(steps[:, :3, 3], axis=1) < SAME_DEPTHS * usual
             near &= rotation_angle(steps[:, :3, :3]) < SAME_RAD
@@ -162,54 +157,34 @@ def retrieval(given: list[Sighting], clip: Clip, T: np.ndarray) -> dict[str, Any
     return counts
 
 
-def alike(index: int, num_frames: int, size: tuple[int, int], has_break: bool) -> dict[str, Any]:
-    """Return the recognitions in a corridor that repeats itself."""
-    clip, T = rendered('alike', index, num_frames, size, 2)
-    random = np.random.default_rng((7, index))
-    bias, camera = random.normal(0, 1, 6), camera_of(clip)
-    T_odom, scale, path_m = [np.array(T_FLU_OPTICAL)], [1.0], 0.0
-    for frame in range(1, num_frames):
-        step = invert(T[frame - 1]) @ T[frame]
-        distance = float(np.linalg.norm(step[:3, 3]))
-        scale.append(scale[-1] * float(np.exp(0.3 * DRIFT * distance * bias[0])))
-        step[:3, 3] *= scale[-1]
-        error = DRIFT * distance * (bias + random.normal(0, 1, 6)) * [1, 1, 1, 0.3, 0.3, 0.3]
-        T_odom.append(T_odom[-1] @ step @ se3_exp(error))
-    places, selection, config = PlaceMap(), Selection(), PlacesConfig(enabled=True)
-    middle = num_frames // 2
-    for frame in range(num_frames):
-        if has_break and frame == middle:
-            selection = Selection()
-        depth = known_depth(clip, frame) * np.float32(scale[frame])
-        stamp_ns = (frame + 1) * FRAME_NS
-        choice = selection.choose(stamp_ns, T_odom[frame], True)
-        if frame:
-            path_m += float(np.linalg.norm(T_odom[frame][:3, 3] - T_odom[frame - 1][:3, 3]))
-        if choice is Choice.NONE:
-            continue
-        selection.take(choice, stamp_ns, T_odom[frame], float(np.nanmedian(depth)))
-        grey = cv2.cvtColor(clip.image[frame].numpy(), cv2.COLOR_RGB2GRAY)
-        stretch = int(has_break and frame >= middle)
-        none = np.zeros((0, 2)), np.zeros(0)
-        places.process(
-            Sighting(stamp_ns, T_odom[frame], path_m, stretch, grey, camera, depth, camera, *none),
-            config,
-        )
+def alike(index: int, num_frames: int, has_break: bool, walks: Path | None) -> dict[str, Any]:
+    """Return the recognitions in a corridor that repeats itself, with a simulated odometry."""
+    walk = rendered('alike', index, num_frames, SMALL, 2, 1, walks)
+    T_odom, scale = drifting(walk, index)
+    places = remembered(walk, T_odom, scale, num_frames // 2 if has_break else None)
     return {
         'kind': 'alike, break' if has_break else 'alike',
         'index': index,
         'frames': num_frames,
         'recognised': places.num_recognised,
-        'false': false_recognitions(places, clip, T, np.array(scale)),
+        'false': false_recognitions(places, walk, scale),
     }
 
 
+def alike_tracked(network: Any, index: int, walks: Path | None) -> dict[str, Any]:
+    """Return the recognitions in a corridor that repeats itself, with the real tracker."""
+    walk = rendered('alike', index, 120, SIZE, 1, 4, walks)
+    return {'kind': 'alike, tracker', 'index': index, **tracked(network, walk)['row']}
+
+
 @torch.inference_mode()
-def state(network: Any, index: int, num_frames: int, size: tuple[int, int]) -> dict[str, Any]:
+def state(network: Any, index: int, walks: Path | None) -> dict[str, Any]:
     """Return depth errors on a second lap: own state, state of the first visit, empty state."""
-    clip, T = rendered('loop', index, num_frames, size, 1)
-    rule, K = update_rule('ttt3r'), clip.intrinsics[None]
-    images = clip.image.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    num_frames = 300
+    walk = rendered('loop', index, num_frames, SIZE, 1, 1, walks)
+    T, camera = walk.T_world_camera, walk.camera
+    rule, K = update_rule('ttt3r'), torch.tensor([[camera.fx, camera.fy, camera.cx, camera.cy]])
+    images = torch.from_numpy(walk.image).permute(0, 3, 1, 2).float() / 127.5 - 1.0
     patch = network.config.patch_size
     high, wide = (side // patch * patch for side in images.shape[-2:])
     images = images[..., :high, :wide]
@@ -221,7 +196,7 @@ def state(network: Any, index: int, num_frames: int, size: tuple[int, int]) -> d
                 FrameInput(image=images[now][None], intrinsics=K), state, rule, {'points_camera'}
             )
         predicted = answer.points_camera[0, ..., 2].numpy()
-        true = known_depth(clip, frame + 2)[:high, :wide]
+        true = walk.depth[frame + 2, :high, :wide].astype(np.float32)
         usable = np.isfinite(true) & (predicted > 0)
         ratio = predicted[usable] / true[usable]
         return float(np.median(np.abs(ratio / np.median(ratio) - 1.0)))
@@ -242,36 +217,103 @@ def state(network: Any, index: int, num_frames: int, size: tuple[int, int]) -> d
     return {'kind': 'state', 'index': index, 'own': own, 'first_visit': first, 'empty': empty}
 
 
+def long(num_frames: int) -> dict[str, Any]:
+    """Return time and memory of the places of a camera that moves to and fro along a wall."""
+    config, places = PlacesConfig(enabled=True, wait=True), Places()
+    random = np.random.default_rng(0)
+    canvas = random.integers(0, 255, (120, 40_000), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    camera = Intrinsics(200.0, 200.0, 159.5, 119.5, 320, 240)
+    depth, none = np.full((120, 160), 2.0, np.float32), np.zeros((0, 2))
+    half, spent_ms, most = num_frames // 4, [], [0, 0]
+    for frame in range(num_frames):
+        along = 0.06 * abs((frame / half) % 2 - 1) * half  # m
+        T, stamp_ns = matrix(np.eye(3), np.array([along, 0.0, 0.0])), (frame + 1) * FRAME_NS
+        choice = places.choose(stamp_ns, T)
+        if choice is Choice.NONE:
+            continue
+        left = int(along * 100)
+        grey = np.ascontiguousarray(canvas[:, left : left + 320])
+        started_s = time.process_time()
+        places.add(
+            Sighting(
+                stamp_ns, T, places.path_m, 0, grey, camera, depth, camera.resized(160, 120),
+                none, np.zeros(0),
+            ),
+            config,
+        )  # fmt: skip
+        spent_ms.append(1e3 * (time.process_time() - started_s))
+        graph = places._map.graph
+        most = [max(most[0], len(graph)), max(most[1], len(graph.edges))]
+    parts = np.array_split(spent_ms, 5)
+    return {
+        'kind': 'long',
+        'index': 0,
+        'frames': num_frames,
+        'keyframes': len(spent_ms),
+        'places': most[0],
+        'edges': most[1],
+        'mib': sum(v.nbytes for v in vars_of(places)) / 2**20,
+        'ms': [float(np.median(part)) for part in parts],
+        'most_ms': float(np.max(spent_ms)),
+    }
+
+
+def vars_of(places: Places) -> list[np.ndarray]:
+    """Return the arrays that a place memory holds."""
+    record = places.record()
+    values = [getattr(record, name) for name in record.__dataclass_fields__]
+    return [value for value in values if isinstance(value, np.ndarray)]
+
+
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of the page."""
+    loops = [row for row in rows if row['kind'] == 'loops']
     yield '# Places on rendered worlds'
     yield ''
-    yield 'Made by `python benchmarks/places.py`. ATE after Sim(3) alignment.'
+    yield 'Made by `python benchmarks/places.py`. ATE after Sim(3) alignment: of the odometry, of'
+    yield 'the path after the last correction, and of the poses in the map as they were published.'
+    yield '"Unsure": images without a reliable pose.'
     yield ''
-    yield '| loop | frames | ATE odom m | ATE map m | map / odom | recognised | false | ms |'
-    yield '|---|---:|---:|---:|---:|---:|---:|---:|'
-    loops = [row for row in rows if row['kind'] == 'loops']
+    names = 'loop', 'frames', 'm', 'unsure', 'ATE odom m', 'map m', 'live m', 'map / odom'
+    yield f'| {" | ".join(names)} | recognised | false |'
+    yield '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|'
     for row in loops:
         yield (
-            f'| {row["route"]} {row["index"]} | {row["frames"]} | {row["odom_m"]:.4f} | '
-            f'{row["map_m"]:.4f} | {row["map_m"] / row["odom_m"]:.2f} | {row["recognised"]} | '
-            f'{row["false"]} | {row["ms"]:.0f} |'
+            f'| {row["route"]} {row["index"]} | {row["frames"]} | {row["length_m"]:.1f} | '
+            f'{row["unsure"]} | {row["odom_m"]:.4f} | {row["map_m"]:.4f} | {row["live_m"]:.4f} | '
+            f'{row["map_m"] / row["odom_m"]:.2f} | {row["recognised"]} | {row["false"]} |'
         )
+    if loops:
+        mean = np.exp(np.mean([np.log(row['map_m'] / row['odom_m']) for row in loops]))
+        total = sum(row['map_m'] for row in loops) / sum(row['odom_m'] for row in loops)
+        yield ''
+        yield f'map / odom: geometric mean {mean:.2f}, of the sums {total:.2f}.'
     yield ''
     yield '| places that look alike | worlds | worlds with a recognition | false recognitions |'
     yield '|---|---:|---:|---:|'
-    for kind in ('alike', 'alike, break'):
+    for kind in ('alike', 'alike, break', 'alike, tracker'):
         some = [row for row in rows if row['kind'] == kind]
         seen = sum(row['recognised'] > 0 for row in some)
         yield f'| {kind} | {len(some)} | {seen} | {sum(row["false"] for row in some)} |'
+    yield from retrieval_lines(loops)
+    yield from other_lines(rows)
+
+
+def retrieval_lines(loops: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the table of the rankings."""
     total = sum(row['revisits'] for row in loops)
-    if total:
-        yield ''
-        yield f'| candidates for {total} keyframes at known places | first | among five |'
-        yield '|---|---:|---:|'
-        for name in ('features', 'tokens'):
-            shares = [sum(row[f'{name}_{k}'] for row in loops) / total for k in (1, 5)]
-            yield f'| {name} | {shares[0]:.2f} | {shares[1]:.2f} |'
+    if not total:
+        return
+    yield ''
+    yield f'| candidates for {total} keyframes at known places | first | among five |'
+    yield '|---|---:|---:|'
+    for name in ('features', 'tokens'):
+        shares = [sum(row[f'{name}_{k}'] for row in loops) / total for k in (1, 5)]
+        yield f'| {name} | {shares[0]:.2f} | {shares[1]:.2f} |'
+
+
+def other_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the tables of the states and of the bounds."""
     states = [row for row in rows if row['kind'] == 'state']
     if states:
         yield ''
@@ -280,45 +322,63 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         for name in ('own', 'first_visit', 'empty'):
             mean = float(np.mean([row[name] for row in states]))
             yield f'| state: {name.replace("_", " ")} | {mean:.3f} |'
+    for row in (row for row in rows if row['kind'] == 'long'):
+        yield ''
+        yield f'| {row["frames"]} frames, {row["keyframes"]} keyframes | |'
+        yield '|---|---:|'
+        yield f'| places at most | {row["places"]} |'
+        yield f'| edges at most | {row["edges"]} |'
+        yield f'| memory, MiB | {row["mib"]:.1f} |'
+        times = ', '.join(f'{ms:.0f}' for ms in row['ms'])
+        yield f'| CPU time per keyframe, ms: median of each fifth | {times} |'
 
 
 def main() -> None:
     """Run what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--loops', type=int, default=12, help='walks with the real tracker (12)')
-    parser.add_argument('--frames', type=int, default=400, help='frames of each walk (400)')
+    parser = argparse.ArgumentParser(description=__doc__.split('.')[0])
+    parser.add_argument('--loops', type=int, default=len(FRAMES), help='walks that return (11)')
     parser.add_argument('--alike', type=int, default=200, help='worlds that look alike (200)')
-    parser.add_argument('--states', type=int, default=3, help='walks for the state (3)')
-    parser.add_argument('--width', type=int, default=320, help='of the images, px (320)')
-    parser.add_argument('--alike-width', type=int, default=192, help='of images alike, px (192)')
+    parser.add_argument('--breaks', type=int, default=60, help='of them, also with a break (60)')
     parser.add_argument('--alike-frames', type=int, default=60, help='frames of each (60)')
-    parser.add_argument('--kept', default='places.jsonl', help='file of single results')
-    parser.add_argument('--output', default='benchmarks/results/places.md')
+    parser.add_argument('--tracked', type=int, default=20, help='of them, with the tracker (20)')
+    parser.add_argument('--states', type=int, default=3, help='walks for the state (3)')
+    parser.add_argument('--long', type=int, default=10_000, help='frames for the bounds (10000)')
+    parser.add_argument('--walks', type=Path, help='folder that keeps the rendered images')
+    parser.add_argument('--kept', type=Path, default='places.jsonl', help='file of single results')
+    parser.add_argument('--output', type=Path, default='benchmarks/results/places.md')
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    kept = Path(args.kept)
-    lines = kept.read_text().splitlines() if kept.exists() else []
+    lines = args.kept.read_text().splitlines() if args.kept.exists() else []
     rows = [json.loads(line) for line in lines]
     done = {(row['kind'], row['index']) for row in rows}
-    size, small = ((width, width * 3 // 4) for width in (args.width, args.alike_width))
-    network = load_model('mem3r-tiny')
-    jobs = [('loops', i, lambda i=i: loop(network, i, args.frames, size)) for i in
-            range(args.loops)]  # fmt: skip
-    jobs += [('state', i, lambda i=i: state(network, i, args.frames, size)) for i in
-             range(1, 1 + args.states)]  # fmt: skip
-    for i in range(args.alike):
-        jobs.append(('alike', i, lambda i=i: alike(i, args.alike_frames, small, False)))
-        jobs.append(('alike, break', i, lambda i=i: alike(i, args.alike_frames, small, True)))
-    for kind, index, job in jobs:
+    for kind, index, job in jobs(args, load_model('mem3r-tiny')):
         if (kind, index) in done:
             continue
         row = job()
         rows.append(row)
-        with kept.open('a') as file:
+        with args.kept.open('a') as file:
             file.write(json.dumps(row) + '\n')
         print(row, flush=True)
-    Path(args.output).write_text('\n'.join(table(rows)) + '\n')
+    rows.sort(key=lambda row: (row['kind'], row['index']))
+    args.output.write_text('\n'.join(table(rows)) + '\n')
+
+
+def jobs(args: Any, network: Any) -> Iterator[tuple[str, int, Callable[[], dict[str, Any]]]]:
+    """Yield kind, number and function of each measurement, the quick ones first."""
+    walks = args.walks
+    for i in range(args.alike):
+        yield 'alike', i, lambda i=i: alike(i, args.alike_frames, False, walks)
+        if i < args.breaks:
+            yield 'alike, break', i, lambda i=i: alike(i, args.alike_frames, True, walks)
+    if args.long:
+        yield 'long', 0, lambda: long(args.long)
+    for i in range(args.tracked):
+        yield 'alike, tracker', i, lambda i=i: alike_tracked(network, i, walks)
+    for i in range(args.loops):
+        yield 'loops', i, lambda i=i: loop(network, i, walks)
+    for i in range(1, 1 + args.states):
+        yield 'state', i, lambda i=i: state(network, i, walks)
 
 
 if __name__ == '__main__':

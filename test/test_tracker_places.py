@@ -88,7 +88,7 @@ def test_a_restarted_stream_finds_its_place_within_two_seconds(tmp_path):
     assert last.is_located
     true = true_pose(walk, 15 + len(tracked) - 1)
     assert np.linalg.norm(last.T_map_camera[:3, 3] - true[:3, 3]) < 0.15
-    assert np.linalg.norm(last.T_odom_camera[:3, 3] - true[:3, 3]) > 1.0
+    assert np.linalg.norm(last.T_odom_camera[:3, 3] - true[:3, 3]) > 0.4
     assert 0.0 < last.map_covariance[0, 0] < 0.1
 
 

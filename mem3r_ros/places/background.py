@@ -38,9 +38,14 @@ class Places:
         self.num_left_out = 0  # keyframes that found the thread busy
         self.num_failed = 0
         self.correction = Correction()
+        self.is_cut = False  # the present stretch began with another scene
+        self._has_keyframe = False  # of the present stretch
         self._is_restored = False  # the present stretch has no odometry from the places
         self._map = PlaceMap()
         self._selection = Selection()
+        self.blind_s = 0.0  # since the last keyframe, time without a measured motion
+        self._is_blind = False  # no motion is known since the last frame with a pose
+        self._last_ns: int | None = None  # of the last frame with a pose
         self._last_position: np.ndarray | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._pending: list[Future] = []
@@ -52,20 +57,34 @@ class Places:
         is_same = correction.stretch == self.stretch or not len(correction)
         return is_same and correction.is_located
 
-    def begin_stretch(self, is_restored: bool) -> None:
+    def begin_stretch(self, is_restored: bool, is_cut: bool = False) -> None:
         """
         Note that the motion since the last frame is unknown.
 
         :param is_restored: the places come from a file, so odometry says nothing about them.
+        :param is_cut: the images show another scene than before, so the camera may have been set
+            down elsewhere; otherwise it cannot have moved far in the meantime.
         """
         self._is_restored = is_restored or (self._is_restored and not self.is_located)
+        # A stretch without a keyframe leaves no trace, so what is known of it goes on.
+        self.is_cut = is_cut or (self.is_cut and not self._has_keyframe)
+        if is_restored:
+            self.blind_s = np.inf
+        self._has_keyframe, self._is_blind = False, True
         if self._last_position is not None or is_restored:
             self.stretch += 1
         self._selection, self._last_position = Selection(), None
 
+    def note_blind(self) -> None:
+        """Note a frame whose pose is only extrapolated."""
+        self._is_blind = True
+
     def choose(self, stamp_ns: int, T_odom_camera: np.ndarray) -> Choice:
         """Return what a frame is for the memory; called once for each frame with a pose."""
         position = T_odom_camera[:3, 3]
+        if self._is_blind and self._last_ns is not None:
+            self.blind_s += 1e-9 * (stamp_ns - self._last_ns)
+        self._is_blind, self._last_ns = False, stamp_ns
         if self._last_position is not None:
             self.path_m += float(np.linalg.norm(position - self._last_position))
         self._last_position = position.copy()
@@ -77,6 +96,7 @@ class Places:
         if len(self._pending) >= _MAX_PENDING and not config.wait:
             self.num_left_out += 1
             return
+        self._has_keyframe, self.blind_s = True, 0.0
         depth = sighting.depth[np.isfinite(sighting.depth)]
         usual = float(np.median(depth)) if len(depth) else 1.0
         choice = Choice.PLACE if sighting.has_moved else Choice.SEARCH

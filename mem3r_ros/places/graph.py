@@ -16,6 +16,12 @@ from mem3r_ros.places.pose_graph import Edges, Poses, optimised, residuals
 from mem3r_ros.places.sighting import Features
 from mem3r_ros.places.similarity import Placed, change_between, inverse_of
 
+MAX_BLIND_S = 6.0  # after a longer time without a measured motion the camera may be anywhere
+# Standard deviations of a motion that was not measured; a walk, or a drive that suits the depth.
+_BLIND_TURN_S = 1.0  # rad a second
+_BLIND_DEPTHS_S = 0.5  # usual depths a second
+_BLIND_SCALE = 0.3  # of the log scale
+_MAX_BLIND_ERROR = 4.0  # standard deviations; beyond, the camera was moved by hand
 # Standard deviations of the odometry between two places, measured on rendered loops.
 _POSITION_SHARE = 0.04  # of the distance
 _POSITION_FLOOR = 0.003  # of the usual depth
@@ -44,7 +50,7 @@ class Place:
     covariance: np.ndarray  # [6, 6] of the pose in the map, about its fixed axes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Edge:
     """A measured motion from one place to another."""
 
@@ -53,6 +59,7 @@ class Edge:
     motion: Placed  # the second in the first
     sigma: np.ndarray  # [3] rotation rad, position m of the first, log scale
     is_loop: bool
+    is_weak: bool = False  # across a break: too little to say that two places are linked
 
     def seen_from(self, number: int) -> tuple[int, Placed]:
         """Return the other place, and its pose in the one with this number."""
@@ -78,17 +85,22 @@ class PlaceGraph:
         """The newest place; None without any."""
         return self.places[next(reversed(self.places))] if self.places else None
 
-    def append(self, place: Place) -> None:
-        """Add a place; odometry links it to the last one of its stretch."""
+    def append(self, place: Place, blind_s: float) -> None:
+        """
+        Add a place; odometry links it to the last one, weakly across a break.
+
+        :param blind_s: time without a measured motion since the last place.
+        """
         last = self.newest
         self.places[place.number] = place
         self.num_taken = place.number + 1
-        if last is None or last.stretch != place.stretch:
+        is_weak = last is not None and last.stretch != place.stretch
+        if last is None or (is_weak and blind_s > MAX_BLIND_S):
             return
         step = Placed(last.T_odom_camera, 0.0).of(place.T_odom_camera)
-        depth = last.features.usual_depth
-        sigma = odometry_sigma(step, depth)
-        self.edges.append(Edge(last.number, place.number, Placed(step, 0.0), sigma, False))
+        sigma = odometry_sigma(step, last.features.usual_depth, blind_s)
+        edge = Edge(last.number, place.number, Placed(step, 0.0), sigma, False, is_weak)
+        self.edges.append(edge)
 
     def add_loops(self, loops: Iterable[Edge]) -> None:
         """Add edges of recognised places; the older of two edges between two places goes."""
@@ -104,8 +116,11 @@ class PlaceGraph:
 
     def parts(self) -> dict[int, int]:
         """Return for each place the number of the oldest place that is linked with it."""
+        return self._parts_by([edge for edge in self.edges if not edge.is_weak])
+
+    def _parts_by(self, edges: list[Edge]) -> dict[int, int]:
         numbers = list(self.places)
-        _, labels = connected_components(self._lengths(), directed=False)
+        _, labels = connected_components(self._lengths(edges), directed=False)
         oldest: dict[int, int] = {}
         for number, label in zip(numbers, labels):
             oldest.setdefault(label, number)
@@ -114,7 +129,8 @@ class PlaceGraph:
     def distances_from(self, number: int) -> dict[int, float]:
         """Return the length of the shortest known way from a place to each other, m; inf: none."""
         numbers = list(self.places)
-        found = dijkstra(self._lengths(), directed=False, indices=numbers.index(number))
+        strong = [edge for edge in self.edges if not edge.is_weak]
+        found = dijkstra(self._lengths(strong), directed=False, indices=numbers.index(number))
         return dict(zip(numbers, found.tolist()))
 
     def move_part(self, number: int, goal: Placed) -> None:
@@ -148,13 +164,19 @@ class PlaceGraph:
             np.array([edge.motion.log_scale for edge in self.edges]),
             np.stack([edge.sigma for edge in self.edges]),
         )
-        parts = self.parts()
+        parts = self._parts_by(self.edges)
         is_fixed = np.array([parts[number] == number for number in numbers])
-        poses = optimised(poses, edges, is_fixed)
+        best = optimised(poses, edges, is_fixed)
+        errors = residuals(best, edges)
+        size = np.linalg.norm(errors.reshape(-1, 7), axis=1)
+        torn = {id(e) for e, one in zip(self.edges, size) if e.is_weak and one > _MAX_BLIND_ERROR}
+        if torn:
+            self.edges = [edge for edge in self.edges if id(edge) not in torn]
+            return self.optimise()
         for index, number in enumerate(numbers):
-            T = matrix(poses.rotation[index], poses.position[index])
-            self.places[number].placed = Placed(T, float(poses.log_scale[index]))
-        return residuals(poses, edges)
+            T = matrix(best.rotation[index], best.position[index])
+            self.places[number].placed = Placed(T, float(best.log_scale[index]))
+        return errors
 
     def forget_redundant(self, most: int) -> list[int]:
         """Forget the places that add least to the coverage until there are few enough."""
@@ -186,7 +208,7 @@ class PlaceGraph:
         own = [edge for edge in self.edges if number in (edge.first, edge.second)]
         self.edges = [edge for edge in self.edges if number not in (edge.first, edge.second)]
         del self.places[number]
-        links = sorted(own, key=lambda edge: (edge.is_loop, float(edge.sigma[1])))
+        links = sorted(own, key=lambda edge: (edge.is_weak, edge.is_loop, float(edge.sigma[1])))
         if not links:
             return
         heir, motion = links[0].seen_from(number)  # the heir in the place that goes
@@ -198,18 +220,19 @@ class PlaceGraph:
             joined = to_heir.then(seen.T_map_camera, seen.log_scale)
             sigma = np.hypot(links[0].sigma, edge.sigma)
             is_loop = edge.is_loop or links[0].is_loop
-            self.edges.append(Edge(heir, other, joined, sigma, is_loop))
+            is_weak = edge.is_weak or links[0].is_weak
+            self.edges.append(Edge(heir, other, joined, sigma, is_loop and not is_weak, is_weak))
 
-    def _lengths(self) -> csr_matrix:
-        """Return the lengths of the edges in the map as a sparse matrix, [K, K]."""
+    def _lengths(self, edges: list[Edge]) -> csr_matrix:
+        """Return the lengths of edges in the map as a sparse matrix, [K, K]."""
         numbers = list(self.places)
         row = {number: index for index, number in enumerate(numbers)}
         length = []
-        for edge in self.edges:
+        for edge in edges:
             scale = np.exp(self.places[edge.first].placed.log_scale)
             step = float(np.linalg.norm(edge.motion.T_map_camera[:3, 3])) * scale
             length.append(1e-6 if edge.is_loop else max(step, 1e-6))
-        ends = [row[e.first] for e in self.edges], [row[e.second] for e in self.edges]
+        ends = [row[e.first] for e in edges], [row[e.second] for e in edges]
         # Two edges between two places would add up; the maximum is long enough to be safe.
         shape = (len(numbers), len(numbers))
         return csr_matrix((length, ends), shape)
@@ -225,19 +248,24 @@ class PlaceGraph:
             self.places[number].covariance = covariance
 
 
-def odometry_sigma(step: np.ndarray, usual_depth: float) -> np.ndarray:
+def odometry_sigma(step: np.ndarray, usual_depth: float, blind_s: float = 0.0) -> np.ndarray:
     """
     Return the standard deviations of an odometry step, [3]: rotation, position, log scale.
 
     :param step: the motion, [4, 4] m.
     :param usual_depth: of the scene, m.
+    :param blind_s: time without a measured motion.
     """
     distance, angle = float(np.linalg.norm(step[:3, 3])), float(rotation_angle(step[:3, :3]))
     depths = distance / usual_depth
-    return np.array(
+    measured = np.array(
         [
             _TURN_FLOOR + _TURN_SHARE * angle + _TURN_BY_DEPTH * depths,
             _POSITION_FLOOR * usual_depth + _POSITION_SHARE * distance,
             _SCALE_FLOOR + _SCALE_BY_DEPTH * depths,
         ]
     )
+    if not blind_s:
+        return measured
+    blind = [_BLIND_TURN_S * blind_s, _BLIND_DEPTHS_S * blind_s * usual_depth, _BLIND_SCALE]
+    return np.hypot(measured, blind)

@@ -17,18 +17,18 @@ from mem3r_ros.geometry import compose_covariance
 from mem3r_ros.places.config import PlacesConfig
 from mem3r_ros.places.correction import Correction, led_on_covariance
 from mem3r_ros.places.features import find_features
-from mem3r_ros.places.graph import Place, PlaceGraph
+from mem3r_ros.places.graph import MAX_BLIND_S, Place, PlaceGraph
+from mem3r_ros.places.odometry_prior import Break, OdometryPrior, Verdict
 from mem3r_ros.places.recognition import (
     Recogniser,
     Recognition,
     are_satisfied,
-    is_possible,
     is_same_place,
 )
 from mem3r_ros.places.retrieval import WordIndex, best_of, token_scores, words_of
 from mem3r_ros.places.sighting import Features, Sighting
 from mem3r_ros.places.similarity import Placed
-from mem3r_ros.places.verification import Match, verify
+from mem3r_ros.places.verification import verify
 
 _RECENT = 12  # newest places of the same stretch, which are not recognised
 # Of them, which ones and how many are compared to learn whether places look alike.
@@ -53,6 +53,8 @@ class PlaceMap:
     num_alike: int = 0  # views that geometry confirmed and odometry ruled out
     last_recognised_ns: int | None = None
     version: int = 0
+    # Before the present stretch; None if it may have begun anywhere.
+    last_break: Break | None = None
     history: list[Recognition] = field(default_factory=list)  # accepted, the newest few
 
     @property
@@ -63,6 +65,7 @@ class PlaceMap:
     def process(self, sighting: Sighting, config: PlacesConfig) -> None:
         """Take one keyframe in."""
         self._forget_a_false_start(sighting.stretch)
+        self._note_break(sighting)
         features = find_features(sighting, config.num_features)
         words = words_of(features.descriptors)
         placed, covariance = self._led_on(sighting)
@@ -81,12 +84,12 @@ class PlaceMap:
                 sighting.token,
                 placed,
                 covariance,
-            )
+            ),
+            sighting.blind_s,
         )
         self.words.add(number, words)
         if found is not None:
-            place, match, where = found
-            self.recogniser.recent.append(Recognition(number, place, match, where))
+            self.recogniser.recent.append(found)
             self._accept(
                 self.recogniser.agreeing(self.graph, config.num_agreeing, config.min_inliers)
             )
@@ -128,6 +131,15 @@ class PlaceMap:
         self.recogniser.forget(numbers)
         self.graph = PlaceGraph(num_taken=self.graph.num_taken)
 
+    def _note_break(self, sighting: Sighting) -> None:
+        """Keep what is known of the break before the first keyframe of a stretch."""
+        last = self.graph.newest
+        if last is None or last.stretch == sighting.stretch:
+            return
+        self.last_break = None
+        if sighting.blind_s <= MAX_BLIND_S:
+            self.last_break = Break(last.number, sighting)
+
     def _led_on(self, sighting: Sighting) -> tuple[Placed, np.ndarray]:
         """Return where odometry puts a keyframe in the map, and the covariance."""
         last = self.graph.newest
@@ -147,39 +159,42 @@ class PlaceMap:
         words: np.ndarray,
         expected: Placed,
         config: PlacesConfig,
-    ) -> tuple[int, Match, Placed] | None:
-        """Return the place that a keyframe shows, the match, and the keyframe in the map."""
-        last, numbers = self.graph.newest, list(self.graph.places)
-        is_linked = last is not None and last.stretch == sighting.stretch
-        recent: list[int] = []
-        if is_linked:
-            recent = [n for n in numbers[-_RECENT:]
-                      if self.graph.places[n].stretch == sighting.stretch]  # fmt: skip
-            numbers = numbers[: len(numbers) - len(recent)]
-        ways = self.graph.distances_from(last.number) if is_linked else {}
+    ) -> Recognition | None:
+        """Return the place that a keyframe shows, unless nothing or too much is found."""
+        recent = self._recent(sighting.stretch)
+        older = [number for number in self.graph.places if number not in recent]
         beside = best_of(self.words.scores(words, recent[:-_BESIDE]), _NUM_COMPARED)
-        compared = [*self.candidates(sighting.token, words, numbers, config),
+        compared = [*self.candidates(sighting.token, words, older, config),
                     *(recent[row] for row in beside)]  # fmt: skip
-        found: list[tuple[int, Match, Placed]] = []
+        prior = OdometryPrior(self.graph, sighting, expected, self.last_break)
+        found: list[Recognition] = []
         for number in compared:
-            place, way_m = self.graph.places[number], ways.get(number, np.inf)
-            if way_m == np.inf and self.has_look_alikes:
-                continue
+            place = self.graph.places[number]
             match = verify(features, place.features, config.min_inliers)
             if match is None:
                 continue
             where = place.placed.then(match.T_place_query, match.log_scale)
-            if not is_possible(where, expected, place, way_m):
+            verdict = prior.judge(number, where)
+            if verdict is Verdict.IMPOSSIBLE:
                 self.num_alike += 1
-            elif number not in recent:
-                found.append((number, match, where))
+            elif number not in recent and not (
+                verdict is Verdict.UNKNOWN and self.has_look_alikes
+            ):
+                is_blind = verdict is Verdict.UNKNOWN
+                found.append(Recognition(self.graph.num_taken, number, match, where, is_blind))
         if not found:
             return None
-        best = max(found, key=lambda one: one[1].num_inliers)
-        usual = features.usual_depth * np.exp(best[2].log_scale)
-        if not all(is_same_place(one[2], best[2], usual) for one in found):
+        best = max(found, key=lambda one: one.match.num_inliers)
+        usual = features.usual_depth * np.exp(best.placed.log_scale)
+        if not all(is_same_place(one.placed, best.placed, usual) for one in found):
             return None  # two places explain the view
         return best
+
+    def _recent(self, stretch: int) -> list[int]:
+        """Return the newest places of the present stretch: too near to be recognised."""
+        newest = list(self.graph.places.values())[-_RECENT:]
+        is_linked = bool(newest) and newest[-1].stretch == stretch
+        return [place.number for place in newest if is_linked and place.stretch == stretch]
 
     def candidates(
         self,

@@ -17,16 +17,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mem3r_ros.geometry import rotation_angle
-from mem3r_ros.places.graph import Edge, Place, PlaceGraph
+from mem3r_ros.places.graph import Edge, PlaceGraph
+from mem3r_ros.places.odometry_prior import apart
 from mem3r_ros.places.similarity import Placed
 from mem3r_ros.places.verification import Match
 
 _WINDOW = 8  # keyframes within which those that agree must lie
-# Limits of the drift of odometry: a place beyond is another one that looks alike.
-_DRIFT_SHARE = 0.4  # of the way since the place was seen
-_DRIFT_DEPTHS = 0.3  # usual depths, at least
-_TURN_DRIFT_RAD = 0.3
-_TURN_DRIFT_RAD_M = 0.05
+_MORE_IF_BLIND = 2  # keyframes in addition that must agree if odometry says nothing
 # Limits of the disagreement of two recognitions, relative to the motion between them.
 _AGREE_DEPTHS = 0.06  # usual depths
 _AGREE_SHARE = 0.15  # of the distance
@@ -52,6 +49,7 @@ class Recognition:
     place: int
     match: Match
     placed: Placed  # the keyframe in the map, by the place
+    is_blind: bool = False  # odometry says nothing about it
 
     def edge(self) -> Edge:
         """Return the measured motion from the place to the keyframe."""
@@ -85,32 +83,15 @@ class Recogniser:
             for other in self.recent
             if other.query >= oldest_allowed and _do_agree(other, newest, graph)
         ]
-        if len({one.query for one in group}) < num_agreeing:
+        needed = num_agreeing + (_MORE_IF_BLIND if newest.is_blind else 0)
+        if len({one.query for one in group}) < needed:
             return []
         return group if _is_enough(group, graph, min_inliers) else []
 
 
-def is_possible(found: Placed, expected: Placed, place: Place, way_m: float) -> bool:
-    """
-    Return whether odometry can have drifted from where it is expected to where it was found.
-
-    :param found: the keyframe by the place.
-    :param expected: the keyframe by the odometry.
-    :param place: the place.
-    :param way_m: length of the shortest known way from the place; inf: there is none, so odometry
-        says nothing.
-    """
-    if not np.isfinite(way_m):
-        return True
-    usual = place.features.usual_depth * np.exp(place.placed.log_scale)
-    shift, turn = _apart(found, expected)
-    is_near = shift < _DRIFT_DEPTHS * usual + _DRIFT_SHARE * way_m
-    return is_near and turn < _TURN_DRIFT_RAD + _TURN_DRIFT_RAD_M * way_m
-
-
 def is_same_place(first: Placed, second: Placed, usual_depth: float) -> bool:
     """Return whether two poses of one keyframe, by different places, are the same."""
-    shift, turn = _apart(first, second)
+    shift, turn = apart(first, second)
     return shift < _SAME_DEPTHS * usual_depth and turn < _SAME_RAD
 
 
@@ -131,7 +112,7 @@ def _do_agree(first: Recognition, second: Recognition, graph: PlaceGraph) -> boo
     step = Placed(one.T_odom_camera, 0.0).of(two.T_odom_camera)
     predicted = first.placed.then(step)
     scale = np.exp(second.placed.log_scale)
-    shift, turn = _apart(predicted, second.placed)
+    shift, turn = apart(predicted, second.placed)
     usual, moved = scale * two.features.usual_depth, scale * np.linalg.norm(step[:3, 3])
     sigmas = first.match.sigma_m + second.match.sigma_m
     angle = float(rotation_angle(step[:3, :3]))
@@ -154,10 +135,3 @@ def _is_enough(group: list[Recognition], graph: PlaceGraph, min_inliers: int) ->
         and one.match.share >= _AT_REST_SHARE
         for one in group
     )
-
-
-def _apart(first: Placed, second: Placed) -> tuple[float, float]:
-    """Return the distance (m) and the angle (rad) between two cameras of the map."""
-    shift = first.T_map_camera[:3, 3] - second.T_map_camera[:3, 3]
-    turn = first.T_map_camera[:3, :3].T @ second.T_map_camera[:3, :3]
-    return float(np.linalg.norm(shift)), float(rotation_angle(turn))

@@ -103,7 +103,8 @@ def packed(places: PlaceMap, stretch: int, path_m: float) -> PlaceRecord:
     record.token = np.stack(
         [np.zeros(size, np.float32) if token is None else token for token in tokens]
     ).astype(np.float32)
-    edges = graph.edges
+    # Across a restart nothing is known, so what is known across a break may go, too.
+    edges = [edge for edge in graph.edges if not edge.is_weak]
     if edges:
         record.edge_ends = np.array([(edge.first, edge.second) for edge in edges], np.int64)
         record.edge_T = np.stack([edge.motion.T_map_camera for edge in edges])

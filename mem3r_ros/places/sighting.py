@@ -29,6 +29,8 @@ class Sighting:
     landmark_depth: np.ndarray  # [N] by triangulation, better than ``depth``
     token: np.ndarray | None = None  # [E] mean image token of the network
     has_moved: bool = True  # far enough since the last place to be a new one
+    blind_s: float = 0.0  # since the last keyframe, time without a measured motion; inf: unknown
+    is_cut: bool = False  # images showed another scene before its stretch: perhaps set down there
 
 
 @dataclass(frozen=True, slots=True)

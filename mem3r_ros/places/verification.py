@@ -31,6 +31,7 @@ _MAX_DEPTH_SPREAD = 0.35  # of the log depth ratios, by their median deviation
 _MAX_SIGMA = 0.1  # of the position, relative to the usual depth
 _DEPTH_NOISE = 0.02  # standard deviation of the position for each metre of depth, at least
 _ROTATION_NOISE = 0.004  # rad, at least
+_SCALE_NOISE = 0.06  # of the log scale, at least
 _BITS = np.array([bin(value).count('1') for value in range(256)], np.uint8)
 
 
@@ -102,7 +103,7 @@ def _match(
         share=share,
         sigma_m=sigma_m + _DEPTH_NOISE * usual,
         sigma_rad=sigma_rad + _ROTATION_NOISE,
-        sigma_log_scale=0.02 + 1.5 * spread / np.sqrt(len(pairs)),
+        sigma_log_scale=_SCALE_NOISE + 4.5 * spread / np.sqrt(len(pairs)),
     )
 
 

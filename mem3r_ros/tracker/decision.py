@@ -25,6 +25,7 @@ class Decision:
     is_remembered: bool  # whether the network state may take the frame in
     break_reason: str  # why the frame cannot be connected to the ones before; usually empty
     is_after_restore: bool = False  # the first frame of a stream from a snapshot
+    is_cut: bool = False  # the image shows another scene than those before
     gives_up_scale: bool = False  # a break because motion was implausible by the measured scale
 
     @property
@@ -61,6 +62,7 @@ def apply_break(
         decision,
         is_after_restore=stream.is_restored,
         gives_up_scale=decision.starts_segment and stream.is_implausible,
+        is_cut=stream.continuity.is_new_scene or valid.is_new_size,
     )
     if valid.is_new_size:
         stream.quality = ImageQuality()
@@ -80,7 +82,9 @@ def follow_decision(
     is_restored = decision.is_after_restore
     if decision.starts_segment:
         coast_s = config.health.coast_s
-        stream.follow_break(stamp_ns, coast_s, is_restored, decision.gives_up_scale)
+        stream.follow_break(
+            stamp_ns, coast_s, is_restored, decision.gives_up_scale, decision.is_cut
+        )
     elif decision.break_reason and is_restored:
         # A restored stream starts at its saved pose; do not extrapolate its velocity.
         stream.pause(stamp_ns, 0.0)

@@ -25,6 +25,7 @@ from mem3r_ros.tracker.tracked_frame import tracked_frame
 def coasted(accepted: AcceptedFrame, stream: StreamState, config: TrackerConfig) -> TrackedFrame:
     """Extrapolate the pose of a frame that gave none."""
     stream.scale.break_path()
+    stream.places.note_blind()
     stream.odometry.coast(accepted.context.stamp_ns, config.health.coast_s)
     return tracked_frame(
         accepted, None, stream, config, accepted.status, accepted.warning, accepted.notice

@@ -45,6 +45,8 @@ def give_to_places(
             landmark_depth=depth * metres,
             token=None if token is None else token.copy(),
             has_moved=choice is Choice.PLACE,
+            blind_s=places.blind_s,
+            is_cut=places.is_cut,
         ),
         config.places,
     )

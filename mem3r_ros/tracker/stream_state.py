@@ -131,7 +131,12 @@ class StreamState:
         self.state = state
 
     def follow_break(
-        self, stamp_ns: int, coast_s: float, is_restored: bool, gives_up_scale: bool
+        self,
+        stamp_ns: int,
+        coast_s: float,
+        is_restored: bool,
+        gives_up_scale: bool,
+        is_cut: bool,
     ) -> None:
         """
         Let the path begin anew at its last pose, because the frame is linked to none before.
@@ -139,13 +144,14 @@ class StreamState:
         :param coast_s: the last velocity continues as long at most.
         :param is_restored: the stream came from a snapshot, and this is its first frame.
         :param gives_up_scale: motion was implausible by the measured scale.
+        :param is_cut: the images show another scene than before.
         """
         self.pause(stamp_ns, 0.0 if is_restored else coast_s)
         if gives_up_scale and self.scale.give_up():
             # Frame after frame too fast: the scale may be what is wrong, and would stay so.
             self.notices.count('scale', 'measured scale given up', stamp_ns)
         self.scale.forget_unit()
-        self.places.begin_stretch(is_restored)
+        self.places.begin_stretch(is_restored, is_cut)
 
     def follow_crossing(self, crossing: Crossing) -> None:
         """Let the scale of the path follow a boundary of segments."""

@@ -22,6 +22,7 @@ from mem3r_ros.worlds.site import Rng
 # N frames of a route
 
 LAPS = 1.25  # of a loop: the last quarter is the first one again
+_LAPS_APART = 0.06  # difference of two laps: of the radius and the height, and rad
 ROUTES = ('loop', 'there_and_back', 'alike')
 _FEW_TEXTURES = 2  # of each kind of surface, where places look alike
 _ALIKE_STEP_M = 0.12  # between two frames
@@ -54,18 +55,22 @@ def revisit_world(index: int, num_frames: int, route: str, config: WorldConfig) 
 
 
 def _loop(rng: Rng, arena: Arena, num_frames: int) -> np.ndarray:
-    """Return poses on a closed curve; the camera looks ahead and to one side."""
-    phase = 2 * np.pi * LAPS * np.arange(num_frames + 1) / num_frames + rng.uniform(0, 2 * np.pi)
+    """Return poses on a curve that nearly closes; the camera looks ahead and to one side."""
+    laps = LAPS * np.arange(num_frames + 1) / num_frames
+    phase = 2 * np.pi * laps + rng.uniform(0, 2 * np.pi)
     turn = rng.choice([-1.0, 1.0])
     half = np.maximum(arena.half[:2], 0.9) * rng.uniform(0.85, 1.0, 2)
     wobble = [rng.uniform(-0.1, 0.1) * np.sin(k * phase + rng.uniform(0, 6.3)) for k in (2, 3)]
-    radius = 1.0 + sum(wobble)
+    # No camera returns to exactly the same pose: each lap differs a little from the others.
+    apart = [SmoothNoise(rng, 0.6, 2.5)(laps) for _ in range(3)]
+    radius = 1.0 + sum(wobble) + _LAPS_APART * apart[0]
     x, y = half[0] * radius * np.cos(phase), turn * half[1] * radius * np.sin(phase)
     yaw = np.unwrap(np.arctan2(np.gradient(y), np.gradient(x)))
     yaw = yaw + rng.uniform(-0.6, 0.6) + 0.15 * np.sin(3 * phase + rng.uniform(0, 6.3))
+    yaw = yaw + _LAPS_APART * apart[1]
     pitch = 0.5 * arena.pitch + 0.08 * np.sin(2 * phase + rng.uniform(0, 6.3))
     roll = 0.03 * np.sin(4 * phase)
-    height = arena.height + 0.3 * arena.half[2] * np.sin(phase)
+    height = arena.height + arena.half[2] * (0.3 * np.sin(phase) + _LAPS_APART * apart[2])
     return _poses(np.stack([x, y, height], axis=-1), yaw, pitch, roll)
 
 

@@ -167,6 +167,30 @@ def test_a_restarted_node_says_whether_it_finds_its_place(robot, make_node, spin
     assert driven.map_to_odom()[0][0] > later_ns + frames[0] * FRAME_NS + TOLERANCE_NS
 
 
+def test_a_robot_that_was_carried_away_is_located_within_two_seconds(robot, listener, spin_until):
+    driven = robot(0.0)
+    poses = listener.subscribe(PoseWithCovarianceStamped, 'map/pose')
+    spin_until(lambda: False, 1.0)  # the node discovers the subscription
+    for frame in range(LAP):
+        driven.send(frame)
+    later_ns = START_NS + (LAP + 300) * FRAME_NS  # half a minute without an image
+    frames = range(20, 20 + 2_000_000_000 // FRAME_NS)
+    for frame in frames:
+        driven.send(frame, later_ns + frame * FRAME_NS)
+
+    end_ns = later_ns + frames[-1] * FRAME_NS
+    assert spin_until(lambda: bool(poses) and stamp_ns(poses[-1].header.stamp) == end_ns)
+    assert spin_until(lambda: stamp_ns(driven.odom[-1].header.stamp) == end_ns)
+    after = [m for m in poses if stamp_ns(m.header.stamp) >= later_ns + frames[0] * FRAME_NS]
+    assert after[0].pose.covariance[0] > 100.0  # nobody knows where the robot was carried
+    assert after[-1].pose.covariance[0] < 0.1
+    true = driven.true_base(frames[-1])[:3, 3]
+    odom = matrix_from_pose_message(driven.odom[-1].pose.pose)
+    in_map = driven.map_to_odom()[-1][1] @ odom
+    assert np.linalg.norm(in_map[:3, 3] - true) < 0.15
+    assert np.linalg.norm(odom[:3, 3] - true) > 1.0
+
+
 def test_without_places_nothing_is_said_about_the_map(robot, spin_until):
     driven = robot(0.0, **{'tracking.places.enabled': False})
     for frame in range(3):
