@@ -193,8 +193,12 @@ def rules_agree(device: torch.device) -> float:
     return worst
 
 
-def tracker_agrees(device: torch.device) -> float:
-    """Track a sequence, with a snapshot in between; return the largest difference of pose."""
+def tracker_agrees(device: torch.device) -> tuple[float, int]:
+    """
+    Track a sequence with two-view geometry, with a snapshot in between.
+
+    :return: the largest difference of pose; how often the host waited in the last frame.
+    """
     from mem3r_ros.data import open_sequence
     from mem3r_ros.model import load_model
     from mem3r_ros.tracker import CameraFrame, Tracker
@@ -205,11 +209,12 @@ def tracker_agrees(device: torch.device) -> float:
         tracker = Tracker(load_model('mem3r-tiny').eval().to(place))
         tracker.warm_up(320, 240)
         for number, frame in enumerate(open_sequence(sample, max_frames=4)):
+            before = _waits_of(tracker)
             tracked = tracker.track(CameraFrame(frame.stamp_ns, frame.image, frame.camera))
             if number == 1:
                 tracker.restore(tracker.snapshot())
         poses.append(tracked.T_odom_camera)
-    return float(np.abs(poses[0] - poses[1]).max())
+    return float(np.abs(poses[0] - poses[1]).max()), _waits_of(tracker) - before
 
 
 def update_agrees(device: torch.device) -> float:
@@ -280,7 +285,7 @@ def recorded_steps_agree(device: torch.device) -> tuple[float, int]:
 
 
 def _waits_of(tracker: object) -> int:
-    return _waits + tracker._network._download._queue.num_waits
+    return _waits + tracker._upload._queue.num_waits
 
 
 if __name__ == '__main__':
@@ -291,8 +296,9 @@ if __name__ == '__main__':
     with torch.no_grad():
         mixing_is_refused(place)
         print('rules', rules_agree(place))
-        print('tracker', tracker_agrees(place))
+        difference, two_view_waits = tracker_agrees(place)
+        print('tracker', difference)
         difference, waits = recorded_steps_agree(place)
         print('recorded', difference)
-        print('waits', waits)
+        print('waits', max(waits, two_view_waits))
     print('update', update_agrees(place))

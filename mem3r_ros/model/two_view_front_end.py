@@ -27,6 +27,7 @@ from mem3r_ros.model.frame import FrameInput, Prediction, TwoViewPrediction
 from mem3r_ros.model.state import where_stream
 from mem3r_ros.se3 import matrix_from_pose_wxyz, orthonormalise, pose_wxyz_from_matrix
 from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
+from mem3r_ros.two_view.constants import constant
 from mem3r_ros.two_view.observation import (
     Observation,
     epipolar_geometry,
@@ -179,7 +180,7 @@ class TwoViewFrontEnd:
         depth, depth_sigma = _fused_depth(log_depth, raw, seen)
         flow_weight = _flow_weight_from_raw(raw[..., 3], seen)
         motion = self._motion(raw_pose, depth.detach(), flow_weight.detach(), seen)
-        sigma = raw_sigma.new_tensor(NOMINAL_MOTION_SIGMA) * raw_sigma.clamp(-4, 4).exp()
+        sigma = constant(NOMINAL_MOTION_SIGMA, raw_sigma) * raw_sigma.clamp(-4, 4).exp()
         return Prior(motion, sigma, depth, depth_sigma, flow_weight), log_depth.exp()
 
     def _motion(
@@ -210,7 +211,7 @@ class TwoViewFrontEnd:
         deviation accurate, which is all that the adjustment assumes.
         """
         kept = DepthMemory(prior.depth.log(), prior.depth_sigma.square())
-        if not (self.config.motion_solver_steps and bool(seen.has_flow.any())):
+        if not self.config.motion_solver_steps:
             return prior.T_previous_camera, kept
         relative, *depth = self._solve(*prior, seen.flow, intrinsics, *(seen.depth or ()))
         choose = partial(where_stream, seen.has_flow)

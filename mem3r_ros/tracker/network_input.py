@@ -53,14 +53,15 @@ class Upload:
         Return the input with what the checks of the image have found.
 
         :param is_remembered: whether the state may take the frame in.
-        :param flow: px, [1, 3, H, W]; None: the network measures it.
+        :param flow: on the host, px, [1, 3, H, W]; None: the network measures it.
         """
         if is_remembered and flow is None:
             return frame
         update = None
         if not is_remembered:
             update = torch.zeros(1, dtype=torch.bool, device=self._queue.device)
-        return replace(frame, update=update, flow=flow)
+        moved = None if flow is None else self._moved('flow', flow.numpy())
+        return replace(frame, update=update, flow=moved)
 
     def _image(self, prepared: Prepared) -> Tensor:
         if prepared.small is not None:

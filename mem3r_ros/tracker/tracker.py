@@ -29,13 +29,14 @@ from mem3r_ros.tracker.image_preparation import Preparation, Prepared
 from mem3r_ros.tracker.measurement import (
     AcceptedFrame,
     FrameContext,
+    Measurement,
     is_refined,
     measure,
     wanted_outputs,
 )
 from mem3r_ros.tracker.network_input import Upload
 from mem3r_ros.tracker.path import by_outside_poses, coasted, move, refined, status_of
-from mem3r_ros.tracker.pixel_map import network_tensor
+from mem3r_ros.tracker.pixel_map import network_tensor, normalised
 from mem3r_ros.tracker.place_input import give_to_places
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
@@ -71,6 +72,9 @@ class Tracker:
         self._is_depth_free = getattr(model.config, 'two_view', None) is not None
         self._preparation = Preparation(model.config)
         self.flow_search: FlowSearch | None = None  # None: the network searches the flow
+        if self._device.type != 'cpu':
+            self.search_flow_early()  # the network would read its images back from the device
+        self._flow: PendingFlow | None = None  # of the frame that is measured
         self.configure(config or TrackerConfig())
         self.reset()
 
@@ -86,7 +90,7 @@ class Tracker:
     def search_flow_early(self) -> None:
         """Search the flow on two threads beside the checks of the image, if it is an input."""
         front_end = getattr(self.model, 'front_end', None)
-        if front_end is not None and self._device.type == 'cpu':
+        if front_end is not None:
             self.flow_search = FlowSearch(front_end.config.flow_scale)
 
     def request_reset(self) -> None:
@@ -144,7 +148,7 @@ class Tracker:
             prepared = self._preparation.prepare(valid, config.input)
             flaw = stream.quality.check(prepared.grey, config.health)
             image = None if flaw.is_blind else self._upload.frame_input(prepared)
-        flow = self._start_flow(image)
+        flow = self._start_flow(prepared, flaw.is_blind)
         if flaw.reason:
             stream.continuity.skip(frame.stamp_ns)
         else:
@@ -189,7 +193,9 @@ class Tracker:
         stream.is_implausible = measured.problem.is_implausible
         if measured.problem.is_unusable:
             return without_pose(context, measured.problem.reason, stream, config)
-        return with_pose(context, measured, stream, config, network, self.rule)
+        accepted = with_pose(context, measured, stream, config, network, self.rule)
+        self._keep_flow(measured)
+        return accepted
 
     # May run beside begin and accept of the next frame.
 
@@ -220,19 +226,33 @@ class Tracker:
 
     # Parts of begin.
 
-    def _start_flow(self, image: FrameInput | None) -> PendingFlow | None:
+    def _start_flow(self, prepared: Prepared, is_blind: bool) -> PendingFlow | None:
         """Search the flow of a frame beside the checks of its image, if that is wanted."""
-        if image is None or self.flow_search is None:
+        if is_blind or self.flow_search is None or prepared.small is None:
             return None
-        return self.flow_search.start(image.image, image.fine_gray, self._stream.state.motion)
+        image = normalised(torch.from_numpy(prepared.small))
+        return self.flow_search.start(image, prepared.fine_gray, self._stream.state.motion)
 
     def _completed(
         self, image: FrameInput, decision: Decision, flow: PendingFlow | None
     ) -> FrameInput:
         """Return the input of the network; a flow counts if no break has come in between."""
         is_valid = flow is not None and flow.memory is self._stream.state.motion
+        self._flow = flow if is_valid else None
         found = flow.result() if is_valid else None
         return self._upload.completed(image, decision.is_remembered, found)
+
+    def _keep_flow(self, measured: Measurement) -> None:
+        """Keep the frame for the next search if the state remembers it."""
+        state, flow = self._stream.state, self._flow
+        # A step whose results are not finite changes nothing.
+        if (
+            flow is None
+            or state is not measured.state
+            or not measured.telemetry.get('state_change')
+        ):
+            return
+        self.flow_search.remember(state.motion, flow)
 
     def _fields(
         self, wanted: frozenset[str], prepared: Prepared, decision: Decision, report: Report

@@ -18,6 +18,7 @@ from torch import Tensor
 import torch.nn.functional as F
 
 from mem3r_ros.se3 import se3_exp
+from mem3r_ros.two_view.constants import constant
 from mem3r_ros.two_view.pixels import lands_inside, viewing_rays
 from mem3r_ros.two_view.stream_memory import DepthMemory
 
@@ -111,7 +112,7 @@ class BundleAdjustment(NamedTuple):
         inside = sampled(lands_inside(flow))
         noise = self.pixel_sigma / intrinsics[:, :1]
         for_translation, for_rotation = self.num_independent
-        pixels = prior.motion_sigma.new_tensor([for_translation] * 3 + [for_rotation] * 3)
+        pixels = constant((for_translation,) * 3 + (for_rotation,) * 3, prior.motion_sigma)
         remembered, memory_weight = torch.zeros_like(rays[:, 0]), inside * 0.0
         if memory is not None:
             remembered = sampled(memory.log_depth)

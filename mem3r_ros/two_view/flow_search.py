@@ -12,7 +12,10 @@ image is checked. The result is that of :func:`mem3r_ros.two_view.optical_flow.c
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+import weakref
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,22 +29,59 @@ from mem3r_ros.two_view.optical_flow import (
 from mem3r_ros.two_view.stream_memory import MotionState
 
 
+class SeenFrame(NamedTuple):
+    """What the search needs of the frame before."""
+
+    gray: np.ndarray  # [H, W] uint8
+    fine: np.ndarray | None  # [kH, kW] uint8
+    flow: np.ndarray  # [H, W, 2] px, to the frame before it
+
+
 class PendingFlow:
     """The flow of one frame, which is searched."""
 
-    def __init__(self, memory: MotionState, forward: Future, backward: Future) -> None:
-        """Wait for both directions; ``memory`` is that of the stream before the frame."""
+    def __init__(
+        self,
+        memory: MotionState,
+        gray: np.ndarray,
+        fine: np.ndarray | None,
+        searches: tuple[Future, Future] | None,
+    ) -> None:
+        """
+        Wait for both directions.
+
+        :param memory: of the stream before the frame.
+        :param searches: forward and backward; None: there is no previous frame.
+        """
         self.memory = memory
-        self._forward, self._backward = forward, backward
+        self._gray, self._fine, self._searches = gray, fine, searches
+        self._found: np.ndarray | None = None
 
     def result(self) -> Tensor:
         """Return the flow and its forward-backward error, px, [1, 3, H, W]."""
-        flow = with_error(self._forward.result(), self._backward.result())
-        return torch.from_numpy(flow)[None].permute(0, 3, 1, 2)
+        if self._found is None:
+            if self._searches is None:
+                self._found = np.zeros((*self._gray.shape, 3), np.float32)
+            else:
+                forward, backward = (search.result() for search in self._searches)
+                self._found = with_error(forward, backward)
+        return torch.from_numpy(self._found)[None].permute(0, 3, 1, 2)
+
+    @property
+    def frame(self) -> SeenFrame:
+        """The frame, for the search of the next one."""
+        self.result()
+        return SeenFrame(self._gray, self._fine, self._found[..., :2])
 
 
 class FlowSearch:
-    """Searches the flow of the frames of one stream."""
+    """
+    Searches the flow of the frames of one stream.
+
+    The memory of a stream lies on the device of the network. What the search needs of it is kept
+    here, from the frame that it remembers, so nothing is read back. Only a memory from elsewhere
+    (a snapshot, a new segment) is read from the device once.
+    """
 
     def __init__(self, flow_scale: int) -> None:
         """
@@ -51,28 +91,45 @@ class FlowSearch:
         """
         self._flow_scale = flow_scale
         self._threads = ThreadPoolExecutor(2, 'flow')
+        self._known: tuple[weakref.ref, SeenFrame] | None = None  # image in a memory, its frame
 
     def start(
-        self, image: Tensor, fine_gray: Tensor | None, memory: MotionState | None
-    ) -> PendingFlow | None:
+        self, image: Tensor, fine_gray: np.ndarray | None, memory: MotionState
+    ) -> PendingFlow:
         """
         Start the search of one frame.
 
-        :param image: [1, 3, H, W] in [-1, 1].
-        :param fine_gray: [1, kH, kW] uint8, k = flow_scale; None = ``image``, enlarged.
+        :param image: on the host, [1, 3, H, W] in [-1, 1].
+        :param fine_gray: [kH, kW] uint8, k = flow_scale; None = ``image``, enlarged.
         :param memory: of the stream before the frame.
-        :return: None if there is no previous frame of the same size.
         """
-        size = (image.shape[-1], image.shape[-2])
-        if memory is None or memory.image_size != size or not bool(memory.has_previous.all()):
+        gray, fine = gray_from_image(image), fine_gray
+        if fine is None:
+            larger = enlarged(gray, self._flow_scale)
+            fine = None if larger is None else larger[0].numpy()
+        now = gray[0].numpy()
+        before = self._before(memory)
+        if before is None or before.gray.shape != now.shape:
+            return PendingFlow(memory, now, fine, None)
+        pair = None if fine is None else (before.fine, fine)
+        searches = (
+            self._threads.submit(optical_flow, before.gray, now, before.flow, pair),
+            self._threads.submit(backward_flow, before.gray, now),
+        )
+        return PendingFlow(memory, now, fine, searches)
+
+    def remember(self, memory: MotionState, flow: PendingFlow) -> None:
+        """Keep a frame as the one that this memory remembers."""
+        self._known = weakref.ref(memory.previous_gray), flow.frame
+
+    def _before(self, memory: MotionState) -> SeenFrame | None:
+        if self._known is not None and self._known[0]() is memory.previous_gray:
+            return self._known[1]
+        if not bool(memory.has_previous.all()):
             return None
-        gray = gray_from_image(image)
-        previous, now = memory.previous_gray[0].numpy(), gray[0].numpy()
-        before = memory.previous_flow[0].permute(1, 2, 0).float().numpy()
-        fine = enlarged(gray, self._flow_scale) if fine_gray is None else fine_gray
-        pair = None if fine is None else (memory.previous_fine[0].numpy(), fine[0].numpy())
-        return PendingFlow(
-            memory,
-            self._threads.submit(optical_flow, previous, now, before, pair),
-            self._threads.submit(backward_flow, previous, now),
+        fine = memory.previous_fine
+        return SeenFrame(
+            memory.previous_gray[0].cpu().numpy(),
+            None if fine is None else fine[0].cpu().numpy(),
+            memory.previous_flow[0].permute(1, 2, 0).float().cpu().numpy(),
         )

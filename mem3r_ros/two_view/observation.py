@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mem3r_ros.camera import nominal_focal_px
+from mem3r_ros.two_view.constants import constant
 from mem3r_ros.two_view.epipolar import EpipolarFit, fit_epipolar
 from mem3r_ros.two_view.optical_flow import enlarged, flow_to_previous, gray_from_image
 from mem3r_ros.two_view.pixels import pixel_rays, warp_to_frame
@@ -78,13 +79,14 @@ def observe(
     """
     gray = gray_from_image(image)
     fine = enlarged(gray, flow_scale) if fine_gray is None else fine_gray
-    valid = memory.has_previous.float()[:, None, None, None]
+    has_previous = memory.has_previous[:, None, None, None]
+    valid = has_previous.float()
     if flow is None:
         flow = gray.new_zeros((len(gray), 3, *gray.shape[1:]), dtype=torch.float32)
         if bool(memory.has_previous.any()):
             pair = None if fine is None else (memory.previous_fine, fine)
             flow = flow_to_previous(memory.previous_gray, gray, memory.previous_flow, pair)
-    flow = flow.float() * valid
+    flow = torch.where(has_previous, flow.float(), 0.0)
     flow_error = flow[:, 2] if flow.shape[1] == 3 else torch.zeros_like(flow[:, 0])
     flow = flow[:, :2]
     intrinsics, known = complete_intrinsics(intrinsics, image)
@@ -168,9 +170,8 @@ def complete_intrinsics(intrinsics: Tensor | None, image: Tensor) -> tuple[Tenso
     """
     batch_size, _, height, width = image.shape
     focal = nominal_focal_px(width, height)
-    nominal = torch.tensor(
-        [focal, focal, (width - 1) / 2, (height - 1) / 2], device=image.device, dtype=torch.float32
-    ).expand(batch_size, -1)
+    values = (focal, focal, (width - 1) / 2, (height - 1) / 2)
+    nominal = constant(values, image.new_empty(0, dtype=torch.float32)).expand(batch_size, -1)
     if intrinsics is None:
         return nominal, torch.zeros(batch_size, dtype=torch.bool, device=image.device)
     known = intrinsics.isfinite().all(dim=1)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
+from mem3r_ros.two_view.constants import constant
+
 LARGE_MOTION_PX = 3.0  # above it the search starts from the shift of the whole image
 SHIFT_RANGE = 0.3  # largest shift that is searched for, over the image side
 MIN_CORRELATION = 0.6  # below it (-1 to 1) a shift of the whole image is rejected
@@ -35,7 +37,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 def gray_from_image(image: Tensor) -> Tensor:
     """Turn an image [B, 3, H, W] in [-1, 1] into luminance, uint8 [B, H, W]."""
-    weights = image.new_tensor(_LUMINANCE)[:, None, None]
+    weights = constant(_LUMINANCE, image)[:, None, None]
     return ((image * weights).sum(1).float() * 127.5 + 127.5).round().clamp(0, 255).byte()
 
 
