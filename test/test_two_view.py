@@ -14,7 +14,8 @@ import tiny_networks
 import torch
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.model import FrameInput, ModelConfig, load_model
+from mem3r_ros.model import FrameInput, ModelConfig, load_model, update_rule
+from mem3r_ros.model.recorded_parts import record_parts
 from mem3r_ros.se3 import se3_exp
 from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
 from mem3r_ros.two_view.observation import complete_intrinsics
@@ -371,21 +372,23 @@ def test_two_view_settings_need_two_view_geometry():
         ModelConfig.from_metadata(fields | {'motion_input': True})
 
 
-def test_recorded_geometry_gives_the_same_results_bit_by_bit():
+@pytest.mark.parametrize('rule', ['cut3r', 'ttt3r', 'ttsa3r'])
+def test_recorded_parts_give_the_same_results_bit_by_bit(rule):
     eager, recorded = load_model('mem3r-tiny'), load_model('mem3r-tiny')
-    recorded.front_end.record()
+    record_parts(recorded)
     generator = torch.Generator().manual_seed(0)
     wide = torch.rand(1, 3, 96, 140, generator=generator) * 2 - 1
     images = [wide[..., i : i + 128] for i in (0, 2, 3, 7, 4)]
-    images += [torch.cat((image, image)) for image in images[:3]]  # another batch size
+    images += [torch.cat((image, image)) for image in images[:2]]  # another batch size
+    images += [image.transpose(-1, -2) for image in images[:2]]  # as many tokens, another grid
 
     with torch.inference_mode():
-        for start in (0, 5):
-            states = [model.initial_state(len(images[start])) for model in (eager, recorded)]
-            for image in images[start:][: 5 if start == 0 else 3]:
+        for sequence in (images[:5], images[5:7], images[7:]):
+            states = [model.initial_state(len(sequence[0])) for model in (eager, recorded)]
+            for image in sequence:
                 frame, found = FrameInput(image=image), []
                 for index, model in enumerate((eager, recorded)):
-                    prediction, states[index] = model.step(frame, states[index])
+                    prediction, states[index] = model.step(frame, states[index], update_rule(rule))
                     found.append((prediction.T_world_camera, prediction.points_camera))
                 for one, other in zip(*found, strict=True):
                     assert torch.equal(one, other)

@@ -47,8 +47,8 @@ class BackendConfig:
         'auto',
         'how a step of the network runs; graph: recorded once, then repeated from fixed memory (a '
         'CUDA graph); compile: the same with torch.compile, which takes minutes at the start; '
-        'auto: graph for a large network on a GPU, else eager; on a CPU the two-view geometry of '
-        'a small network is recorded too',
+        'auto: graph for a large network on a GPU; on a CPU the parts of a small network are '
+        'recorded, others run as they are',
         choices=EXECUTIONS,
     )
     pipelined: bool = setting(

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import logging
 
+import torch
 from torch import nn
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model.dense_heads import DptHead
 from mem3r_ros.model.layers import DecoderBlock, EncoderBlock, ModulatedBlock
 from mem3r_ros.model.network import Mem3R
+from mem3r_ros.model.recorded_parts import record_parts
+from mem3r_ros.model.speedups import arithmetic_of
 from mem3r_ros.model.static_step import StaticStep
 
 logger = logging.getLogger(__name__)
@@ -27,8 +30,8 @@ def prepared_for(execution: str, model: Mem3R) -> Mem3R | StaticStep:
     :raises UserError: the network has two-view geometry and must be recorded.
     """
     is_on_gpu = model.device.type == 'cuda'
-    if execution == 'auto' and model.front_end is not None and not is_on_gpu:
-        model.front_end.record()
+    if execution == 'auto' and _is_small_on_cpu(model):
+        record_parts(model)
     if execution == 'auto':
         execution = 'graph' if is_on_gpu and model.front_end is None else 'eager'
     if execution == 'eager':
@@ -55,3 +58,9 @@ def compile_blocks(model: nn.Module) -> None:
     for part in found:
         part.compile(dynamic=False)
     logger.info('%d blocks are compiled at the first image of each size', len(found))
+
+
+def _is_small_on_cpu(model: Mem3R) -> bool:
+    """Return whether a network is one of those whose operations are short."""
+    is_plain = model.dtype == torch.float32 and arithmetic_of(model) == 'float32'
+    return model.front_end is not None and model.device.type == 'cpu' and is_plain

@@ -40,6 +40,16 @@ class _LayerMean:
         assert self._sum is not None, 'the decoder has not run yet'
         return self._sum / self._layers
 
+    @property
+    def total(self) -> tuple[Tensor, int]:
+        """Sum over the layers so far, and their number."""
+        assert self._sum is not None, 'the decoder has not run yet'
+        return self._sum, self._layers
+
+    def take(self, total: Tensor, num_layers: int) -> None:
+        """Take the sum of another observer of the same frame."""
+        self._sum, self._layers = total, num_layers
+
 
 class AttentionMean(_LayerMean):
     """

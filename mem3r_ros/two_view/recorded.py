@@ -16,7 +16,7 @@ import warnings
 import torch
 from torch import Tensor
 
-_MAX_PROGRAMS = 4  # shapes of images and batches in use
+_MAX_PROGRAMS = 16  # shapes of images and batches in use
 Function = Callable[..., tuple[Tensor, ...]]
 
 
@@ -32,22 +32,30 @@ class Recorded:
         self._function = function
         self._programs: dict[tuple, Function] = {}
 
-    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return the results of the function, which have no gradients."""
+    def __call__(self, *tensors: Tensor, fixed: tuple = ()) -> tuple[Tensor, ...]:
+        """
+        Return the results of the function, which have no gradients.
+
+        :param fixed: further arguments, hashable; each value of them has a program of its own.
+        """
         if torch.is_grad_enabled():
-            return self._function(*tensors)
+            return self._function(*tensors, *fixed)
         kinds = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors)
-        key = (torch.is_inference_mode_enabled(), *kinds)
+        key = (torch.is_inference_mode_enabled(), fixed, *kinds)
         program = self._programs.get(key)
         if program is None:
             if len(self._programs) >= _MAX_PROGRAMS:
                 self._programs.clear()
-            program = self._programs[key] = _recorded(self._function, tensors)
+            program = self._programs[key] = _recorded(self._function, tensors, fixed)
         return program(*tensors)
 
 
-def _recorded(function: Function, tensors: tuple[Tensor, ...]) -> Function:
+def _recorded(function: Function, tensors: tuple[Tensor, ...], fixed: tuple) -> Function:
+    def of_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return function(*tensors, *fixed)
+
+    of_tensors(*tensors)  # fills caches, which would otherwise be a part of the program
     with warnings.catch_warnings():
         # torch prefers compilers, which a robot need not have; and shapes are constants here.
         warnings.simplefilter('ignore')
-        return torch.jit.trace(function, tensors, check_trace=False)
+        return torch.jit.trace(of_tensors, tensors, check_trace=False)
