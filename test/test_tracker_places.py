@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 from oracle import OracleNetwork, Scene, run
+from plyfile import PlyData
 import pytest
 from revisited import FRAME_NS, drifting, path_error, rendered_walk
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,7 @@ from mem3r_ros.geometry import T_FLU_OPTICAL, invert
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.places import PlacesConfig
 from mem3r_ros.places.place_map import PlaceMap
+from mem3r_ros.reports import RunRecorder
 from mem3r_ros.tracker import Tracker, TrackerConfig
 from mem3r_ros.tracker.config import HealthConfig
 from mem3r_ros.trajectory import Trajectory
@@ -198,3 +200,27 @@ def test_a_damaged_place_memory_is_refused(tmp_path, name, change, message):
 
     with pytest.raises(UserError, match=message):
         Tracker(oracle, CONFIG).restore(path)
+
+
+def test_the_points_of_a_run_follow_the_corrected_path(tmp_path):
+    walk = rendered_walk(*WALK)
+    oracle = oracle_of(walk, 0.03)
+    tracker = Tracker(oracle, CONFIG)
+    recorder = RunRecorder(tmp_path / 'out', title='walk', has_places=True)
+    for frame in range(len(walk)):
+        oracle.now = frame
+        tracked = tracker.track(oracle.scene.frame(frame, int(walk.stamps_ns[frame])), ())
+        recorder.add_pose(tracked.stamp_ns, tracked.T_odom_camera)
+        # One point for each image, where the camera is.
+        point, colour = np.zeros((1, 3)), np.full((1, 3), frame, np.uint8)
+        recorder.add_points(tracked.stamp_ns, point, colour)
+    in_map = corrected(tracker.places, recorder.trajectory())
+
+    recorder.finish(in_map=in_map, correction=tracker.places.correction)
+
+    cloud = PlyData.read(tmp_path / 'out' / 'map_corrected.ply')['vertex']
+    assert len(cloud) > 50
+    points = np.stack([cloud['x'], cloud['y'], cloud['z']], axis=1)
+    apart = np.linalg.norm(points - in_map.poses[cloud['red'].astype(int), :3, 3], axis=1)
+    moved = np.linalg.norm(in_map.poses[:, :3, 3] - recorder.trajectory().poses[:, :3, 3], axis=1)
+    assert np.median(apart) < 0.3 * np.median(moved)

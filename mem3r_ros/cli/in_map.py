@@ -27,7 +27,7 @@ def map_notes(
         return []
     notes = [
         f'Known places were recognised {correction.num_recognised} times; {len(correction)} are '
-        'remembered. trajectory_map.txt has the corrected path.'
+        'remembered. trajectory_map.txt has the corrected path, map_corrected.ply the points.'
     ]
     if truth is not None:
         try:

@@ -170,6 +170,7 @@ def run_sequence(
         device=device_name(device),
         config=to_dict(config),
         depth_every=depth_every,
+        has_places=config.tracking.places.enabled,
     )
     started_s = time.perf_counter()
     with (
@@ -209,6 +210,7 @@ def run_sequence(
         ],
         balance=balance,
         in_map=in_map,
+        correction=tracker.places.correction,
     )
     if interrupted is not None:
         raise interrupted

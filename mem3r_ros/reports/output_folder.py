@@ -27,6 +27,7 @@ OUTPUTS = (
     'truth.txt',
     'depth.txt',
     'map.ply',
+    'map_corrected.ply',
     'index.html',
     'config.yaml',
     'summary.json',

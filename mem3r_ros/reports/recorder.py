@@ -22,16 +22,17 @@ import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
-from mem3r_ros.cloud import VoxelMap
 from mem3r_ros.data.ply import write_ply
 from mem3r_ros.errors import UserError
 from mem3r_ros.evaluation.depth_error import DepthMeter, true_depth_at
 from mem3r_ros.evaluation.trajectory_error import TrajectoryError, trajectory_error
 from mem3r_ros.files import GrowingFile, write_image, write_text
 from mem3r_ros.geometry import transform_points
+from mem3r_ros.places import Correction
 from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports.balance import Balance
 from mem3r_ros.reports.depth_pictures import millimetres
+from mem3r_ros.reports.map_parts import MapParts
 from mem3r_ros.reports.output_folder import (
     DEPTH_FOLDER,
     begin_output,
@@ -50,9 +51,6 @@ LOGGER = logging.getLogger(__name__)
 _MAX_WAITING = 64
 _MAX_STATUS_SPANS = 2000
 _STRIP_WIDTH_PX = 320
-# The map may exceed its limit this far between two checks of its size, which cost a sort.
-_MAP_RESERVE = 4
-_CLOUDS_A_CHECK = 8
 
 Value = TypeVar('Value')
 
@@ -73,6 +71,7 @@ class RunRecorder:
         strip_length: int = 6,
         voxel_size_m: float = 0.02,
         max_points: int = 200_000,
+        has_places: bool = False,
     ) -> None:
         """
         Check the folder; results of an earlier run in it are replaced when this one is finished.
@@ -87,6 +86,7 @@ class RunRecorder:
         :param strip_length: number of moments shown in the report.
         :param voxel_size_m: initial voxel size of the map.
         :param max_points: maximum size of the map; when it is full it gets coarser.
+        :param has_places: places will correct the map.
         :raises UserError: the folder cannot be written, or holds files of another kind.
         """
         self.output_dir = Path(output_dir)
@@ -104,9 +104,7 @@ class RunRecorder:
         self._recent_poses: OrderedDict[int, np.ndarray] = OrderedDict()
         self._recent_images: OrderedDict[int, np.ndarray] = OrderedDict()
         self._waiting_points: OrderedDict[int, tuple] = OrderedDict()
-        self._max_points = max_points
-        self._map = VoxelMap(voxel_size_m, _MAP_RESERVE * max_points)
-        self._num_clouds = 0
+        self._map = MapParts(voxel_size_m, max_points, has_places)
         self._timings_ms: dict[str, array] = {}
         self._spans: list[StatusSpan] = []
         self._strip: list[StripFrame] = []
@@ -221,17 +219,8 @@ class RunRecorder:
         if pose is None:
             _keep(self._waiting_points, stamp_ns, (points_camera, colours, weights))
             return
-        self._map.add(transform_points(pose, np.asarray(points_camera)), colours, weights)
-        self._num_clouds += 1
-        if self._num_clouds % _CLOUDS_A_CHECK == 0:
-            self._coarsen()
-
-    def _coarsen(self) -> None:
-        """Make a full map coarser, so the report shows the whole path and not its end."""
-        while len(self._map) > self._max_points:
-            full = self._map
-            self._map = VoxelMap(1.5 * full.voxel_size_m, full.max_points)
-            self._map.add(full.points(), full.colours(), full.weights())
+        points_odom = transform_points(pose, np.asarray(points_camera))
+        self._map.add(stamp_ns, points_odom, colours, weights)
 
     def add_status(self, stamp_ns: int, status: str, reason: str = '') -> None:
         """Add the tracker's status at one image, in upper or lower case."""
@@ -259,6 +248,7 @@ class RunRecorder:
         notes: Sequence[str] = (),
         balance: Balance | None = None,
         in_map: Trajectory | None = None,
+        correction: Correction | None = None,
     ) -> RunResult:
         """
         Write trajectory, map, figures and report.
@@ -270,6 +260,7 @@ class RunRecorder:
         :param notes: sentences that the reader of the numbers should know.
         :param balance: what became of each image.
         :param in_map: the poses in the map, corrected by recognised places.
+        :param correction: of the points, with ``in_map``.
         :return: the result, as it stands in the page.
         :raises UserError: there is not one pose.
         """
@@ -279,7 +270,7 @@ class RunRecorder:
         if not len(trajectory):
             why = f' ({notes[0].rstrip(".")})' if notes else ''
             raise UserError(f'the run gave no pose at all{why}; there is nothing to report')
-        self._coarsen()
+        merged = self._map.merged()
         error, problems = _error(trajectory, truth)
         result = RunResult(
             **self._about,
@@ -289,9 +280,9 @@ class RunRecorder:
             depth_error=self._meter.result(),
             strip=self._chosen_strip(),
             moments=tuple(self._strip),
-            points=self._map.points(),
-            colours=self._map.colours(),
-            weights=self._map.weights(),
+            points=merged.points(),
+            colours=merged.colours(),
+            weights=merged.weights(),
             timings_ms={stage: np.array(times) for stage, times in self._timings_ms.items()},
             statuses=tuple(self._spans),
             num_images=len(trajectory) if num_images is None else num_images,
@@ -302,7 +293,7 @@ class RunRecorder:
             balance=balance,
             in_map=in_map,
         )
-        self._write(result)
+        self._write(result, correction if in_map is not None else None)
         return result
 
     def trajectory(self) -> Trajectory:
@@ -311,7 +302,7 @@ class RunRecorder:
         poses[:, :3] = np.array(self._poses).reshape(-1, 3, 4)
         return Trajectory(np.array(self._stamps, dtype=np.int64), poses)
 
-    def _write(self, result: RunResult) -> None:
+    def _write(self, result: RunResult, correction: Correction | None) -> None:
         self.begin()
         self._path_so_far.close()
         self._depth_list.close()
@@ -321,6 +312,9 @@ class RunRecorder:
         if result.truth is not None:
             write_tum(self.work_dir / 'truth.txt', result.truth)
         write_ply(self.work_dir / 'map.ply', result.points, result.colours)
+        if correction is not None:
+            moved = self._map.corrected(correction)
+            write_ply(self.work_dir / 'map_corrected.ply', moved.points(), moved.colours())
         if result.config:
             import yaml
 
