@@ -9,7 +9,10 @@ import numpy as np
 from oracle import FRAME_NS, OracleNetwork, position_error, rendered_scene
 import pytest
 
-from mem3r_ros.tracker import CameraFrame, Status, Tracker
+from mem3r_ros.tracker import CameraFrame, Status, Tracker, image_continuity
+from mem3r_ros.tracker.config import HealthConfig
+from mem3r_ros.tracker.feature_continuity import show_one_scene
+from mem3r_ros.tracker.image_continuity import ImageContinuity
 
 SIZE = (192, 144)
 GOOD = 14  # frames before the trouble
@@ -184,3 +187,42 @@ def test_rendered_worlds_give_no_false_alarm(index):
         oracle.now = frame
         tracked = tracker.track(scene.frame(frame), outputs=())
         assert not any(word in tracked.reason for word in ('unrelated', 'damaged', 'frozen'))
+
+
+def panned(image, turn, random):
+    """Cut a view of 320x240 px out of an image, turned by a part of its width."""
+    left = round(turn * 320)
+    view = image[:240, left : left + 320].astype(np.float64)
+    return (view + random.normal(0, 2, view.shape)).clip(0, 255).astype(np.uint8)
+
+
+def flaw_after(views):
+    """Return what is wrong with the last of some views that follow each other."""
+    continuity, flaw = ImageContinuity(), None
+    for index, view in enumerate(views):
+        grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY)
+        flaw = continuity.check(grey, None, index * FRAME_NS, FRAME_NS * 1e-9, HealthConfig())
+    return flaw.reason
+
+
+@pytest.mark.parametrize('index', [3, 6])
+def test_a_turn_too_fast_for_corners_is_no_other_scene(index, monkeypatch):
+    pictures = [rendered_scene(number, 1, (640, 480)).images[0] for number in (index, 11)]
+    image = np.hstack(pictures)
+    random = np.random.default_rng(0)
+    views = [panned(image, turn, random) for turn in (0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.5)]
+
+    assert not flaw_after(views)
+    monkeypatch.setattr(image_continuity, 'show_one_scene', lambda *_: False)
+    assert 'unrelated' in flaw_after(views)
+
+
+def test_features_do_not_accept_shuffled_blocks():
+    random = np.random.default_rng(0)
+    for index in MOVING_WORLDS:
+        first, second = (rendered_scene(index, 2, (384, 288)).images[k] for k in (0, 1))
+        greys = [cv2.cvtColor(first, cv2.COLOR_RGB2GRAY)] + [
+            cv2.cvtColor(make(second, random), cv2.COLOR_RGB2GRAY)
+            for make in (shuffled_blocks, noisy_half, noise)
+        ]
+        assert not any(show_one_scene(greys[0], other, None) for other in greys[1:])

@@ -6,7 +6,7 @@ Finds images that do not continue the stream: noise, damaged images, cuts, a fro
 Corners of the last image are tracked into the new one and back (Lucas and Kanade 1981), and an
 epipolar geometry is fitted to them. In images of one moving camera a good part of the corners
 fits; in others only as many as chance allows. Where the scene has little texture the coarse
-brightness decides instead.
+brightness decides instead, and where corners are not found again features are matched.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from mem3r_ros.tracker.config import HealthConfig
 from mem3r_ros.tracker.corners import grid_corners
+from mem3r_ros.tracker.feature_continuity import show_one_scene
 from mem3r_ros.tracker.image_quality import Flaw
 
 _NUM_CELLS = 120
@@ -105,7 +106,7 @@ class ImageContinuity:
             self.is_last_believed = was_believed
             return self._frozen()
         self.num_identical = 0
-        found = _compare(last, grey, ignore)
+        found = self._compared(last, grey, ignore)
         self._count_damaged(found)
         reason = self._reason(found)
         if gap_s > _GAPS * usual_gap_s > 0:
@@ -125,7 +126,7 @@ class ImageContinuity:
 
     def _after_flaw(self, grey: np.ndarray, ignore: np.ndarray | None, reason: str) -> Flaw:
         """Check an image after one that was not believed."""
-        again = _compare(self.believed, grey, ignore)
+        again = self._compared(self.believed, grey, ignore)
         reason_again = self._reason(again)
         if not reason_again:
             return self._believe(grey, again)
@@ -154,13 +155,25 @@ class ImageContinuity:
             return Flaw()
         return Flaw(f'frozen: {self.num_identical + 1} equal images while moving', True)
 
-    def _reason(self, found: _Comparison) -> str:
-        """Return why an image does not continue another one; empty if it does."""
+    def _compared(
+        self, before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None
+    ) -> _Comparison:
+        """Compare two images by corners; a share that features contradict becomes NaN."""
+        found = _compare(before, grey, ignore)
+        if self._is_unrelated(found) and show_one_scene(before, grey, ignore):
+            return found._replace(share=np.nan)
+        return found
+
+    def _is_unrelated(self, found: _Comparison) -> bool:
         usual = float(np.median(self.shares)) if len(self.shares) > _MIN_FRAMES else np.nan
         is_poor = not usual >= _POOR_TEXTURE
-        if (is_poor and found.similarity > _SIMILAR) or np.isnan(found.share):
-            return ''
-        if found.share < max(_CHANCE, 0.35 * usual if usual > 0 else 0.0):
+        if is_poor and found.similarity > _SIMILAR:
+            return False
+        return found.share < max(_CHANCE, 0.35 * usual if usual > 0 else 0.0)
+
+    def _reason(self, found: _Comparison) -> str:
+        """Return why an image does not continue another one; empty if it does."""
+        if self._is_unrelated(found):
             return (
                 f'unrelated to the image before ({100 * found.share:.0f} % of the corners fit '
                 f'one motion)'
