@@ -11,14 +11,17 @@ image is checked. The result is that of :func:`mem3r_ros.two_view.optical_flow.c
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
 import weakref
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mem3r_ros.threads import usable_cores
 from mem3r_ros.two_view.optical_flow import (
     backward_flow,
     enlarged,
@@ -37,6 +40,17 @@ class SeenFrame(NamedTuple):
     flow: np.ndarray  # [H, W, 2] px, to the frame before it
 
 
+class _Search:
+    """One direction: on a thread, or where its result is needed if that has not begun."""
+
+    def __init__(self, threads: ThreadPoolExecutor, function: Callable, *arguments: Any) -> None:
+        self._run = partial(function, *arguments)
+        self._future = threads.submit(self._run)
+
+    def result(self) -> np.ndarray:
+        return self._run() if self._future.cancel() else self._future.result()
+
+
 class PendingFlow:
     """The flow of one frame, which is searched."""
 
@@ -45,7 +59,7 @@ class PendingFlow:
         memory: MotionState,
         gray: np.ndarray,
         fine: np.ndarray | None,
-        searches: tuple[Future, Future] | None,
+        searches: tuple[_Search, _Search] | None,
     ) -> None:
         """
         Wait for both directions.
@@ -90,7 +104,8 @@ class FlowSearch:
         :param flow_scale: size of the images on which flow is measured, over that of the network.
         """
         self._flow_scale = flow_scale
-        self._threads = ThreadPoolExecutor(2, 'flow')
+        # With two cores the thread that needs the flow searches forwards itself: it would wait.
+        self._threads = ThreadPoolExecutor(min(2, max(1, usable_cores() - 1)), 'flow')
         self._known: tuple[weakref.ref, SeenFrame] | None = None  # image in a memory, its frame
 
     def start(
@@ -112,11 +127,9 @@ class FlowSearch:
         if before is None or before.gray.shape != now.shape:
             return PendingFlow(memory, now, fine, None)
         pair = None if fine is None else (before.fine, fine)
-        searches = (
-            self._threads.submit(optical_flow, before.gray, now, before.flow, pair),
-            self._threads.submit(backward_flow, before.gray, now),
-        )
-        return PendingFlow(memory, now, fine, searches)
+        backward = _Search(self._threads, backward_flow, before.gray, now)
+        forward = _Search(self._threads, optical_flow, before.gray, now, before.flow, pair)
+        return PendingFlow(memory, now, fine, (forward, backward))
 
     def remember(self, memory: MotionState, flow: PendingFlow) -> None:
         """Keep a frame as the one that this memory remembers."""
