@@ -20,8 +20,8 @@ MAX_BLIND_S = 6.0  # after a longer time without a measured motion the camera ma
 # Standard deviations of a motion that was not measured; a walk, or a drive that suits the depth.
 _BLIND_TURN_S = 1.0  # rad a second
 _BLIND_DEPTHS_S = 0.5  # usual depths a second
-_BLIND_SCALE = 0.3  # of the log scale
-_MAX_BLIND_ERROR = 4.0  # standard deviations; beyond, the camera was moved by hand
+_BLIND_SCALE = 0.5  # of the log scale
+_MAX_BLIND_ERROR = 15.0  # standard deviations; beyond, the camera was set down elsewhere
 # Standard deviations of the odometry between two places, measured on rendered loops.
 _POSITION_SHARE = 0.04  # of the distance
 _POSITION_FLOOR = 0.003  # of the usual depth
