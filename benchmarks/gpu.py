@@ -5,6 +5,7 @@ Images per second, memory and error of a network on a GPU, for each way to run i
 
     python benchmarks/gpu.py --preset mem3r-512-dpt --size 640x480 --frames 200 --output gpu.json
 
+Run it twice: with ``--preset mem3r-512-dpt`` (the default) and with ``--preset mem3r-tiny``.
 Each row goes from the image on the host to pose, depth and confidence on the host: upload,
 resizing, step, download. ``waits`` is how often the host waits for the GPU per image. The error is
 that of the last frame against the first row, which is float32 without a recording: rotation;
@@ -50,6 +51,8 @@ from mem3r_ros.tracker.frame_validation import FrameValidation
 from mem3r_ros.tracker.host_answer import Download
 from mem3r_ros.tracker.image_preparation import Preparation
 from mem3r_ros.tracker.network_input import Upload
+from mem3r_ros.tracker.pixel_map import normalised
+from mem3r_ros.two_view.flow_search import FlowSearch
 
 OUTPUTS = frozenset({'T_world_camera', 'points_camera', 'confidence_camera'})
 COLUMNS = (
@@ -103,6 +106,8 @@ class Pipeline:
         self._upload, self._download = Upload(self.queue), Download(self.queue)
         self._preparation = Preparation(network.config)
         self._validation = FrameValidation()
+        two_view = network.config.two_view
+        self._search = None if two_view is None else FlowSearch(two_view.flow_scale)
         self._input = InputConfig(resampling=resampling)
         self.state: Any = None
         self.prediction: Any = None
@@ -111,12 +116,19 @@ class Pipeline:
         """Process one image."""
         valid = self._validation.check(CameraFrame(index * 33_333_333, image))
         prepared = self._preparation.prepare(valid, self._input)
-        frame = self._upload.frame_input(prepared, is_remembered=True)
+        frame = self._upload.frame_input(prepared)
         if self.state is None:
             size = frame.image.shape[-1], frame.image.shape[-2]
             self.state = self.network.initial_state(image_size=size)
+        flow = None
+        if self._search is not None and prepared.small is not None:
+            small = normalised(torch.from_numpy(prepared.small))
+            flow = self._search.start(small, prepared.fine_gray, self.state.motion)
+            frame = self._upload.completed(frame, True, flow.result())
         answer = self.network.step(frame, self.state, None, OUTPUTS)
         self.prediction, self.state = answer
+        if flow is not None:
+            self._search.remember(self.state.motion, flow)
         self._download.fetch(answer, None, with_points=False)
 
 

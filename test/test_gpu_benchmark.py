@@ -47,6 +47,15 @@ def test_every_way_runs_on_a_cpu_and_recordings_have_no_error(benchmark, monkeyp
     assert rows['bfloat16, graph']['waits'] == 0  # the network asks the device for nothing
 
 
+def test_network_with_two_view_geometry_is_measured_with_flow_of_the_host(benchmark, tmp_path):
+    result = tmp_path / 'gpu.json'
+    words = ('--device', 'cpu', '--preset', 'mem3r-tiny', '--size', '160x120', '--frames', 2)
+    benchmark(*words, '--output', result)
+    (row,) = json.loads(result.read_text())['rows']
+    assert row['name'] == 'float32, eager'
+    assert row['waits'] == 0  # on a CPU there is no download
+
+
 def test_waits_are_counted_by_the_line_that_causes_them():
     queue = DirectQueue(torch.device('cpu'))
     with torch.inference_mode(), host_waits(queue) as places:
