@@ -14,7 +14,8 @@ HELP = 'measure time and memory over many frames'
 PERIOD_NS = 33_333_333
 WARM_FRAMES = 10  # not counted in the rate of a pipelined tracker
 WAIT_FRAMES = 3  # tracked after the measurement, to count where the host waits
-MIN_FOR_GROWTH = 100  # frames; fewer show only how the pools of the allocators fill
+WARM_UP_FRAMES = 1000  # until then the pools of the allocators fill
+MIN_FOR_GROWTH = 2 * WARM_UP_FRAMES  # frames from which on a growth of the memory is known
 COLUMNS = ('stage', 'median ms', '90 %', '99 %', 'longest')
 _SHOWN = ('p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
 
@@ -203,8 +204,10 @@ def _summary(title: str, stages_ms: dict[str, Any], memory_mib: Any) -> dict[str
     from mem3r_ros.evaluation.stages import bottleneck, in_tree_order
 
     frames = np.arange(len(memory_mib))
-    settled = slice(len(frames) // 5, None)  # allocators fill their pools at the start
-    slope = np.polyfit(frames[settled], memory_mib[settled], 1)[0]
+    growth = None
+    if len(frames) >= MIN_FOR_GROWTH:
+        settled = slice(WARM_UP_FRAMES, None)
+        growth = 1000.0 * float(np.polyfit(frames[settled], memory_mib[settled], 1)[0])
     total = timing_summary(stages_ms['total'])
     assert total is not None, 'at least two frames are measured'
     stages = {
@@ -218,7 +221,7 @@ def _summary(title: str, stages_ms: dict[str, Any], memory_mib: Any) -> dict[str
         'stages': stages,
         'bottleneck': dict(zip(('stage', 'share', 'setting'), bottleneck(medians), strict=True)),
         'memory_mib': float(memory_mib[-1]),
-        'memory_growth_mib_per_1000_frames': 1000.0 * float(slope),
+        'memory_growth_mib_per_1000_frames': growth,  # None: too few frames to know it
     }
 
 
@@ -246,9 +249,8 @@ def _print(result: dict[str, Any], device: str) -> None:
 
 def _growth(result: dict[str, Any]) -> str:
     """Return the growth of the memory in 1000 frames; empty after too few frames to know it."""
-    if result['num_frames'] < MIN_FOR_GROWTH:
-        return ''
-    return f'{result["memory_growth_mib_per_1000_frames"]:+.2f} MiB'
+    growth = result['memory_growth_mib_per_1000_frames']
+    return '' if growth is None else f'{growth:+.2f} MiB'
 
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:
