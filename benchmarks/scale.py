@@ -6,7 +6,7 @@ Time and memory against frames, image size, state size and number of streams, as
     python benchmarks/scale.py --output benchmarks/results
 
 writes scale.png and scale.md. Frames: the tracker over a long stream, with the slope of its memory
-after the first fifth. Image size and state size: steps of the network. Streams: trackers that
+after the warm-up. Image size and state size: steps of the network. Streams: trackers that
 share one batched step. Every point has a process of its own; time is processor time of one thread
 per image, so other programs hardly change it. State sizes other than that of the preset have
 random weights, which do not change the time.
@@ -37,6 +37,7 @@ STATE_SIZES = (32, 64, 128, 256, 512)
 STREAMS = (1, 2, 4, 8)
 CAMERA = (320, 240)  # px, images of the trackers
 _INTERVAL = 20  # frames between two readings of the memory
+_WARM_UP = 1000  # frames, until which the pools of the allocators fill
 _MIB = 2**20
 
 
@@ -135,11 +136,19 @@ def long_run(preset: str, frames: int, log: Path) -> tuple[list[int], list[float
     return numbers, times_ms, memory
 
 
+def _settled(numbers: list[int]) -> int:
+    """Return the first reading after the warm-up: a fifth of a run, in a long one 1000 frames."""
+    fifth = len(numbers) // 5
+    if numbers[-1] < 2 * _WARM_UP:
+        return fifth
+    return max(fifth, next(i for i, number in enumerate(numbers) if number > _WARM_UP))
+
+
 def memory_slope(numbers: list[int], memory: list[float]) -> float:
-    """Return the growth after the first fifth, by a straight line, MiB per 1000 frames."""
+    """Return the growth after the warm-up, by a straight line, MiB per 1000 frames."""
     import numpy as np
 
-    start = len(numbers) // 5
+    start = _settled(numbers)
     return 1000 * float(np.polyfit(numbers[start:], memory[start:], 1)[0])
 
 
@@ -184,7 +193,7 @@ def measure(options: argparse.Namespace, measured: Measured) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     numbers, times_ms, memory = result['long']
-    settled = len(numbers) // 5
+    settled = _settled(numbers)
     lines = [
         '| against | value | processor ms per image | memory, MiB | state, KiB |',
         '|---|---|---|---|---|',
