@@ -61,14 +61,14 @@ def static_mount(node):
 
 
 def test_base_moves_as_the_camera_and_its_mount_say(run, monkeypatch):
-    cameras, track = [], Tracker.track
+    cameras, finish = [], Tracker.finish
 
-    def tracked(self, *arguments, **options):
-        result = track(self, *arguments, **options)
+    def finished(self, accepted):
+        result = finish(self, accepted)
         cameras.append(result.T_odom_camera)
         return result
 
-    monkeypatch.setattr(Tracker, 'track', tracked)
+    monkeypatch.setattr(Tracker, 'finish', finished)
 
     _, received = run(4, publish_mount=static_mount)
 
