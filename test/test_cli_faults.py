@@ -97,14 +97,14 @@ def test_the_largest_picture_of_a_run_is_a_setting(tmp_path, form):
 
 @pytest.mark.fault('Ctrl-C during `mem3r run`', 'path, map and page so far are written')
 def test_an_interrupted_run_leaves_all_its_results_so_far(tmp_path, monkeypatch):
-    track = Tracker.track
+    advance = Tracker.advance
 
     def until_interrupted(tracker, frame, *arguments):
         if frame.stamp_ns == 4 * 10**9 // 30:
             raise KeyboardInterrupt
-        return track(tracker, frame, *arguments)
+        return advance(tracker, frame, *arguments)
 
-    monkeypatch.setattr(Tracker, 'track', lambda *a: until_interrupted(*a))
+    monkeypatch.setattr(Tracker, 'advance', lambda *a: until_interrupted(*a))
     folder, output = pictures(tmp_path / 'images', *[(64, 48)] * 9), tmp_path / 'out'
 
     assert main(['run', str(folder), '--output', str(output)]) == 130
