@@ -213,7 +213,7 @@ def test_a_wheel_measurement_ends_the_uncertainty_of_a_break():
 def test_a_boundary_without_common_depth_leaves_the_unit_uncertain(monkeypatch):
     scene = moving_scene()
     oracle = OracleNetwork(scene)
-    monkeypatch.setattr('mem3r_ros.tracker.tracker.depth_ratio', lambda *_: None)
+    monkeypatch.setattr('mem3r_ros.tracker.acceptance.depth_ratio', lambda *_: None)
     tracker = Tracker(oracle, replace(config(source='fixed'), reset_interval=5))
 
     tracked = run(tracker, oracle, range(10))
