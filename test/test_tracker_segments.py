@@ -78,7 +78,7 @@ def test_with_noise_the_step_at_a_boundary_is_no_larger_than_elsewhere():
 def test_ignoring_the_scale_gives_a_wrong_path(monkeypatch):
     scene = moving_scene()
     oracle = OracleNetwork(scene, **ADVERSARY)
-    monkeypatch.setattr('mem3r_ros.tracker.tracker.depth_ratio', lambda *_: (1.0, 0.0))
+    monkeypatch.setattr('mem3r_ros.tracker.acceptance.depth_ratio', lambda *_: (1.0, 0.0))
 
     tracked = run(Tracker(oracle, TrackerConfig(reset_interval=5)), oracle, range(40))
 
