@@ -3,6 +3,7 @@
 """Places over topics: map to odom, the corrected path, and a restart in a known place."""
 
 from array import array
+from dataclasses import replace
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
@@ -16,6 +17,7 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from mem3r_ros.geometry import T_FLU_OPTICAL, invert
+from mem3r_ros.places import Correction
 from mem3r_ros.ros.conversions import (
     camera_info_message,
     header_at,
@@ -23,6 +25,7 @@ from mem3r_ros.ros.conversions import (
     matrix_from_transform,
     stamp_ns,
 )
+from mem3r_ros.ros.map_publisher import MapPoints
 from mem3r_ros.tracker import Tracker
 
 WALK = ('loop', 10, 300, 3)
@@ -189,6 +192,20 @@ def test_a_robot_that_was_carried_away_is_located_within_two_seconds(robot, list
     in_map = driven.map_to_odom()[-1][1] @ odom
     assert np.linalg.norm(in_map[:3, 3] - true) < 0.15
     assert np.linalg.norm(odom[:3, 3] - true) > 1.0
+
+
+def test_points_of_the_map_follow_a_correction_made_after_they_were_seen():
+    at = np.tile(np.eye(4), (1, 1, 1))
+    before = Correction(np.zeros(1, int), np.zeros(1, int), at, at, np.zeros(1))
+    moved = at.copy()
+    moved[0, :3, 3] = 1.0, 0.0, 0.0
+    after = replace(before, T_map_camera=moved, log_scale=np.full(1, np.log(2.0)))
+    points = MapPoints(0.01, 1000)
+    points.add(np.array([[0.0, 3.0, 0.0]]), np.zeros((1, 3), np.uint8), np.ones(1), before)
+
+    points.correct(after, None)
+
+    np.testing.assert_allclose(points.merged().points(), [[1.0, 6.0, 0.0]], atol=1e-6)
 
 
 def test_without_places_nothing_is_said_about_the_map(robot, spin_until):
