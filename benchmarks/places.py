@@ -293,6 +293,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield '|---|---:|---:|---:|'
     for kind in ('alike', 'alike, break', 'alike, tracker'):
         some = [row for row in rows if row['kind'] == kind]
+        if not some:
+            continue
         seen = sum(row['recognised'] > 0 for row in some)
         yield f'| {kind} | {len(some)} | {seen} | {sum(row["false"] for row in some)} |'
     yield from retrieval_lines(loops)
