@@ -16,9 +16,11 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from mem3r_ros.threads import usable_cores
 from mem3r_ros.tracker.frame import CameraFrame, TrackedFrame
 from mem3r_ros.tracker.tracker import Tracker
 
+_CORES_IN_USE = 2  # by the two halves of a frame
 _MAX_ACTIONS = 4  # that wait; a slow receiver of results slows the caller down
 
 
@@ -38,8 +40,8 @@ class PipelinedTracker:
         """
         self.tracker = tracker
         self._thread = ThreadPoolExecutor(1, 'finish') if is_parallel else None
-        if is_parallel:
-            tracker.search_flow_early()
+        if is_parallel and usable_cores() > _CORES_IN_USE:
+            tracker.search_flow_early()  # with two cores it competes with the finishing thread
         self._finishing: Future | None = None
         self._actions: deque[Future] = deque()
 
