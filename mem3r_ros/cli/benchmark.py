@@ -241,8 +241,10 @@ def _print(result: dict[str, Any], device: str) -> None:
         rate = f'{result["pipelined_rate_hz"]:.1f}'
         print(f'pipelined, as in mem3r run and the node: {rate} frames per second')
     waits = result['host_waits']
-    verb = 'would wait for a GPU' if device == 'cpu' else 'waits for the GPU'
-    print(f'the host {verb} {sum(waits.values()):g} times per frame')
+    verb, rest = 'waits for the GPU', ''
+    if device == 'cpu':  # where the download of the results is no wait
+        verb, rest = 'would wait for a GPU', ', besides the download of the results'
+    print(f'the host {verb} {sum(waits.values()):g} times per frame{rest}')
     for place, count in waits.items():
         print(f'  {count:g}  {place}')
 
