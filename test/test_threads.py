@@ -74,3 +74,12 @@ def test_a_container_s_quota_limits_the_cores(monkeypatch, tmp_path, text, expec
 
 def test_idle_cores_are_between_none_and_all():
     assert 0.0 <= threads.idle_cores(sample_s=0.02) <= len(os.sched_getaffinity(0))
+
+
+def test_threads_of_the_node_wait_for_the_interpreter_for_less_than_a_millisecond():
+    before = sys.getswitchinterval()
+    try:
+        threads.share_interpreter()
+        assert sys.getswitchinterval() < 1e-3
+    finally:
+        sys.setswitchinterval(before)

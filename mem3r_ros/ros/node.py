@@ -21,6 +21,7 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.installed import ROS, TRACKING, require, sentence_of
 from mem3r_ros.ros.log_directory import prepare_log_directory
 from mem3r_ros.ros.process_end import SignalWatcher, leave
+from mem3r_ros.threads import share_interpreter
 
 if TYPE_CHECKING:
     from rclpy.executors import Executor
@@ -68,6 +69,7 @@ def _run(watcher: SignalWatcher, args: list[str] | None) -> int:
 
     warning = prepare_log_directory()
     watcher.close_on_signal()
+    share_interpreter()
     groups = split_arguments(sys.argv if args is None else args)
     # The handlers of rclpy would end the context while results are still published.
     rclpy.init(args=groups[0], signal_handler_options=SignalHandlerOptions.NO)
