@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import gc
 import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -28,6 +30,7 @@ from mem3r_ros.model.bfloat16 import convert_camera_memory
 from mem3r_ros.model.int8 import Int8Linear, convert_linear_layers, has_int8
 from mem3r_ros.model.layers import Mlp, attend, attend_bfloat16
 from mem3r_ros.model.speedups import SpeedUps, arithmetic_of, choose_cpu_dtype
+from mem3r_ros.two_view.recorded import Recorded
 
 needs_int8 = pytest.mark.skipif(not has_int8(), reason='the processor does not compute in int8')
 # Wide enough for int8, two blocks deep.
@@ -191,6 +194,20 @@ def test_freed_memory_is_taken_again_without_page_faults(repository_dir):
     if is_known == 'False':
         pytest.skip('this C library has no mallopt')
     assert int(faults) < 1000  # 80 MB are 20,000 pages
+
+
+def test_a_recorded_program_is_freed_with_its_owner():
+    def record():
+        weight = torch.ones(5_000_000)  # 20 MB, a constant of the program
+        with torch.inference_mode():
+            Recorded(lambda x: (x + weight,))(torch.zeros(1))
+        gc.collect()
+        return psutil.Process().memory_info().rss
+
+    first = record()
+    last = [record() for _ in range(8)][-1]
+
+    assert last - first < 80e6
 
 
 @pytest.mark.parametrize('num_weights', [1, 10**12])

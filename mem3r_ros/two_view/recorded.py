@@ -10,7 +10,8 @@ program runs the same operations, with the same results bit by bit, without eith
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import warnings
 
 import torch
@@ -55,7 +56,27 @@ def _recorded(function: Function, tensors: tuple[Tensor, ...], fixed: tuple) -> 
         return function(*tensors, *fixed)
 
     of_tensors(*tensors)  # fills caches, which would otherwise be a part of the program
-    with warnings.catch_warnings():
+    with _freed_with_its_programs(), warnings.catch_warnings():
         # torch prefers compilers, which a robot need not have; and shapes are constants here.
         warnings.simplefilter('ignore')
         return torch.jit.trace(of_tensors, tensors, check_trace=False)
+
+
+@contextmanager
+def _freed_with_its_programs() -> Iterator[None]:
+    """
+    Record into a unit of its own instead of that of the process.
+
+    torch never frees a program of the process: each network that is loaded would leave its
+    programs, with its weights, in memory.
+    """
+    state = torch.jit._state
+    unit = getattr(state, '_python_cu', None)
+    if unit is None:  # another version of torch
+        yield
+        return
+    state._python_cu = torch._C.CompilationUnit()
+    try:
+        yield
+    finally:
+        state._python_cu = unit
