@@ -181,10 +181,12 @@ def test_freed_memory_is_taken_again_without_page_faults(repository_dir):
     program = (
         'import resource, sys, torch; from mem3r_ros.model.freed_memory import keep_freed_memory\n'
         'torch.set_num_threads(1); print(keep_freed_memory())\n'
-        'for _ in range(8):\n'
+        'faults = []\n'
+        'for _ in range(20):\n'
         '    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n'
         '    torch.ones(20_000_000)\n'
-        'print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)'
+        '    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n'
+        'print(min(faults))'  # the first blocks may be new; without keeping, all are
     )
     run = subprocess.run(
         [sys.executable, '-c', program],
