@@ -8,9 +8,9 @@ From CUT3R to Mem3R in the small: the recipe for the public checkpoint, on a net
 A CUT3R of reduced size is trained on clips of 12 frames in the room of memory_effect.py. Then
 recipes/cut3r-to-mem3r.yaml runs on it as it is written: frozen encoders, all stages, losses and
 shares of rays. Only sizes, batches, number of steps and learning rate fit the small network. The
-same recipe also continues the CUT3R itself, so that the gain of the memories is told apart from
-that of more training. ATE after Sim(3), relative to a camera that stands still, over 50 to 256
-frames of other paths: mean and standard error. Writes conversion.md.
+same recipe also continues the CUT3R itself: the difference of the two is the gain of the memories,
+without that of more training. ATE after Sim(3), relative to a camera that stands still, over 50 to
+256 frames of other paths: mean and standard error. Writes conversion.md.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 HELP = 'measure time and memory over many frames'
 PERIOD_NS = 33_333_333
 WARM_FRAMES = 10  # not counted in the rate of a pipelined tracker
+RATE_FRAMES = 200  # that this rate is measured over, at most
 WAIT_FRAMES = 3  # tracked after the measurement, to count where the host waits
 WARM_UP_FRAMES = 1000  # until then the pools of the allocators fill
 MIN_FOR_GROWTH = 2 * WARM_UP_FRAMES  # frames from which on a growth of the memory is known
@@ -150,16 +151,24 @@ def _pipelined_rate(
     tracker: Any, num_frames: int, size: tuple[int, int], outputs: set[str]
 ) -> float:
     """Return the images per second if each is finished while the next one is measured."""
+    from mem3r_ros.reports.progress import progress
     from mem3r_ros.tracker import CameraFrame, PipelinedTracker
 
+    num_frames = min(num_frames, RATE_FRAMES)
     frames, first = PipelinedTracker(tracker), min(WARM_FRAMES, num_frames - 1)
-    for index, image in enumerate(moving_texture(*size, num_frames)):
-        if index == first:
-            frames.wait()
-            started_s = time.perf_counter()
-        frames.track(CameraFrame(index * PERIOD_NS, image), outputs)
-    frames.close()
-    return (num_frames - first) / (time.perf_counter() - started_s)
+    results = []
+    with progress('pipelined', num_frames) as bar:
+        for index, image in enumerate(moving_texture(*size, num_frames)):
+            if index == first:
+                frames.wait()
+                started_s = time.perf_counter()
+            results.append(frames.track(CameraFrame(index * PERIOD_NS, image), outputs))
+            bar.advance()
+        frames.close()
+    spent_s = time.perf_counter() - started_s
+    for result in results:
+        result.result()  # raises what has ended the second half of a frame
+    return (num_frames - first) / spent_s
 
 
 def _host_waits(

@@ -119,9 +119,9 @@ def is_key_expected(
     is_key: bool,
 ) -> bool:
     """
-    Return whether the next frame will probably be a keyframe.
+    Return whether a frame at an expected pose will probably be a keyframe.
 
-    :param T_window_next: its expected pose.
+    :param T_window_next: this pose.
     :param is_key: whether the newest frame is a keyframe.
     """
     key = -1 if is_key else -2

@@ -264,24 +264,31 @@ class TrackingWorker:
             outputs=self._ports.wanted_outputs(),
         )
         stage_ms = {'wait': wait_ms} | clock.stage_ms
-        self._frames.then(
-            partial(self._finish, frame, result, stage_ms, (warning, missing), is_restored)
-        )
+        self._then(partial(self._finish, frame, result, stage_ms, (warning, missing), is_restored))
 
     def _fail(self, frame: InputFrame, reason: str, details: str = '') -> None:
         """Refuse an image; its result follows those of the images before."""
-        self._frames.then(partial(self._count_failure, frame, reason, details))
+        self._then(partial(self._count_failure, frame, reason, details))
 
     def _skip(self, frame: InputFrame, verdict: Verdict) -> None:
         """Refuse an image by its stamp."""
         apart_s = abs(frame.stamp_ns - (self.stamps.last_stamp_ns or 0)) * 1e-9
         reason = _SKIPPED[verdict].format(apart_s)
         if verdict in _LATE:
-            self._frames.then(partial(self._count_late, frame, reason))
+            self._then(partial(self._count_late, frame, reason))
         else:
             self._fail(frame, reason)
 
+    def _then(self, action: Callable[[], None]) -> None:
+        """Run an action behind the images so far; an error of it is logged."""
+        self._frames.then(action).add_done_callback(self._report)
+
     # On the thread that finishes frames.
+
+    def _report(self, done: Future) -> None:
+        error = done.exception()
+        if error is not None:
+            self._ports.warn(f'result of an image not sent: {error}', _unexpected(error)[1])
 
     def _finish(
         self,
@@ -349,7 +356,7 @@ class TrackingWorker:
         )
 
 
-def _unexpected(error: Exception) -> tuple[str, str]:
+def _unexpected(error: BaseException) -> tuple[str, str]:
     """Return the reason of an image that failed unexpectedly, and the traceback."""
     reason = f'{type(error).__name__}: {error}; the log of the node has the traceback'
     return reason, ''.join(traceback.format_exception(error))

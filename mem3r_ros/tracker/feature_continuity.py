@@ -17,8 +17,8 @@ _NUM_FEATURES = 400
 _LEAST_CONTRAST = 0.015
 _RATIO = 0.8  # of the distances to the best and the second match
 _EPIPOLAR_PX = 1.0
-# Limits between pairs of real images 0.2 to 0.8 s apart, and noise, other scenes and shuffled
-# blocks: unrelated images reach 26 inliers, or half of the matches, but never both limits.
+# Between pairs of images of recordings, and noise, other scenes and shuffled blocks. Other scenes
+# have few inliers; shuffled blocks have many, but at most half of the matches.
 _MIN_INLIERS = 40
 _MIN_SHARE = 0.6  # of the matches
 _MIN_HALF = 0.03  # of the inliers in each half of the new image; one that is destroyed has none

@@ -4,9 +4,9 @@
 Two cores for one camera: a frame is finished while the next one is measured.
 
 The network state of a frame is settled in ``Tracker.advance``; path, scale and depth follow in
-``Tracker.finish``, on a thread of its own; the optical flow is searched beside the checks of the
-image. torch, OpenCV and numpy release the interpreter lock in
-their large operations. The results equal those of ``Tracker.track``.
+``Tracker.finish``, on a thread of its own. With more than two cores the optical flow is searched
+beside the checks of the image. torch, OpenCV and numpy release the interpreter lock in their large
+operations. The results equal those of ``Tracker.track``.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 from array import array
 from collections import Counter
 import time
+from types import SimpleNamespace
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -14,7 +15,11 @@ import pytest
 from sensor_msgs.msg import Image
 
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.ros.frame_result import InputFrame
+from mem3r_ros.ros.frame_statistics import FrameCounts
 from mem3r_ros.ros.skipped_images import SkippedImages
+from mem3r_ros.ros.stamp_monitor import StampMonitor
+from mem3r_ros.ros.tracking_worker import TrackingWorker, WorkerPorts
 
 OK = DiagnosticStatus.OK
 RAW = {'image_transport': 'raw'}
@@ -242,3 +247,28 @@ def test_a_bad_image_is_refused_by_an_error_that_is_declared(watch, camera, spin
 
     assert spin_until(lambda: node.counts.failed == 1)
     assert node.skipped.snapshot().last_reason == 'no such size'
+
+
+@pytest.mark.parametrize('is_parallel', [True, False])
+def test_a_result_that_cannot_be_sent_is_logged(is_parallel):
+    def send(result):
+        raise RuntimeError('the queue is closed')
+
+    logged = []
+    ports = WorkerPorts(
+        send=send,
+        wanted_outputs=frozenset,
+        warn=lambda *texts: logged.append(texts[0]),
+        forget_time=lambda: None,
+        clock_ns=lambda: 0,
+        outside_pose=lambda frame: None,
+    )
+    tracker = SimpleNamespace(model=None, search_flow_early=lambda: None)
+    worker = TrackingWorker(
+        tracker, StampMonitor(1.0), FrameCounts(), SkippedImages(), ports, None, 10**6, is_parallel
+    )
+
+    worker.handle(InputFrame(None, 0, 'camera', None, None, None, 0.0))  # its stamp is zero
+    worker.close()
+
+    assert 'result of an image not sent: the queue is closed' in logged
