@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from mem3r_ros.errors import UserError
 from mem3r_ros.installed import ROS, TRACKING, require, sentence_of
 from mem3r_ros.ros.log_directory import prepare_log_directory
-from mem3r_ros.ros.process_end import SignalWatcher, leave
+from mem3r_ros.ros.process_end import SignalWatcher, leave, release_middleware
 from mem3r_ros.threads import share_interpreter
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     code = 1
     try:
         code = _run(watcher, args)
+        release_middleware()
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         code = 2

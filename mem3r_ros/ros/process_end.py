@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,17 @@ class SignalWatcher:
             threading.Event().wait(_CLOSE_LIMIT_S)
             print('the node did not close in time; the process exits', file=sys.stderr)
         leave(0)
+
+
+def release_middleware() -> None:
+    """
+    Free the ROS entities that only each other refer to.
+
+    Call it after the context is shut down, with no reference to nodes and executors left. While an
+    entity lives, the middleware keeps its shared memory, and :func:`leave` would let it stay in
+    /dev/shm.
+    """
+    gc.collect()
 
 
 def leave(code: int) -> NoReturn:

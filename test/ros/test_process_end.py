@@ -3,6 +3,8 @@
 """The process of the node ends on signals without a traceback, and starts without a home."""
 
 import os
+from pathlib import Path
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +78,23 @@ def test_a_signal_while_images_arrive_ends_it_without_an_error(
     assert code == 0
     for word in ('Traceback', 'ERROR', 'Failed', 'rror:', 'skipped'):
         assert word not in log, log
+
+
+@pytest.mark.skipif(not Path('/proc/self/maps').exists(), reason='reads the maps of Linux')
+@pytest.mark.parametrize('number', SIGNALS)
+def test_an_ended_node_leaves_no_shared_memory(start_process, camera, spin_until, number):
+    before = set(Path('/dev/shm').glob('fastrtps_*'))  # of the camera, too
+    process = start_process()
+    assert spin_until(lambda: camera.raw.get_subscription_count() > 0, 60.0)
+    maps = Path(f'/proc/{process.pid}/maps').read_text()
+    used = {Path(name) for name in re.findall(r'/dev/shm/fastrtps_[0-9a-f]{16}', maps)}
+    own = used - before
+    if not own:
+        pytest.skip('this middleware has no shared memory')
+
+    end(process, number, repeat=False)
+
+    assert not [path for path in own if path.exists()]
 
 
 @pytest.mark.parametrize('number', SIGNALS)

@@ -22,7 +22,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from mem3r_ros.ros.process_end import SignalWatcher, leave
+from mem3r_ros.ros.process_end import SignalWatcher, leave, release_middleware
 
 _POLL_S = 0.1
 _ANSWER_S = 2.0  # longest wait for one answer
@@ -56,10 +56,18 @@ def main() -> NoReturn:
     watcher = SignalWatcher()
     watcher.close_on_signal()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = Node('wait_active')
-    if not wait_until_active(node, sys.argv[1], watcher.is_running):
+    if not _run(sys.argv[1], watcher.is_running):
         time.sleep(_LAUNCH_ENDS_S)
+    rclpy.try_shutdown()
+    release_middleware()
     leave(0)
+
+
+def _run(name: str, is_running: Callable[[], bool]) -> bool:
+    node = Node('wait_active')
+    is_active = wait_until_active(node, name, is_running)
+    node.destroy_node()
+    return is_active
 
 
 if __name__ == '__main__':
