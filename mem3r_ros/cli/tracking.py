@@ -12,6 +12,8 @@ from functools import partial
 import time
 from typing import Any
 
+# config_from belongs to settings; programs that import it from here go on.
+from mem3r_ros.cli.settings import config_from as config_from
 from mem3r_ros.data import Sequence, SequenceFrame
 from mem3r_ros.data.clock_guard import ClockGuard
 from mem3r_ros.errors import BadFrame

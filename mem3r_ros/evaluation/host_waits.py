@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 import sys
 from typing import Any
 import warnings
@@ -17,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 from mem3r_ros.model.device_queue import DeviceQueue
 
 DOWNLOAD = 'download of the results'
-_PACKAGE = 'mem3r_ros'
+# Not by its name alone: a checkout may have the same name, with tests and benchmarks in it.
+_PACKAGE = Path(__file__).resolve().parents[1]
 # Their result is a number or lies on the host, so the host waits for the values.
 _ASKING = {
     getattr(torch.Tensor, name)
@@ -84,13 +86,15 @@ def _caller() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if _PACKAGE in name and name != __file__:
+        if name != __file__ and Path(name).is_relative_to(_PACKAGE):
             return _short(name, frame.f_lineno)
         frame = frame.f_back
     return 'elsewhere'
 
 
 def _short(path: str, line: int) -> str:
-    parts = path.replace('\\', '/').split('/')
-    start = len(parts) - 1 - parts[::-1].index(_PACKAGE) if _PACKAGE in parts else -1
-    return f'{"/".join(parts[start:])}:{line}'
+    """Return a source line with the path from the package on; of other files the name alone."""
+    file = Path(path)
+    if file.is_relative_to(_PACKAGE):
+        return f'{file.relative_to(_PACKAGE.parent).as_posix()}:{line}'
+    return f'{file.name}:{line}'
