@@ -15,7 +15,7 @@ import torch
 
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, ModelConfig, load_model, update_rule
-from mem3r_ros.model.recorded_parts import record_parts
+from mem3r_ros.model.recorded_step import RecordedStep
 from mem3r_ros.se3 import se3_exp
 from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
 from mem3r_ros.two_view.observation import complete_intrinsics
@@ -373,9 +373,9 @@ def test_two_view_settings_need_two_view_geometry():
 
 
 @pytest.mark.parametrize('rule', ['cut3r', 'ttt3r', 'ttsa3r'])
-def test_recorded_parts_give_the_same_results_bit_by_bit(rule):
-    eager, recorded = load_model('mem3r-tiny'), load_model('mem3r-tiny')
-    record_parts(recorded)
+def test_recorded_steps_give_the_same_results_bit_by_bit(rule):
+    eager = load_model('mem3r-tiny')
+    recorded = RecordedStep(load_model('mem3r-tiny'))
     generator = torch.Generator().manual_seed(0)
     wide = torch.rand(1, 3, 96, 140, generator=generator) * 2 - 1
     images = [wide[..., i : i + 128] for i in (0, 2, 3, 7, 4)]

@@ -15,9 +15,8 @@ from mem3r_ros.model.processor import multiplies_bfloat16, multiplies_float16
 from mem3r_ros.threads import choose_num_threads, runs_in_parallel, use_num_threads
 
 if TYPE_CHECKING:
-    from mem3r_ros.model import Mem3R
+    from mem3r_ros.model.execution import Network
     from mem3r_ros.model.export import ExportedStep
-    from mem3r_ros.model.static_step import StaticStep
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ def check_backend(config: BackendConfig) -> None:
     find_weights(config.model)
 
 
-def load_backend(config: BackendConfig) -> tuple[Mem3R | StaticStep | ExportedStep, str]:
+def load_backend(config: BackendConfig) -> tuple[Network | ExportedStep, str]:
     """
     Load the network onto its device and set the number of CPU threads.
 

@@ -13,16 +13,17 @@ from mem3r_ros.errors import UserError
 from mem3r_ros.model.dense_heads import DptHead
 from mem3r_ros.model.layers import DecoderBlock, EncoderBlock, ModulatedBlock
 from mem3r_ros.model.network import Mem3R
-from mem3r_ros.model.recorded_parts import record_parts
+from mem3r_ros.model.recorded_step import RecordedStep
 from mem3r_ros.model.speedups import arithmetic_of
 from mem3r_ros.model.static_step import StaticStep
 
 logger = logging.getLogger(__name__)
 
+Network = Mem3R | StaticStep | RecordedStep
 _COMPILED = (EncoderBlock, DecoderBlock, ModulatedBlock, DptHead)
 
 
-def prepared_for(execution: str, model: Mem3R) -> Mem3R | StaticStep:
+def prepared_for(execution: str, model: Mem3R) -> Network:
     """
     Return the network ready to run in the way of the setting.
 
@@ -31,7 +32,7 @@ def prepared_for(execution: str, model: Mem3R) -> Mem3R | StaticStep:
     """
     is_on_gpu = model.device.type == 'cuda'
     if execution == 'auto' and _is_small_on_cpu(model):
-        record_parts(model)
+        return RecordedStep(model)
     if execution == 'auto':
         execution = 'graph' if is_on_gpu and model.front_end is None else 'eager'
     if execution == 'eager':

@@ -74,7 +74,8 @@ class FrameInput:
         if self.update is None:
             size, has_image = like.shape[:1], self.image is not None
             return torch.full(size, has_image, dtype=torch.bool, device=like.device)
-        return self.update.to(like.device).bool() & (self.image is not None)
+        update = self.update.to(like.device).bool()
+        return update if self.image is not None else torch.zeros_like(update)
 
     def reset_mask(self, like: Tensor) -> Tensor:
         """Return which streams start a new segment after the frame, bool [B]."""

@@ -118,7 +118,7 @@ class Mem3R(nn.Module):
         :return: the prediction and the state after the frame.
         :raises UserError: shapes do not fit or an output is unknown.
         """
-        wanted = self._check(frame, state, outputs, masked_tokens)
+        wanted = self.checked_outputs(frame, state, outputs, masked_tokens)
         rule = rule or update_rule('cut3r')
         observer = rule.observer() if rule.observer else None
 
@@ -177,9 +177,14 @@ class Mem3R(nn.Module):
 
     # The stages of a step, in order.
 
-    def _check(
+    def checked_outputs(
         self, frame: FrameInput, state: State, outputs: Collection[str] | None, masked_tokens: bool
     ) -> frozenset[str]:
+        """
+        Check the arguments of :meth:`step` and return the names of the outputs.
+
+        :raises UserError: shapes do not fit or an output is unknown.
+        """
         frame.check(self.config.patch_size, state.batch_size, self.config.flow_scale)
         if self.ray_encoder is None and (frame.ray_map is not None or masked_tokens):
             raise UserError('this network has no ray-map encoder (ray_enc_depth is 0)')

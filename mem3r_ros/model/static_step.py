@@ -78,7 +78,7 @@ class StaticStep:
         """Advance each stream by one frame, see :meth:`Mem3R.step`."""
         rule = rule or update_rule('cut3r')
         wanted = None if outputs is None else frozenset(outputs)
-        given = _tensors_of(frame)
+        given = tensors_of(frame)
         shapes = tuple((name, tuple(value.shape)) for name, value in given.items())
         place = (shapes, state.batch_size, rule)
         key = (*place, wanted, masked_tokens)
@@ -93,8 +93,8 @@ class StaticStep:
             self._programs[key] = _Program(run, given, memory, self.queue)
         prediction, after = self._programs[key].step(given, state)
         if self.copies_results:
-            named = {name: value.clone() for name, value in _named_outputs(prediction).items()}
-            return _prediction_of(named), after.clone()
+            named = {name: value.clone() for name, value in named_outputs(prediction).items()}
+            return prediction_of(named), after.clone()
         return prediction, after
 
     def query(
@@ -219,7 +219,7 @@ class _Program:
         else:
             recording = self.recordings[place] = self._recorded(place)
         lent = dict(zip(recording.names, recording.lent.lend(recording.results)))
-        return _prediction_of(lent), self._memory.leave(1 - place)
+        return prediction_of(lent), self._memory.leave(1 - place)
 
     def _recorded(self, place: int) -> _Recording:
         frame = FrameInput(**self._inputs)
@@ -232,7 +232,7 @@ class _Program:
             for name, value in after.to_dict().items():
                 if value is not targets[name]:
                     targets[name].copy_(value)
-            named = _named_outputs(prediction)
+            named = named_outputs(prediction)
             names[:] = named
             return list(named.values())
 
@@ -240,7 +240,7 @@ class _Program:
         return _Recording(names, results, replay, _Lent())
 
 
-def _tensors_of(frame: FrameInput) -> dict[str, Tensor]:
+def tensors_of(frame: FrameInput) -> dict[str, Tensor]:
     """Return the tensors of a frame; the mask of updates is always one of them."""
     named = {item.name: getattr(frame, item.name) for item in fields(frame)}
     if frame.update is None:
@@ -249,7 +249,7 @@ def _tensors_of(frame: FrameInput) -> dict[str, Tensor]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _named_outputs(prediction: Prediction) -> dict[str, Tensor]:
+def named_outputs(prediction: Prediction) -> dict[str, Tensor]:
     """Return the tensors of a prediction by name."""
     named: dict[str, Tensor] = {}
     for item in fields(prediction):
@@ -261,8 +261,8 @@ def _named_outputs(prediction: Prediction) -> dict[str, Tensor]:
     return named
 
 
-def _prediction_of(named: dict[str, Tensor]) -> Prediction:
-    """Return the prediction of :func:`_named_outputs`."""
+def prediction_of(named: dict[str, Tensor]) -> Prediction:
+    """Return the prediction of :func:`named_outputs`."""
     plain = {name: value for name, value in named.items() if not name.startswith(_TELEMETRY)}
     statistics = {
         name.removeprefix(_TELEMETRY): value

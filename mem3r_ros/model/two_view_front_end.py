@@ -30,12 +30,12 @@ from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
 from mem3r_ros.two_view.constants import constant
 from mem3r_ros.two_view.observation import (
     Observation,
-    epipolar_geometry,
     observe,
+    searched_flow,
     with_epipolar,
 )
+from mem3r_ros.two_view.optical_flow import enlarged, gray_from_image
 from mem3r_ros.two_view.pixels import viewing_rays
-from mem3r_ros.two_view.recorded import Function, Recorded
 from mem3r_ros.two_view.stream_memory import (
     MAX_LOG_DEPTH,
     NOMINAL_DEPTH_M,
@@ -63,18 +63,26 @@ class TwoViewFrontEnd:
         self.adjustment = BundleAdjustment(config.motion_solver_steps)
         self.pose_channels = POSE_CHANNELS + config.global_scale
         self.dense_channels = DENSE_CHANNELS + config.depth_memory + config.epipolar_input
-        self._geometry: Function = epipolar_geometry
-        self._solve: Function = self._solution
-
-    def record(self) -> None:
-        """Record the geometry of each size of images and repeat it, for predictions on a CPU."""
-        self._geometry = Recorded(epipolar_geometry)
-        self._solve = Recorded(self._solution)
 
     def initial(self, batch_size: int, size: tuple[int, int], device: torch.device) -> MotionState:
         """Return the memory of new streams; ``size`` is height and width of the images, px."""
         scale, with_depth = self.config.flow_scale, self.config.depth_memory
         return MotionState.empty(batch_size, size, device, scale, with_depth)
+
+    def with_flow(self, frame: FrameInput, memory: MotionState) -> FrameInput:
+        """
+        Return the frame with every input that :meth:`observe` would compute on the host.
+
+        :param memory: before the frame.
+        """
+        if frame.flow is not None and (self.config.flow_scale == 1 or frame.fine_gray is not None):
+            return frame
+        gray, fine, flow = gray_from_image(frame.image), frame.fine_gray, frame.flow
+        if fine is None:
+            fine = enlarged(gray, self.config.flow_scale)
+        if flow is None:
+            flow = searched_flow(gray, fine, self._of_size(memory, gray.shape[1:]))
+        return replace(frame, flow=flow, fine_gray=fine)
 
     def observe(self, frame: FrameInput, memory: MotionState) -> Observation:
         """
@@ -92,7 +100,7 @@ class TwoViewFrontEnd:
         )
         if not self.config.epipolar_input:
             return observation
-        return with_epipolar(observation, self._geometry)
+        return with_epipolar(observation)
 
     def resolve(self, raw: Tensor, pose_raw: Tensor, seen: Observation) -> dict[str, Any]:
         """
@@ -213,21 +221,9 @@ class TwoViewFrontEnd:
         kept = DepthMemory(prior.depth.log(), prior.depth_sigma.square())
         if not self.config.motion_solver_steps:
             return prior.T_previous_camera, kept
-        relative, *depth = self._solve(*prior, seen.flow, intrinsics, *(seen.depth or ()))
+        solution = self.adjustment.solve(prior, seen.flow, intrinsics, seen.depth)
         choose = partial(where_stream, seen.has_flow)
-        return relative, DepthMemory(*map(choose, depth, kept))
-
-    def _solution(self, *parts: Tensor) -> tuple[Tensor, ...]:
-        """
-        Return the motion, the log depth and its variance.
-
-        :param parts: fields of :class:`Prior`, flow, intrinsics, and remembered depth, if any.
-        """
-        num_prior = len(Prior._fields)
-        prior, (flow, intrinsics, *depth) = Prior(*parts[:num_prior]), parts[num_prior:]
-        memory = DepthMemory(*depth) if depth else None
-        solution = self.adjustment.solve(prior, flow, intrinsics, memory)
-        return (solution.T_previous_camera, *solution.depth)
+        return solution.T_previous_camera, DepthMemory(*map(choose, solution.depth, kept))
 
 
 def _motion_from_raw(raw: Tensor, part: Tensor | float) -> Tensor:

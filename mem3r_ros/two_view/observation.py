@@ -12,7 +12,6 @@ along the flow, and the depth from parallax.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
 from typing import NamedTuple
 
@@ -82,10 +81,7 @@ def observe(
     has_previous = memory.has_previous[:, None, None, None]
     valid = has_previous.float()
     if flow is None:
-        flow = gray.new_zeros((len(gray), 3, *gray.shape[1:]), dtype=torch.float32)
-        if bool(memory.has_previous.any()):
-            pair = None if fine is None else (memory.previous_fine, fine)
-            flow = flow_to_previous(memory.previous_gray, gray, memory.previous_flow, pair)
+        flow = searched_flow(gray, fine, memory)
     flow = torch.where(has_previous, flow.float(), 0.0)
     flow_error = flow[:, 2] if flow.shape[1] == 3 else torch.zeros_like(flow[:, 0])
     flow = flow[:, :2]
@@ -118,34 +114,31 @@ def observe(
     )
 
 
-def epipolar_geometry(
-    flow: Tensor, intrinsics: Tensor, flow_error: Tensor, log_depth: Tensor
-) -> tuple[Tensor, ...]:
+def searched_flow(gray: Tensor, fine: Tensor | None, memory: MotionState) -> Tensor:
     """
-    Fit the epipolar geometry of a flow.
+    Search the flow of a frame on the host.
 
-    The length of the translation is the one that fits the remembered depth.
-
-    :param log_depth: remembered, [B, H, W].
-    :return: the fields of :class:`EpipolarFit`, then those of :class:`DepthMemory` by parallax.
+    :param gray: [B, H, W] uint8.
+    :param fine: [B, kH, kW] uint8.
+    :return: flow and its forward-backward error, px, [B, 3, H, W]; zero if no stream has a
+        previous frame.
     """
-    fit = fit_epipolar(flow, intrinsics, flow_error)
-    depth = fit.triangulated(fit.translation_length(log_depth.exp()))
-    return (*fit, *depth)
+    if not bool(memory.has_previous.any()):
+        return gray.new_zeros((len(gray), 3, *gray.shape[1:]), dtype=torch.float32)
+    pair = None if fine is None else (memory.previous_fine, fine)
+    return flow_to_previous(memory.previous_gray, gray, memory.previous_flow, pair)
 
 
 @torch.no_grad()
-def with_epipolar(
-    seen: Observation, geometry: Callable[..., tuple[Tensor, ...]] = epipolar_geometry
-) -> Observation:
+def with_epipolar(seen: Observation) -> Observation:
     """
     Add the epipolar geometry of the flow.
 
-    :param geometry: computes it as :func:`epipolar_geometry` does.
+    The length of the translation is the one that fits the remembered depth.
     """
     with torch.autocast(seen.flow.device.type, enabled=False):
-        found = geometry(seen.flow, seen.intrinsics, seen.flow_error, seen.depth.log_depth)
-    fit, depth = EpipolarFit(*found[:-2]), DepthMemory(*found[-2:])
+        fit = fit_epipolar(seen.flow, seen.intrinsics, seen.flow_error)
+        depth = fit.triangulated(fit.translation_length(seen.depth.log_depth.exp()))
     distance = fit.line_distance[:, None].clamp(max=4) / 2
     distance = torch.where(seen.has_flow[:, None, None, None], distance, 0.0)
     channels = torch.cat((seen.channels, _depth_channels(depth, seen.has_flow), distance), dim=1)
