@@ -37,6 +37,7 @@ import torch
 
 from mem3r_ros.cli.benchmark import moving_texture
 from mem3r_ros.evaluation.host_waits import host_waits
+from mem3r_ros.helper_threads import HelperThreads
 from mem3r_ros.model import Mem3R, ModelConfig, build_model, load_model
 from mem3r_ros.model.backend import choose_device
 from mem3r_ros.model.checkpoints.find import shipped_weights
@@ -107,7 +108,9 @@ class Pipeline:
         self._preparation = Preparation(network.config)
         self._validation = FrameValidation()
         two_view = network.config.two_view
-        self._search = None if two_view is None else FlowSearch(two_view.flow_scale)
+        self._search = (
+            None if two_view is None else FlowSearch(two_view.flow_scale, HelperThreads())
+        )
         self._input = InputConfig(resampling=resampling)
         self.state: Any = None
         self.prediction: Any = None

@@ -39,6 +39,7 @@ LAYERS = [
         'picture_config',
         'trajectory',
         'threads',
+        'helper_threads',
         'files',
     },
     {'data'},

@@ -25,7 +25,7 @@ def tiny():
 
 def early(model, config=None):
     tracker = Tracker(model, config)
-    tracker.search_flow_early()
+    tracker.use_helpers()
     return tracker
 
 

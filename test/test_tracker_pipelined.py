@@ -122,7 +122,7 @@ def test_flow_on_threads_of_its_own_gives_the_results_of_the_network():
     def tracked(is_parallel):
         tracker, results = Tracker(model), []
         if is_parallel:
-            tracker.search_flow_early()  # also where there are two cores
+            tracker.use_helpers()
         frames = PipelinedTracker(tracker, is_parallel)
         for index in range(9, 21):  # dark at 12 and 13, at rest from 16 to 18, a break at 20
             stamp_ns = (index + 90 * (index == 20)) * FRAME_NS

@@ -182,7 +182,7 @@ def _host_waits(
     from mem3r_ros.tracker import CameraFrame
 
     queue = getattr(tracker.model, 'queue', None) or device_queue(tracker.model.device)
-    tracker.search_flow_early()  # as on a GPU
+    tracker.use_helpers()  # as on a GPU
     tracker.track(CameraFrame(first * PERIOD_NS, next(moving_texture(*size, 1))), outputs)
     first += 1
     with host_waits(queue) as places:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from mem3r_ros.helper_threads import Job
 from mem3r_ros.tracker.config import HealthConfig
 from mem3r_ros.tracker.corners import grid_corners
 from mem3r_ros.tracker.feature_continuity import show_one_scene
@@ -51,7 +52,7 @@ _FROZEN_FRAMES = 3
 _FROZEN_PX = 0.3  # motion before; a simulated camera at rest may give equal images
 
 
-class _Comparison(NamedTuple):
+class Comparison(NamedTuple):
     """What two images have in common."""
 
     share: float  # of the corners that fit one motion; NaN without corners
@@ -83,6 +84,7 @@ class ImageContinuity:
         stamp_ns: int,
         usual_gap_s: float,
         config: HealthConfig,
+        compared: Job[Comparison | None] | None = None,
     ) -> Flaw:
         """
         Find out whether an image continues the stream.
@@ -90,6 +92,7 @@ class ImageContinuity:
         :param grey: the image at working size, [H, W] uint8.
         :param ignore: pixels without corners, [H, W] bool.
         :param usual_gap_s: between two images.
+        :param compared: :meth:`compare` of this image; None: it runs here.
         :return: a flaw with an empty reason if it does, or if nothing can be said.
         """
         last, was_believed = self.last, self.is_last_believed
@@ -106,7 +109,7 @@ class ImageContinuity:
             self.is_last_believed = was_believed
             return self._frozen()
         self.num_identical = 0
-        found = self._compared(last, grey, ignore)
+        found = self._compared(last, grey, ignore, compared and compared.result())
         self._count_damaged(found)
         reason = self._reason(found)
         if gap_s > _GAPS * usual_gap_s > 0:
@@ -114,6 +117,20 @@ class ImageContinuity:
         if not was_believed:
             return self._after_flaw(grey, ignore, reason)
         return Flaw(reason, True) if reason else self._believe(grey, found)
+
+    def compare(
+        self, grey: np.ndarray, ignore: np.ndarray | None, config: HealthConfig
+    ) -> Comparison | None:
+        """
+        Compare an image with the last one, the longest part of :meth:`check`.
+
+        It changes nothing, so it may run on another thread until then. None: nothing to compare.
+        """
+        last = self.last
+        is_checked = config.check_continuity and min(grey.shape) >= _MIN_SIDE
+        if not is_checked or last is None or last.shape != grey.shape:
+            return None
+        return _compare(last, grey, ignore)
 
     def skip(self, stamp_ns: int) -> None:
         """Take note of an image that another check has rejected: it is not missing."""
@@ -137,7 +154,7 @@ class ImageContinuity:
             return Flaw()
         return Flaw(reason or reason_again, True)
 
-    def _believe(self, grey: np.ndarray, found: _Comparison | None) -> Flaw:
+    def _believe(self, grey: np.ndarray, found: Comparison | None) -> Flaw:
         """Take an image as one that continues the stream."""
         self.believed, self.is_last_believed = grey, True
         self.num_new_scene = 0
@@ -156,22 +173,26 @@ class ImageContinuity:
         return Flaw(f'frozen: {self.num_identical + 1} equal images while moving', True)
 
     def _compared(
-        self, before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None
-    ) -> _Comparison:
+        self,
+        before: np.ndarray,
+        grey: np.ndarray,
+        ignore: np.ndarray | None,
+        by_corners: Comparison | None = None,
+    ) -> Comparison:
         """Compare two images by corners; a share that features contradict becomes NaN."""
-        found = _compare(before, grey, ignore)
+        found = by_corners or _compare(before, grey, ignore)
         if self._is_unrelated(found) and show_one_scene(before, grey, ignore):
             return found._replace(share=np.nan)
         return found
 
-    def _is_unrelated(self, found: _Comparison) -> bool:
+    def _is_unrelated(self, found: Comparison) -> bool:
         usual = float(np.median(self.shares)) if len(self.shares) > _MIN_FRAMES else np.nan
         is_poor = not usual >= _POOR_TEXTURE
         if is_poor and found.similarity > _SIMILAR:
             return False
         return found.share < max(_CHANCE, 0.35 * usual if usual > 0 else 0.0)
 
-    def _reason(self, found: _Comparison) -> str:
+    def _reason(self, found: Comparison) -> str:
         """Return why an image does not continue another one; empty if it does."""
         if self._is_unrelated(found):
             return (
@@ -182,7 +203,7 @@ class ImageContinuity:
             return f'half of it damaged ({100 * found.worse_half:.0f} % of its corners found)'
         return ''
 
-    def _count_damaged(self, found: _Comparison) -> None:
+    def _count_damaged(self, found: Comparison) -> None:
         """Count images of which one half is found again and the other is not."""
         is_damaged = False
         if len(self.halves) > _MIN_FRAMES:
@@ -210,15 +231,15 @@ def _flat_rows(grey: np.ndarray) -> Flaw:
     return Flaw(f'damaged (the lower {100 * share:.0f} % of its rows are equal)', True)
 
 
-def _compare(before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None) -> _Comparison:
+def _compare(before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None) -> Comparison:
     similarity = _similarity(before, grey)
     corners = grid_corners(before, _NUM_CELLS, ignore)
     if len(corners) < _MIN_CORNERS:
-        return _Comparison(np.nan, 1.0, 1.0, similarity, 0.0)
+        return Comparison(np.nan, 1.0, 1.0, similarity, 0.0)
     moved, is_found = _tracked(before, grey, corners)
     start, end = corners[:, 0], moved[:, 0]
     if is_found.sum() < _MIN_CORNERS:
-        return _Comparison(is_found.mean(), 1.0, 1.0, similarity, 0.0)
+        return Comparison(is_found.mean(), 1.0, 1.0, similarity, 0.0)
     _, mask = cv2.findFundamentalMat(
         start[is_found], end[is_found], cv2.FM_RANSAC, _EPIPOLAR_PX, 0.99, 200
     )
@@ -226,7 +247,7 @@ def _compare(before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None) ->
     flow = end[is_found] - start[is_found]
     motion_px = float(np.median(np.linalg.norm(flow, axis=1))) * _REFERENCE_WIDTH / grey.shape[1]
     halves = _halves(start, np.median(flow, axis=0), is_found, grey.shape)
-    return _Comparison(num_fitting / len(start), *halves, similarity, motion_px)
+    return Comparison(num_fitting / len(start), *halves, similarity, motion_px)
 
 
 def _tracked(

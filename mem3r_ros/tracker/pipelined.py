@@ -4,8 +4,8 @@
 Two cores for one camera: a frame is finished while the next one is measured.
 
 The network state of a frame is settled in ``Tracker.advance``; path, scale and depth follow in
-``Tracker.finish``, on a thread of its own. With more than two cores the optical flow is searched
-beside the checks of the image. torch, OpenCV and numpy release the interpreter lock in their large
+``Tracker.finish``, on a thread of its own. The image is checked beside the search of its optical
+flow. torch, OpenCV and numpy release the interpreter lock in their large
 operations. The results equal those of ``Tracker.track``.
 """
 
@@ -16,11 +16,9 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from mem3r_ros.threads import usable_cores
 from mem3r_ros.tracker.frame import CameraFrame, TrackedFrame
 from mem3r_ros.tracker.tracker import Tracker
 
-_CORES_IN_USE = 2  # by the two halves of a frame
 _MAX_ACTIONS = 4  # that wait; a slow receiver of results slows the caller down
 
 
@@ -40,8 +38,8 @@ class PipelinedTracker:
         """
         self.tracker = tracker
         self._thread = ThreadPoolExecutor(1, 'finish') if is_parallel else None
-        if is_parallel and usable_cores() > _CORES_IN_USE:
-            tracker.search_flow_early()  # with two cores it competes with the finishing thread
+        if is_parallel:
+            tracker.use_helpers()
         self._finishing: Future | None = None
         self._actions: deque[Future] = deque()
 

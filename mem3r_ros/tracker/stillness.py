@@ -11,16 +11,25 @@ does not change meanwhile: noise does not accumulate, and slow motion is detecte
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from mem3r_ros.helper_threads import Job
 from mem3r_ros.tracker.config import StillnessConfig
 from mem3r_ros.tracker.corners import grid_corners
 
 REFERENCE_WIDTH = 320  # px at which the threshold is stated
 _NUM_CELLS = 100
 _MIN_CORNERS = 12
+
+
+class Motion(NamedTuple):
+    """How far the camera has moved since the anchor."""
+
+    px: float  # common motion of the corners, at the reference width; infinite if unknown
+    corners: np.ndarray | None  # of the anchor, see Stillness
 
 
 @dataclass(slots=True)
@@ -31,17 +40,29 @@ class Stillness:
     corners: np.ndarray | None = None  # [N, 1, 2] float32 of the anchor; None: not detected yet
     is_still: bool = False
 
-    def check(self, grey: np.ndarray, config: StillnessConfig) -> bool:
+    def check(
+        self, grey: np.ndarray, config: StillnessConfig, measured: Job[Motion] | None = None
+    ) -> bool:
         """
         Return whether the camera is at rest.
 
         :param grey: the image at working size, [H, W] uint8.
+        :param measured: :meth:`measure` of this image; None: it runs here.
         """
-        motion_px = np.inf
-        if config.enabled and self.grey is not None and self.grey.shape == grey.shape:
-            motion_px = self._motion(grey) * REFERENCE_WIDTH / grey.shape[1]
-        self.is_still = motion_px < config.flow_px
+        motion = self.measure(grey, config) if measured is None else measured.result()
+        self.corners, self.is_still = motion.corners, motion.px < config.flow_px
         return self.is_still
+
+    def measure(self, grey: np.ndarray, config: StillnessConfig) -> Motion:
+        """
+        Measure the motion since the anchor, the longest part of :meth:`check`.
+
+        It changes nothing, so it may run on another thread until then.
+        """
+        if not config.enabled or self.grey is None or self.grey.shape != grey.shape:
+            return Motion(np.inf, self.corners)
+        motion = self._motion(grey)
+        return motion._replace(px=motion.px * REFERENCE_WIDTH / grey.shape[1])
 
     def set_anchor(self, grey: np.ndarray, mask: np.ndarray | None) -> None:
         """
@@ -55,27 +76,28 @@ class Stillness:
             ignore = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
             self.corners = grid_corners(grey, _NUM_CELLS, ignore)
 
-    def _motion(self, grey: np.ndarray) -> float:
-        """Return the common motion of the corners in px; infinite if it is unknown."""
+    def _motion(self, grey: np.ndarray) -> Motion:
+        """Return the common motion of the corners in px."""
+        corners = self.corners
         if _difference(self.grey, grey) > 0.5:
-            return np.inf  # a cheap test that ends most moving frames
-        if self.corners is None:
-            self.corners = grid_corners(self.grey, _NUM_CELLS, None)
-        if len(self.corners) < _MIN_CORNERS:
-            return np.inf
+            return Motion(np.inf, corners)  # a cheap test that ends most moving frames
+        if corners is None:
+            corners = grid_corners(self.grey, _NUM_CELLS, None)
+        if len(corners) < _MIN_CORNERS:
+            return Motion(np.inf, corners)
         moved, found, _ = cv2.calcOpticalFlowPyrLK(
             self.grey,
             _same_exposure(grey, self.grey),
-            self.corners,
+            corners,
             None,
             winSize=(15, 15),
             maxLevel=2,
         )
         found = found.ravel() == 1
         if found.sum() < max(_MIN_CORNERS, 0.5 * len(found)):
-            return np.inf
-        start = self.corners[found, 0]
-        return _common_motion(start, moved[found, 0] - start)
+            return Motion(np.inf, corners)
+        start = corners[found, 0]
+        return Motion(_common_motion(start, moved[found, 0] - start), corners)
 
 
 def _difference(anchor: np.ndarray, grey: np.ndarray) -> float:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from mem3r_ros.errors import UserError
+from mem3r_ros.helper_threads import HelperThreads, Job
 from mem3r_ros.model import FrameInput, update_rule
 from mem3r_ros.model.device_queue import device_queue
 from mem3r_ros.places import Places
@@ -25,7 +26,9 @@ from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.decision import Decision, apply_break, decide, follow_decision
 from mem3r_ros.tracker.feedback import BEFORE_FIRST, Report
 from mem3r_ros.tracker.frame import CameraFrame, TrackedFrame
+from mem3r_ros.tracker.image_continuity import Comparison
 from mem3r_ros.tracker.image_preparation import Preparation, Prepared
+from mem3r_ros.tracker.image_quality import Flaw
 from mem3r_ros.tracker.measurement import (
     AcceptedFrame,
     FrameContext,
@@ -41,6 +44,7 @@ from mem3r_ros.tracker.place_input import give_to_places
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
 from mem3r_ros.tracker.stage_clock import StageClock
+from mem3r_ros.tracker.stillness import Motion
 from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.tracked_frame import tracked_frame
 from mem3r_ros.two_view.flow_search import FlowSearch, PendingFlow
@@ -48,6 +52,13 @@ from mem3r_ros.two_view.flow_search import FlowSearch, PendingFlow
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px', 'image_token'})
 _DENSE_SCALES = ('camera_height', 'distance')
+
+
+class _Checks(NamedTuple):
+    """Checks of an image that run on threads; None: they run where they are needed."""
+
+    compared: Job[Comparison | None] | None = None
+    motion: Job[Motion] | None = None
 
 
 class Tracker:
@@ -71,9 +82,10 @@ class Tracker:
         # The small presets compute depth for every pose.
         self._is_depth_free = getattr(model.config, 'two_view', None) is not None
         self._preparation = Preparation(model.config)
+        self._helpers: HelperThreads | None = None
         self.flow_search: FlowSearch | None = None  # None: the network searches the flow
         if self._device.type != 'cpu':
-            self.search_flow_early()  # the network would read its images back from the device
+            self.use_helpers()  # the network would read its images back from the device
         self._flow: PendingFlow | None = None  # of the frame that is measured
         self.configure(config or TrackerConfig())
         self.reset()
@@ -87,11 +99,12 @@ class Tracker:
         """Start a new stream with the next frame."""
         self._stream = StreamState(self.model)
 
-    def search_flow_early(self) -> None:
-        """Search the flow on two threads beside the checks of the image, if it is an input."""
+    def use_helpers(self) -> None:
+        """Search the optical flow, if it is an input, and check the image beside it on threads."""
         front_end = getattr(self.model, 'front_end', None)
-        if front_end is not None:
-            self.flow_search = FlowSearch(front_end.config.flow_scale)
+        if front_end is not None and self._helpers is None:
+            self._helpers = HelperThreads()
+            self.flow_search = FlowSearch(front_end.config.flow_scale, self._helpers)
 
     def request_reset(self) -> None:
         """Begin a new segment with the next good frame; the odometry continues smoothly."""
@@ -149,6 +162,10 @@ class Tracker:
             flaw = stream.quality.check(prepared.grey, config.health)
             image = None if flaw.is_blind else self._upload.frame_input(prepared)
         flow = self._start_flow(prepared, flaw.is_blind)
+        checks = self._start_checks(prepared, flaw)
+        with clock('network'):
+            if flow is not None:
+                flow.search()
         if flaw.reason:
             stream.continuity.skip(frame.stamp_ns)
         else:
@@ -159,11 +176,14 @@ class Tracker:
                     frame.stamp_ns,
                     valid.usual_gap_s,
                     config.health,
+                    checks.compared,
                 )
             if flaw.is_blind:
                 stream.quality.discard_last()
         with clock('stillness'):
-            is_still = not flaw.reason and stream.stillness.check(prepared.grey, config.stillness)
+            is_still = not flaw.reason and stream.stillness.check(
+                prepared.grey, config.stillness, checks.motion
+            )
         decision = decide(valid, flaw, is_still, stream, config)
         decision = apply_break(decision, valid, stream, self.model)
         with clock('network'):
@@ -232,6 +252,18 @@ class Tracker:
             return None
         image = normalised(torch.from_numpy(prepared.small))
         return self.flow_search.start(image, prepared.fine_gray, self._stream.state.motion)
+
+    def _start_checks(self, prepared: Prepared, flaw: Flaw) -> _Checks:
+        """Check an image beside the search of its flow."""
+        if flaw.reason or self._helpers is None:
+            return _Checks()
+        stream, config, grey = self._stream, self.config, prepared.grey
+        return _Checks(
+            self._helpers.start(
+                stream.continuity.compare, grey, prepared.ignore_grey, config.health
+            ),
+            self._helpers.start(stream.stillness.measure, grey, config.stillness),
+        )
 
     def _completed(
         self, image: FrameInput, decision: Decision, flow: PendingFlow | None

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-The optical flow of one stream on threads of its own: both directions at the same time.
+The optical flow of one stream, both directions at the same time.
 
 A frame's flow needs its image and the memory of the stream only, so it is searched while the
 image is checked. The result is that of :func:`mem3r_ros.two_view.optical_flow.checked_flow`.
@@ -12,16 +12,15 @@ image is checked. The result is that of :func:`mem3r_ros.two_view.optical_flow.c
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 import weakref
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mem3r_ros.threads import usable_cores
+from mem3r_ros.helper_threads import HelperThreads, Job
 from mem3r_ros.two_view.optical_flow import (
     backward_flow,
     enlarged,
@@ -40,17 +39,6 @@ class SeenFrame(NamedTuple):
     flow: np.ndarray  # [H, W, 2] px, to the frame before it
 
 
-class _Search:
-    """One direction: on a thread, or where its result is needed if that has not begun."""
-
-    def __init__(self, threads: ThreadPoolExecutor, function: Callable, *arguments: Any) -> None:
-        self._run = partial(function, *arguments)
-        self._future = threads.submit(self._run)
-
-    def result(self) -> np.ndarray:
-        return self._run() if self._future.cancel() else self._future.result()
-
-
 class PendingFlow:
     """The flow of one frame, which is searched."""
 
@@ -59,7 +47,7 @@ class PendingFlow:
         memory: MotionState,
         gray: np.ndarray,
         fine: np.ndarray | None,
-        searches: tuple[_Search, _Search] | None,
+        searches: tuple[Callable[[], np.ndarray], Job[np.ndarray]] | None,
     ) -> None:
         """
         Wait for both directions.
@@ -69,7 +57,13 @@ class PendingFlow:
         """
         self.memory = memory
         self._gray, self._fine, self._searches = gray, fine, searches
+        self._forward: np.ndarray | None = None
         self._found: np.ndarray | None = None
+
+    def search(self) -> None:
+        """Search forwards, the longer way, on this thread."""
+        if self._searches is not None and self._forward is None:
+            self._forward = self._searches[0]()
 
     def result(self) -> Tensor:
         """Return the flow and its forward-backward error, px, [1, 3, H, W]."""
@@ -77,8 +71,8 @@ class PendingFlow:
             if self._searches is None:
                 self._found = np.zeros((*self._gray.shape, 3), np.float32)
             else:
-                forward, backward = (search.result() for search in self._searches)
-                self._found = with_error(forward, backward)
+                self.search()
+                self._found = with_error(self._forward, self._searches[1].result())
         return torch.from_numpy(self._found)[None].permute(0, 3, 1, 2)
 
     @property
@@ -97,22 +91,22 @@ class FlowSearch:
     (a snapshot, a new segment) is read from the device once.
     """
 
-    def __init__(self, flow_scale: int) -> None:
+    def __init__(self, flow_scale: int, threads: HelperThreads) -> None:
         """
-        Start the threads with the first frame.
+        Start without a frame.
 
         :param flow_scale: size of the images on which flow is measured, over that of the network.
+        :param threads: one of them searches backwards.
         """
         self._flow_scale = flow_scale
-        # With two cores the thread that needs the flow searches forwards itself: it would wait.
-        self._threads = ThreadPoolExecutor(min(2, max(1, usable_cores() - 1)), 'flow')
+        self._threads = threads
         self._known: tuple[weakref.ref, SeenFrame] | None = None  # image in a memory, its frame
 
     def start(
         self, image: Tensor, fine_gray: np.ndarray | None, memory: MotionState
     ) -> PendingFlow:
         """
-        Start the search of one frame.
+        Start the search of one frame; the calling thread goes on with :meth:`PendingFlow.search`.
 
         :param image: on the host, [1, 3, H, W] in [-1, 1].
         :param fine_gray: [kH, kW] uint8, k = flow_scale; None = ``image``, enlarged.
@@ -127,8 +121,8 @@ class FlowSearch:
         if before is None or before.gray.shape != now.shape:
             return PendingFlow(memory, now, fine, None)
         pair = None if fine is None else (before.fine, fine)
-        backward = _Search(self._threads, backward_flow, before.gray, now)
-        forward = _Search(self._threads, optical_flow, before.gray, now, before.flow, pair)
+        backward = self._threads.start(backward_flow, before.gray, now)
+        forward = partial(optical_flow, before.gray, now, before.flow, pair)
         return PendingFlow(memory, now, fine, (forward, backward))
 
     def remember(self, memory: MotionState, flow: PendingFlow) -> None:

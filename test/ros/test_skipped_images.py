@@ -263,7 +263,7 @@ def test_a_result_that_cannot_be_sent_is_logged(is_parallel):
         clock_ns=lambda: 0,
         outside_pose=lambda frame: None,
     )
-    tracker = SimpleNamespace(model=None, search_flow_early=lambda: None)
+    tracker = SimpleNamespace(model=None, use_helpers=lambda: None)
     worker = TrackingWorker(
         tracker, StampMonitor(1.0), FrameCounts(), SkippedImages(), ports, None, 10**6, is_parallel
     )
