@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -17,6 +20,9 @@ from mem3r_ros.ros.qos import qos_profile
 
 # A recorder under input_policy all waits for the status of each image: none may be overwritten.
 _STATUS_DEPTH = 10
+# Each event of each publisher is checked, in Python, whenever a message arrives. Subscribers whose
+# quality of service does not fit log it themselves.
+NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 
 
 class Publishers:
@@ -31,7 +37,7 @@ class Publishers:
         """
         self._node = node
         odom, depth = qos_profile(config.odom_qos), qos_profile(config.depth_qos)
-        create = node.create_lifecycle_publisher
+        create = partial(node.create_lifecycle_publisher, event_callbacks=NO_EVENTS)
         self.odom = create(Odometry, 'odom', odom)
         self.pose = create(PoseWithCovarianceStamped, 'pose', odom)
         self.path = create(Path, 'path', odom)
