@@ -98,15 +98,20 @@ def select_points(
         keep &= ~edge_mask(depth_m, config.edge_ratio)
     if config.min_neighbours > 0:
         keep &= neighbours_at_same_depth(depth_m) >= config.min_neighbours
-    grid = (slice(None, None, config.stride),) * 2
-    keep = keep[grid]
+    if config.stride > 1:
+        grid, all_kept = (slice(None, None, config.stride),) * 2, keep
+        keep = np.zeros_like(all_kept)
+        keep[grid] = all_kept[grid]
+    index = np.flatnonzero(keep)
     rays = intrinsics.rays() if rays is None else rays
-    points = rays[grid][keep] * depth_m[grid][keep][:, None]
+    # By index: several times faster than by mask.
+    points = rays.reshape(-1, 3).take(index, axis=0) * depth_m.ravel().take(index)[:, None]
     if confidence is None:
         weights = np.ones(len(points), np.float32)
     else:
-        weights = confidence[grid][keep]
-    return PointSet(points.astype(np.float32, copy=False), image[grid][keep], weights)
+        weights = confidence.ravel().take(index)
+    colours = image.reshape(-1, 3).take(index, axis=0)
+    return PointSet(points.astype(np.float32, copy=False), colours, weights)
 
 
 class VoxelMap:

@@ -137,8 +137,7 @@ def load_backend(config: BackendConfig) -> tuple[Network | ExportedStep, str]:
     chooses_half = config.dtype == 'auto' and device != 'cpu'
     # On the CPU first, so that the GPU never holds the weights in float32 too.
     model = load_model(config.model, device='cpu' if chooses_half else device, dtype=dtype)
-    if device == 'cpu' and is_large(model):
-        keep_freed_memory()
+    keep_freed_memory()
     if config.dtype == 'int8' or (
         config.dtype == 'auto' and device == 'cpu' and choose_cpu_dtype(model) == 'int8'
     ):

@@ -3,9 +3,10 @@
 """
 Freed memory is kept for the next frame instead of returned to the system.
 
-A step of a large network on a CPU frees and takes the same hundreds of MiB in each frame. glibc
-gives large blocks back, and the system clears each page again before its next use: about a
-hundred thousand page faults per frame at 512x384. The largest memory of the process is the same.
+A step of a large network on a CPU frees and takes the same hundreds of MiB in each frame, and the
+node those of its messages. glibc gives large blocks back, and the system clears each page again
+before its next use: about a hundred thousand page faults per frame at 512x384, a thousand per
+cloud of points. The largest memory of the process is the same.
 """
 
 from __future__ import annotations

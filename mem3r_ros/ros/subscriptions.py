@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 import time
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -30,6 +32,8 @@ from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.wheel_path import WINDOW, WheelPath
 
 _POLL_S = 0.005
+# As in publishers.py. The diagnostics name a publisher of images that does not fit.
+NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 _LOOK_S = 0.5  # between two looks for a latched camera_info
 
 
@@ -114,7 +118,7 @@ class Subscriptions:
         sensor = qos_profile('SENSOR_DATA')
         # Each message adds to the path length: none may be overwritten.
         wheels = QoSProfile(depth=WINDOW, reliability=ReliabilityPolicy.BEST_EFFORT)
-        create = node.create_subscription
+        create = partial(node.create_subscription, event_callbacks=NO_EVENTS)
         image = create(
             self.image_type, topic, self._on_image, self.image_qos, callback_group=images
         )
