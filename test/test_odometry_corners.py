@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mem3r_ros.odometry import corner_search
 from mem3r_ros.odometry.corner_tracks import MAX_WIDTH, new_corners, track, working_image
+from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.patch_alignment import aligned, patches_at
 from mem3r_ros.odometry.robust_geometry import epipolar_inliers, pose_from_points
 
@@ -129,3 +131,61 @@ def test_too_few_points_determine_nothing():
 
     assert epipolar_inliers(first, second, camera, 1.0) is None
     assert pose_from_points(points, second, camera, 2.0) is None
+
+
+def chessboard_moved(shift_px: tuple[int, int]) -> np.ndarray:
+    """Return a chessboard on a table with a fine texture, moved by x and y."""
+    image = cv2.resize(texture(), (400, 240))
+    squares = np.indices((12, 13)).sum(axis=0) % 2 * 200 + 20
+    image[30:210, 100:300] = np.kron(squares, np.ones((16, 16)))[:180, :200]
+    return np.roll(image, shift_px, axis=(1, 0))[:, 40:360].copy()
+
+
+def moved_by(shift_px: tuple[float, float], depth: float, camera: np.ndarray) -> np.ndarray:
+    """Return the pose of a camera in front of a plane whose image moves by a shift."""
+    T = np.eye(4)
+    T[:2, 3] = -np.array(shift_px) * depth / camera[:2]
+    return T
+
+
+def landmarks_of(image: np.ndarray, depth: float) -> Landmarks:
+    landmarks = Landmarks()
+    landmarks.add_frame()
+    pixels = new_corners(image, np.zeros((0, 2)), 200, None)
+    landmarks.add(image, pixels, np.full(len(pixels), 1 / depth), np.full(len(pixels), 0.05))
+    return landmarks
+
+
+def test_a_repeated_texture_does_not_lead_the_corners_to_their_neighbours():
+    camera, depth = np.array([300.0, 300.0, 160.0, 120.0]), 2.0
+    images = chessboard_moved((0, 0)), chessboard_moved((24, 6))
+    landmarks = landmarks_of(images[0], depth)
+    start = landmarks.seen[:, -1].copy()
+    # Squares of 16 px repeat every 32 px: the first expectation is wrong by one period.
+    expectations = [moved_by(shift, depth, camera) for shift in ((24.0, 38.0), (23.0, 6.0))]
+
+    found = corner_search.find(
+        landmarks, np.eye(4)[None], camera, images, expectations, start, width_scale=0.5
+    )
+
+    moved = found.pixels - start[found.rows]
+    assert found.is_rigid.sum() > 0.8 * len(start)
+    error = np.abs(moved[found.is_rigid] - (24.0, 6.0)).max(axis=1)
+    assert (error < 0.5).mean() > 0.95
+
+
+def test_a_search_that_finds_most_corners_is_not_repeated():
+    camera, depth = np.array([300.0, 300.0, 160.0, 120.0]), 2.0
+    images = chessboard_moved((0, 0)), chessboard_moved((24, 6))
+    landmarks = landmarks_of(images[0], depth)
+    start = landmarks.seen[:, -1].copy()
+
+    def expectations():
+        yield moved_by((24.0, 6.0), depth, camera)
+        raise AssertionError('a second search')
+
+    found = corner_search.find(
+        landmarks, np.eye(4)[None], camera, images, expectations(), start, width_scale=0.5
+    )
+
+    assert found.is_rigid.sum() > 0.8 * len(start)

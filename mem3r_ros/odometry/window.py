@@ -18,11 +18,11 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, orthonormalise
-from mem3r_ros.odometry import scale_carriers
+from mem3r_ros.odometry import corner_search, scale_carriers
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.agreement import is_plausible, with_disagreement
 from mem3r_ros.odometry.config import RefinementConfig
-from mem3r_ros.odometry.corner_tracks import new_corners, track, working_image
+from mem3r_ros.odometry.corner_tracks import new_corners, working_image
 from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
 from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
@@ -31,14 +31,11 @@ from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, is_key_expected,
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
-from mem3r_ros.odometry.patch_alignment import aligned
-from mem3r_ros.odometry.pinhole import camera_array, project, rays_of
+from mem3r_ros.odometry.pinhole import camera_array, rays_of
 from mem3r_ros.odometry.problem import Problem
-from mem3r_ros.odometry.robust_geometry import epipolar_inliers
 
 REFERENCE_WIDTH = 640  # px at which thresholds are stated
 _MIN_INLIER_SHARE = 0.4  # of the corners that agree with a pose
-_EPIPOLAR_PX = 1.5
 _OUTLIER = 4.0  # standard deviations of a pixel, at an adjustment
 _UNSURE = 2.0  # factor on the spread of a depth at an edge
 _ITERATIONS = 6
@@ -202,31 +199,20 @@ class SlidingWindow:
     def _track(self, grey: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Track the corners of the last image; return the rows of those that are seen."""
         landmarks = self.landmarks
-        rows = np.flatnonzero(landmarks.is_tracked)
-        start = landmarks.seen[rows, -1]
-        guess = project(landmarks.points_in(expected, self.poses, self.camera, rows), self.camera)
-        guess = np.where(np.isfinite(guess), guess, start)
-        pixels, good = track(self.previous, grey, start, guess)
-        warps = landmarks.warps_to(expected, self.poses, self.camera, rows)
-        can = np.flatnonzero(good & np.isfinite(warps).all(axis=(1, 2)))
-        better, is_sure = aligned(landmarks.patch[rows[can]], warps[can], grey, pixels[can])
-        pixels[can[is_sure]] = better[is_sure]
+        found = corner_search.find(
+            landmarks,
+            self.poses,
+            self.camera,
+            (self.previous, grey),
+            (expected, self.T_window_camera @ self.velocity),
+            landmarks.seen[:, -1 if self.is_key else -2],
+            self.width_scale,
+        )
         if not self.is_key:
             self.poses, landmarks.seen = self.poses[:-1], landmarks.seen[:, :-1]
-        last_key = landmarks.seen[rows, -1]
         landmarks.add_frame()
-        landmarks.seen[rows[good], -1] = pixels[good]
-        seen = rows[good]
-        is_shared = np.isfinite(last_key[good, 0])
-        inliers = epipolar_inliers(
-            last_key[good][is_shared],
-            pixels[good][is_shared],
-            self.camera,
-            _EPIPOLAR_PX * self.width_scale,
-        )
-        if inliers is not None:
-            seen = np.concatenate([seen[~is_shared], seen[is_shared][inliers]])
-        return np.sort(seen)
+        landmarks.seen[found.rows, -1] = found.pixels
+        return found.rows[found.is_rigid]
 
     def _located(
         self, seen: np.ndarray, expected: np.ndarray, config: RefinementConfig
