@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 import gc
 import subprocess
@@ -28,7 +29,15 @@ from mem3r_ros.model import (
 from mem3r_ros.model.backend import BackendConfig, load_backend
 from mem3r_ros.model.bfloat16 import convert_camera_memory
 from mem3r_ros.model.int8 import Int8Linear, convert_linear_layers, has_int8
-from mem3r_ros.model.layers import Mlp, attend, attend_bfloat16
+from mem3r_ros.model.layers import (
+    CrossAttention,
+    Mlp,
+    SelfAttention,
+    attend,
+    attend_bfloat16,
+    use_neighbours,
+)
+from mem3r_ros.model.positions import PositionTables
 from mem3r_ros.model.speedups import SpeedUps, arithmetic_of, choose_cpu_dtype
 from mem3r_ros.two_view.recorded import Recorded
 
@@ -174,6 +183,24 @@ def test_attention_in_bfloat16_gives_each_head_its_own_values():
     found = attend_bfloat16(query, key[:, :, :6], value[:, :, :6])
     exact = attend(query, key[:, :, :6], value[:, :, :6])
     assert relative(found, exact) < 0.02
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize('kind', [SelfAttention, CrossAttention])
+@pytest.mark.parametrize('state_pe', ['2d', 'none'])
+def test_rotated_pairs_may_lie_side_by_side(kind, state_pe):
+    torch.manual_seed(0)
+    layer = kind(64, 4)
+    generator = torch.Generator().manual_seed(0)
+    tokens, other = (torch.randn(2, size, 64, generator=generator) for size in (25, 16))
+    tables = PositionTables(100.0, 16, state_pe)
+    device = torch.device('cpu')
+    grid, state = tables.image((4, 6), device, with_pose=True), tables.state(device)
+    inputs = (tokens, other, grid, state) if kind is CrossAttention else (tokens, grid)
+    changed = copy.deepcopy(layer)
+    use_neighbours(changed)
+
+    assert relative(changed(*inputs), layer(*inputs)) < 1e-5
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='counts page faults of Linux')

@@ -63,7 +63,7 @@ class Int8Linear(nn.Module):
         result = torch.ops.quantized.linear_dynamic(tokens / scale, self._packed)
         if self.bias is None:
             return result.mul_(scale)
-        return torch.addcmul(self.bias, result, scale)
+        return torch.addcmul(self.bias, result, scale, out=result)
 
 
 def has_int8() -> bool:

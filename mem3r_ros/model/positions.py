@@ -30,6 +30,7 @@ class Positions:
         self.rows_columns = rows_columns
         self._base = base
         self._tables: dict[int, tuple[Tensor, Tensor]] = {}
+        self._turns: dict[int, Tensor] = {}
 
     def table(self, head_dim: int) -> tuple[Tensor, Tensor]:
         """
@@ -43,6 +44,16 @@ class Positions:
             with torch.inference_mode(False):
                 self._tables[head_dim] = self._make_table(head_dim // 4)
         return self._tables[head_dim]
+
+    def turns(self, head_dim: int) -> Tensor:
+        """Return the rotations as complex numbers, [N, D/2]: of the row, then of the column."""
+        if head_dim not in self._turns:
+            own, partner = self.table(head_dim)
+            with torch.inference_mode(False):
+                cosine = own.unflatten(1, (2, 2, -1))[:, :, 0]
+                sine = partner.unflatten(1, (2, 2, -1))[:, :, 1]
+                self._turns[head_dim] = torch.complex(cosine, sine).flatten(1)
+        return self._turns[head_dim]
 
     def _make_table(self, quarter: int) -> tuple[Tensor, Tensor]:
         # In float32 on the CPU, as in the reference: a difference in the last bit can change a

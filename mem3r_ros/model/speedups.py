@@ -20,7 +20,7 @@ from mem3r_ros.model.int8 import (
     has_int8,
     large_linear_layers,
 )
-from mem3r_ros.model.layers import CrossAttention, Mlp, SelfAttention
+from mem3r_ros.model.layers import CrossAttention, Mlp, SelfAttention, use_neighbours
 from mem3r_ros.model.network import Mem3R
 from mem3r_ros.model.processor import multiplies_bfloat16
 
@@ -70,6 +70,9 @@ class SpeedUps:
 
         :raises UserError: int8 is asked for and does not run here.
         """
+        if self.bfloat16_attention:
+            for attention in _attention_layers(model):
+                use_neighbours(attention)
         if self.int8_linear:
             count = convert_linear_layers(model)
             logger.info('%d linear layers compute in int8', count)
