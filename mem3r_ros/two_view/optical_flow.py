@@ -99,8 +99,13 @@ def backward_flow(previous_gray: np.ndarray, gray: np.ndarray) -> np.ndarray:
 
 def with_error(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
     """Return the flow and its forward-backward error, px, [H, W, 3]."""
-    error = np.linalg.norm(forward + _sampled(backward, forward), axis=-1, keepdims=True)
-    return np.concatenate((forward, error), axis=-1)
+    there = _sampled(backward, forward)
+    there += forward
+    found = np.empty((*forward.shape[:2], 3), np.float32)
+    found[..., :2] = forward
+    x, y = there[..., 0], there[..., 1]
+    np.sqrt(x * x + y * y, out=found[..., 2])
+    return found
 
 
 def optical_flow(
