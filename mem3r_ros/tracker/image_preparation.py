@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics, Rectifier
-from mem3r_ros.helper_threads import HelperThreads
 from mem3r_ros.tracker.config import InputConfig
 from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.pixel_map import PixelMap, plan_pixels
@@ -69,14 +68,8 @@ class Preparation:
             )
         return self._plans[key]
 
-    def prepare(
-        self, valid: ValidFrame, config: InputConfig, helpers: HelperThreads | None = None
-    ) -> Prepared:
-        """
-        Return the images that the later stages need.
-
-        :param helpers: one of them makes the network's input beside the other images; None: no.
-        """
+    def prepare(self, valid: ValidFrame, config: InputConfig) -> Prepared:
+        """Return the images that the later stages need."""
         image, camera, mask = valid.image, valid.camera, valid.mask
         pixels = self.plan(image.shape[1], image.shape[0], config)
         ignore, masked = None, None
@@ -88,14 +81,11 @@ class Preparation:
         if mask is not None:
             masked = pixels.apply_mask(mask)
             ignore = masked if ignore is None else ignore | masked
-        resampling = config.resampling
-        job = helpers and helpers.start(_small, image, pixels, masked, resampling)
         grey = _working_grey(image)
-        fine_gray = self._fine_gray(image, pixels, masked)
         return Prepared(
             image=image,
-            small=job.result() if job else _small(image, pixels, masked, resampling),
-            fine_gray=fine_gray,
+            small=_small(image, pixels, masked, config.resampling),
+            fine_gray=self._fine_gray(image, pixels, masked),
             grey=grey,
             ignore=ignore,
             ignore_grey=None if ignore is None else _ignore_grey(mask, pixels, ignore, grey),

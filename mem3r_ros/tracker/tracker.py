@@ -9,15 +9,15 @@ line each. The next frame waits for ``accept`` alone: ``finish`` may run beside 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from mem3r_ros.errors import UserError
-from mem3r_ros.helper_threads import HelperThreads, Job
+from mem3r_ros.helper_threads import HelperThreads, Job, Result
 from mem3r_ros.model import FrameInput, update_rule
 from mem3r_ros.model.device_queue import device_queue
 from mem3r_ros.places import Places
@@ -26,7 +26,6 @@ from mem3r_ros.tracker.config import TrackerConfig
 from mem3r_ros.tracker.decision import Decision, apply_break, decide, follow_decision
 from mem3r_ros.tracker.feedback import BEFORE_FIRST, Report
 from mem3r_ros.tracker.frame import CameraFrame, TrackedFrame
-from mem3r_ros.tracker.image_continuity import Comparison
 from mem3r_ros.tracker.image_preparation import Preparation, Prepared
 from mem3r_ros.tracker.image_quality import Flaw
 from mem3r_ros.tracker.measurement import (
@@ -44,7 +43,6 @@ from mem3r_ros.tracker.place_input import give_to_places
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
 from mem3r_ros.tracker.stage_clock import StageClock
-from mem3r_ros.tracker.stillness import Motion
 from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.tracked_frame import tracked_frame
 from mem3r_ros.two_view.flow_search import FlowSearch, PendingFlow
@@ -52,13 +50,6 @@ from mem3r_ros.two_view.flow_search import FlowSearch, PendingFlow
 _POSE_FIELDS = frozenset({'T_world_camera', 'telemetry'})
 _DENSE_FIELDS = frozenset({'points_camera', 'confidence_camera', 'focal_px', 'image_token'})
 _DENSE_SCALES = ('camera_height', 'distance')
-
-
-class _Checks(NamedTuple):
-    """Checks of an image that run on threads; None: they run where they are needed."""
-
-    compared: Job[Comparison | None] | None = None
-    motion: Job[Motion] | None = None
 
 
 class Tracker:
@@ -158,11 +149,14 @@ class Tracker:
         wanted = wanted_outputs(outputs)
         with clock('prepare'):
             valid = stream.validation.check(frame)
-            prepared = self._preparation.prepare(valid, config.input, self._helpers)
+            prepared = self._preparation.prepare(valid, config.input)
             flaw = stream.quality.check(prepared.grey, config.health)
             image = None if flaw.is_blind else self._upload.frame_input(prepared)
+        # In the order in which the results are needed, but for the shortest.
+        grey, ignore = prepared.grey, prepared.ignore_grey
+        compared = self._start_check(flaw, stream.continuity.compare, grey, ignore, config.health)
         flow = self._start_flow(prepared, flaw.is_blind)
-        checks = self._start_checks(prepared, flaw)
+        motion = self._start_check(flaw, stream.stillness.measure, grey, config.stillness)
         with clock('network'):
             if flow is not None:
                 flow.search()
@@ -171,19 +165,12 @@ class Tracker:
         else:
             with clock('continuity'):
                 flaw = stream.continuity.check(
-                    prepared.grey,
-                    prepared.ignore_grey,
-                    frame.stamp_ns,
-                    valid.usual_gap_s,
-                    config.health,
-                    checks.compared,
+                    grey, ignore, frame.stamp_ns, valid.usual_gap_s, config.health, compared
                 )
             if flaw.is_blind:
                 stream.quality.discard_last()
         with clock('stillness'):
-            is_still = not flaw.reason and stream.stillness.check(
-                prepared.grey, config.stillness, checks.motion
-            )
+            is_still = not flaw.reason and stream.stillness.check(grey, config.stillness, motion)
         decision = decide(valid, flaw, is_still, stream, config)
         decision = apply_break(decision, valid, stream, self.model)
         with clock('network'):
@@ -253,17 +240,13 @@ class Tracker:
         image = normalised(torch.from_numpy(prepared.small))
         return self.flow_search.start(image, prepared.fine_gray, self._stream.state.motion)
 
-    def _start_checks(self, prepared: Prepared, flaw: Flaw) -> _Checks:
-        """Check an image beside the search of its flow."""
+    def _start_check(
+        self, flaw: Flaw, check: Callable[..., Result], *arguments: Any
+    ) -> Job[Result] | None:
+        """Check an image beside the search of its flow; None: later, where that is needed."""
         if flaw.reason or self._helpers is None:
-            return _Checks()
-        stream, config, grey = self._stream, self.config, prepared.grey
-        return _Checks(
-            self._helpers.start(
-                stream.continuity.compare, grey, prepared.ignore_grey, config.health
-            ),
-            self._helpers.start(stream.stillness.measure, grey, config.stillness),
-        )
+            return None
+        return self._helpers.start(check, *arguments)
 
     def _completed(
         self, image: FrameInput, decision: Decision, flow: PendingFlow | None
