@@ -23,6 +23,7 @@ from mem3r_ros.geometry import invert, matrix, se3_exp, so3_exp
 from mem3r_ros.places import Correction, PlaceMap, PlacesConfig, Sighting
 from mem3r_ros.places.features import find_features
 from mem3r_ros.places.graph import Edge, Place, PlaceGraph
+from mem3r_ros.places.odometry_sigma import seen_sigma
 from mem3r_ros.places.pose_graph import Edges, Poses, optimised
 from mem3r_ros.places.selection import Choice, Selection
 from mem3r_ros.places.sighting import Features
@@ -268,6 +269,27 @@ def test_a_match_gives_the_pose_and_the_ratio_of_the_scales():
     assert np.linalg.norm(match.T_place_query[:3, 3] - true[:3, 3]) < 3 * match.sigma_m
     assert match.sigma_m < 0.3
     assert match.log_scale == pytest.approx(np.log(1 / 1.5), abs=0.05)
+
+
+def test_odometry_is_precise_where_both_views_have_features_in_common():
+    walk = rendered_walk('loop', 1, 300, stride=3)
+    first, second, stretched = (
+        find_features(_sighting(walk, frame, factor), 400)
+        for frame, factor in ((56, 1.0), (57, 1.0), (57, 2.0))
+    )
+    blank = replace(second, rays=second.rays[:0], depth=second.depth[:0],
+                    descriptors=second.descriptors[:0])  # fmt: skip
+    step, usual = invert(walk.T_world_camera[56]) @ walk.T_world_camera[57], first.usual_depth
+
+    seen, unseen, grown = (
+        seen_sigma(step, first, other, usual, 0.0) for other in (second, blank, stretched)
+    )
+    blind = seen_sigma(step, first, second, usual, 2.0)
+
+    assert seen[0] < 0.02 and seen[1] < 0.05 * usual
+    assert (unseen > [0.5, np.linalg.norm(step[:3, 3]), 0.2]).all()
+    assert grown[2] > seen[2] + 0.5
+    assert (blind > seen).all() and blind[0] > 1.0
 
 
 def test_landmarks_correct_the_depth_of_features_near_them():

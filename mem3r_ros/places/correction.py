@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mem3r_ros.geometry import compose_covariance, invert, orthonormalise
-from mem3r_ros.places.graph import odometry_sigma
+from mem3r_ros.places.odometry_sigma import usual_sigma
 from mem3r_ros.places.similarity import Placed
 
 # K places, N poses
@@ -114,7 +114,7 @@ def led_on_covariance(
     :param usual_depth: of the scene, metres of the place.
     """
     scale = np.exp(placed.log_scale)
-    sigma_rad, sigma_m, sigma_scale = odometry_sigma(step, usual_depth)
+    sigma_rad, sigma_m, sigma_scale = usual_sigma(step, usual_depth)
     sigma_m = float(np.hypot(sigma_m, sigma_scale * np.linalg.norm(step[:3, 3]))) * scale
     own = np.diag([sigma_m**2] * 3 + [sigma_rad**2] * 3)
     motion = step.copy()

@@ -11,25 +11,15 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-from mem3r_ros.geometry import matrix, rotation_angle
+from mem3r_ros.geometry import matrix
+from mem3r_ros.places.odometry_sigma import seen_sigma
 from mem3r_ros.places.pose_graph import Edges, Poses, optimised, residuals
 from mem3r_ros.places.sighting import Features
 from mem3r_ros.places.similarity import Placed, change_between, inverse_of
 
 MAX_BLIND_S = 6.0  # after a longer time without a measured motion the camera may be anywhere
-# Standard deviations of a motion that was not measured; a walk, or a drive that suits the depth.
-_BLIND_TURN_S = 1.0  # rad a second
-_BLIND_DEPTHS_S = 0.5  # usual depths a second
-_BLIND_SCALE = 0.5  # of the log scale
 _MAX_BLIND_ERROR = 15.0  # standard deviations; beyond, the camera was set down elsewhere
-# Standard deviations of the odometry between two places, measured on rendered loops.
-_POSITION_SHARE = 0.04  # of the distance
-_POSITION_FLOOR = 0.003  # of the usual depth
-_TURN_SHARE = 0.02  # of the angle
-_TURN_FLOOR = 0.002  # rad
-_TURN_BY_DEPTH = 0.01  # rad for each usual depth of distance
-_SCALE_BY_DEPTH = 0.05  # of the log scale for each usual depth of distance
-_SCALE_FLOOR = 0.005
+_FEW_FEATURES = 10  # fewer say nothing about the usual depth
 _LOOPS_PER_PLACE = 4  # more edges would only cost time
 _SAME_VIEW = (0.3, 0.35)  # usual depths and rad within which two places are redundant
 _NEWEST_KEPT = 8  # places that are never forgotten: those of pending recognitions
@@ -98,9 +88,18 @@ class PlaceGraph:
         if last is None or (is_weak and blind_s > MAX_BLIND_S):
             return
         step = Placed(last.T_odom_camera, 0.0).of(place.T_odom_camera)
-        sigma = odometry_sigma(step, last.features.usual_depth, blind_s)
+        seen = last.features, place.features
+        sigma = seen_sigma(step, *seen, self._usual_depth_before(place), blind_s)
         edge = Edge(last.number, place.number, Placed(step, 0.0), sigma, False, is_weak)
         self.edges.append(edge)
+
+    def _usual_depth_before(self, place: Place) -> float:
+        """Return the usual depth of the newest other place that has enough features to know it."""
+        before = [other for other in self.places.values() if other is not place]
+        for other in reversed(before):
+            if len(other.features) >= _FEW_FEATURES:
+                return other.features.usual_depth
+        return before[-1].features.usual_depth
 
     def add_loops(self, loops: Iterable[Edge]) -> None:
         """Add edges of recognised places; the older of two edges between two places goes."""
@@ -246,26 +245,3 @@ class PlaceGraph:
         for number, (placed, covariance) in kept.items():
             self.places[number].placed = placed
             self.places[number].covariance = covariance
-
-
-def odometry_sigma(step: np.ndarray, usual_depth: float, blind_s: float = 0.0) -> np.ndarray:
-    """
-    Return the standard deviations of an odometry step, [3]: rotation, position, log scale.
-
-    :param step: the motion, [4, 4] m.
-    :param usual_depth: of the scene, m.
-    :param blind_s: time without a measured motion.
-    """
-    distance, angle = float(np.linalg.norm(step[:3, 3])), float(rotation_angle(step[:3, :3]))
-    depths = distance / usual_depth
-    measured = np.array(
-        [
-            _TURN_FLOOR + _TURN_SHARE * angle + _TURN_BY_DEPTH * depths,
-            _POSITION_FLOOR * usual_depth + _POSITION_SHARE * distance,
-            _SCALE_FLOOR + _SCALE_BY_DEPTH * depths,
-        ]
-    )
-    if not blind_s:
-        return measured
-    blind = [_BLIND_TURN_S * blind_s, _BLIND_DEPTHS_S * blind_s * usual_depth, _BLIND_SCALE]
-    return np.hypot(measured, blind)

@@ -114,10 +114,10 @@ def _do_agree(first: Recognition, second: Recognition, graph: PlaceGraph) -> boo
     scale = np.exp(second.placed.log_scale)
     shift, turn = apart(predicted, second.placed)
     usual, moved = scale * two.features.usual_depth, scale * np.linalg.norm(step[:3, 3])
-    sigmas = first.match.sigma_m + second.match.sigma_m
+    tolerance = first.match.tolerance_m + second.match.tolerance_m
     angle = float(rotation_angle(step[:3, :3]))
     return (
-        shift < _AGREE_DEPTHS * usual + _AGREE_SHARE * moved + sigmas
+        shift < _AGREE_DEPTHS * usual + _AGREE_SHARE * moved + tolerance
         and turn < _AGREE_RAD + _AGREE_RAD_SHARE * angle
         and abs(first.placed.log_scale - second.placed.log_scale) < _AGREE_LOG_SCALE
     )

@@ -21,6 +21,7 @@ from mem3r_ros.places.sighting import Features
 _RATIO = 0.85  # of the best to the second descriptor distance (Lowe 2004)
 _MAX_HAMMING = 64  # bits of 256
 _TOLERANCE_PX = 3.0  # of the working image
+_FEATURE_NOISE_PX = 0.5 * _TOLERANCE_PX  # standard deviation
 _SEARCH = 2.0  # tolerances around the predicted pixel in which a feature is searched
 _MIN_SHARE = 0.25  # of the features in view that are found again
 _MIN_IN_VIEW = 0.2  # of all stored features
@@ -29,9 +30,14 @@ _MIN_CELLS = 3
 _MAX_LOG_SCALE = 2.0  # between two visits; a view of plain walls can change it threefold
 _MAX_DEPTH_SPREAD = 0.35  # of the log depth ratios, by their median deviation
 _MAX_SIGMA = 0.1  # of the position, relative to the usual depth
-_DEPTH_NOISE = 0.02  # standard deviation of the position for each metre of depth, at least
-_ROTATION_NOISE = 0.004  # rad, at least
-_SCALE_NOISE = 0.06  # of the log scale, at least
+# Standard deviations beyond the pixel noise, at least; measured on rendered loops.
+_POSITION_NOISE = 0.001  # of the usual depth
+_DEPTH_NOISE = 0.02  # of the depths of a place, which scale the motion from it
+_ROTATION_NOISE = 0.001  # rad
+_SCALE_NOISE = 0.02  # of the log scale
+_TOLERANCE = 0.02  # usual depths, beside the noise of the pixels
+_SPREAD_TO_SIGMA = 1.5  # from the median deviation to the standard deviation
+_POSE_POINTS = 4  # that determine a pose, at least
 _BITS = np.array([bin(value).count('1') for value in range(256)], np.uint8)
 
 
@@ -46,6 +52,7 @@ class Match:
     sigma_m: float  # standard deviation of the position, metres of the place
     sigma_rad: float
     sigma_log_scale: float
+    tolerance_m: float  # that recognitions of one place may differ by, metres of the place
 
 
 def verify(query: Features, place: Features, min_inliers: int) -> Match | None:
@@ -77,6 +84,22 @@ def verify(query: Features, place: Features, min_inliers: int) -> Match | None:
     return _match(query, place, T_query_place, pairs, share, points)
 
 
+def shared_view(
+    query: Features, place: Features, T_place_query: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """
+    Search the features of a place in a query whose pose is known.
+
+    :return: the found points in the query [P, 3], metres of the place; their depth there [P],
+        metres of the query; standard deviations of position and rotation of a pose by these
+        points, infinite where they determine none.
+    """
+    T = invert(T_place_query)
+    pairs, _ = _searched(query, place, place.points, T, _TOLERANCE_PX * query.pixel)
+    seen = place.points[pairs[:, 1]] @ T[:3, :3].T + T[:3, 3]
+    return seen, query.depth[pairs[:, 0]], *_sigmas(seen, _FEATURE_NOISE_PX * query.pixel)
+
+
 def _match(
     query: Features,
     place: Features,
@@ -92,18 +115,22 @@ def _match(
     spread = float(np.median(np.abs(ratios - log_scale)))
     if abs(log_scale) > _MAX_LOG_SCALE or spread > _MAX_DEPTH_SPREAD:
         return None
-    sigma_m, sigma_rad = _sigmas(seen, 0.5 * _TOLERANCE_PX * query.pixel)
+    sigma_m, sigma_rad = _sigmas(seen, _FEATURE_NOISE_PX * query.pixel)
     usual = float(np.median(seen[:, 2]))
     if not sigma_m < _MAX_SIGMA * usual:
         return None
+    T_place_query = invert(T_query_place)
+    depth_noise = float(np.hypot(_DEPTH_NOISE, _SPREAD_TO_SIGMA * spread))
+    by_depth = depth_noise * float(np.linalg.norm(T_place_query[:3, 3]))
     return Match(
-        T_place_query=invert(T_query_place),
+        T_place_query=T_place_query,
         log_scale=log_scale,
         num_inliers=len(pairs),
         share=share,
-        sigma_m=sigma_m + _DEPTH_NOISE * usual,
+        sigma_m=sigma_m + by_depth + _POSITION_NOISE * usual,
         sigma_rad=sigma_rad + _ROTATION_NOISE,
-        sigma_log_scale=_SCALE_NOISE + 4.5 * spread / np.sqrt(len(pairs)),
+        sigma_log_scale=_SCALE_NOISE + spread,
+        tolerance_m=sigma_m + _TOLERANCE * usual,
     )
 
 
@@ -208,6 +235,8 @@ def _jacobian(seen: np.ndarray) -> np.ndarray:
 
 def _sigmas(seen: np.ndarray, sigma: float) -> tuple[float, float]:
     """Return the standard deviations of position and rotation; inf where undetermined."""
+    if len(seen) < _POSE_POINTS:
+        return np.inf, np.inf
     J = _jacobian(seen)
     try:
         covariance = np.linalg.inv(J.T @ J) * sigma**2
