@@ -5,6 +5,7 @@
 import os
 from pathlib import Path
 import random
+import signal
 import sys
 
 import numpy as np
@@ -14,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Tests run in several processes; one thread in each keeps them from fighting over the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# A shell starts background programs with SIGINT ignored; programs under test would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session')
