@@ -16,6 +16,7 @@ import torch
 from mem3r_ros.errors import UserError
 from mem3r_ros.model import FrameInput, ModelConfig, load_model, update_rule
 from mem3r_ros.model.recorded_step import RecordedStep
+from mem3r_ros.model.update_rules import UPDATE_RULES
 from mem3r_ros.se3 import se3_exp
 from mem3r_ros.two_view.bundle_adjustment import BundleAdjustment, Prior
 from mem3r_ros.two_view.observation import complete_intrinsics
@@ -372,7 +373,7 @@ def test_two_view_settings_need_two_view_geometry():
         ModelConfig.from_metadata(fields | {'motion_input': True})
 
 
-@pytest.mark.parametrize('rule', ['cut3r', 'ttt3r', 'ttsa3r'])
+@pytest.mark.parametrize('rule', UPDATE_RULES)
 def test_recorded_steps_give_the_same_results_bit_by_bit(rule):
     eager = load_model('mem3r-tiny')
     recorded = RecordedStep(load_model('mem3r-tiny'))

@@ -193,7 +193,7 @@ class MemixRule(UpdateRule):
     def gate(self, seen: RuleInput, state: RuleState) -> tuple[Tensor | None, RuleState]:
         """See :meth:`UpdateRule.gate`."""
         score = torch.einsum('bsc,bc->bs', seen.candidate, seen.mean_image_token)
-        num_tokens = score.shape[1]
+        num_tokens = int(score.shape[1])  # while a step is recorded, sizes are tensors
         patches_wanted = min(self.num_patches, num_tokens)
         # As in the public code: patches of equal length, the last one may be shorter.
         length = math.ceil(num_tokens / patches_wanted)
