@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that cannot be of the same moving camera are not used, and the reason is named."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 import itertools
+import threading
 
 import cv2
 import numpy as np
 from oracle import FRAME_NS, OracleNetwork, position_error, rendered_scene
 import pytest
 
+from mem3r_ros.helper_threads import Job
 from mem3r_ros.tracker import CameraFrame, Status, Tracker, image_continuity
 from mem3r_ros.tracker.config import HealthConfig
 from mem3r_ros.tracker.feature_continuity import show_one_scene
@@ -196,13 +200,30 @@ def panned(image, turn, random):
     return (view + random.normal(0, 2, view.shape)).clip(0, 255).astype(np.uint8)
 
 
-def flaw_after(views):
-    """Return what is wrong with the last of some views that follow each other."""
-    continuity, flaw = ImageContinuity(), None
+def flaw_after(views, threads=None):
+    """Return what is wrong with the last of some views; compare them on threads, if given."""
+    continuity, flaw, config = ImageContinuity(), None, HealthConfig()
     for index, view in enumerate(views):
-        grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY)
-        flaw = continuity.check(grey, None, index * FRAME_NS, FRAME_NS * 1e-9, HealthConfig())
+        grey, job = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), None
+        if threads is not None:
+            job = Job(threads, partial(continuity.compare, grey, None, config))
+        flaw = continuity.check(grey, None, index * FRAME_NS, FRAME_NS * 1e-9, config, job)
     return flaw.reason
+
+
+def test_a_cut_is_found_if_the_helper_thread_has_no_time():
+    views = [rendered_scene(3, 8, SIZE).images[k] for k in range(8)]
+    views.append(rendered_scene(11, 1, SIZE).images[0])
+    is_over = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(is_over.wait)  # no comparison begins there
+        try:
+            flaw = flaw_after(views, threads)
+        finally:
+            is_over.set()
+
+    assert 'unrelated' in flaw
+    assert flaw == flaw_after(views)
 
 
 @pytest.mark.parametrize('index', [3, 6])

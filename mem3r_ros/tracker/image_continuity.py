@@ -95,6 +95,8 @@ class ImageContinuity:
         :param compared: :meth:`compare` of this image; None: it runs here.
         :return: a flaw with an empty reason if it does, or if nothing can be said.
         """
+        # Before the last image changes: a comparison that has not begun runs here.
+        comparison = None if compared is None else compared.result()
         last, was_believed = self.last, self.is_last_believed
         gap_s = (stamp_ns - self.last_stamp_ns) * 1e-9
         self.last, self.is_last_believed, self.last_stamp_ns = grey, False, stamp_ns
@@ -109,7 +111,7 @@ class ImageContinuity:
             self.is_last_believed = was_believed
             return self._frozen()
         self.num_identical = 0
-        found = self._compared(last, grey, ignore, compared and compared.result())
+        found = self._compared(last, grey, ignore, comparison)
         self._count_damaged(found)
         reason = self._reason(found)
         if gap_s > _GAPS * usual_gap_s > 0:
