@@ -61,8 +61,9 @@ class RecordedStep:
         """Advance each stream by one frame, see :meth:`Mem3R.step`; without ``two_view``."""
         wanted = self.network.checked_outputs(frame, state, outputs, masked_tokens)
         rule = rule or update_rule('cut3r')
-        # What a reset does depends on its value.
-        if torch.is_grad_enabled() or not self.is_recorded or frame.reset is not None:
+        # What a reset does depends on its value; rays and masks are not for robots.
+        is_usual = frame.reset is None and frame.image is not None and not masked_tokens
+        if torch.is_grad_enabled() or not self.is_recorded or not is_usual:
             return self.network.step(frame, state, rule, wanted, masked_tokens=masked_tokens)
         given = tensors_of(_completed(self.network.front_end.with_flow(frame, state.motion)))
         before = state.to_dict()
