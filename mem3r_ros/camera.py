@@ -112,10 +112,15 @@ class Intrinsics:
         """Return the camera of the window at (left, top), which may exceed the image."""
         return replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
 
-    def rays(self) -> np.ndarray:
-        """Return K^-1 (u, v, 1) of every pixel, [height, width, 3] float32, z = 1."""
+    def slopes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return x / z of each column [width] and y / z of each row [height], float32."""
         x = (np.arange(self.width, dtype=np.float64) - self.cx) / self.fx
         y = (np.arange(self.height, dtype=np.float64) - self.cy) / self.fy
+        return x.astype(np.float32), y.astype(np.float32)
+
+    def rays(self) -> np.ndarray:
+        """Return K^-1 (u, v, 1) of every pixel, [height, width, 3] float32, z = 1."""
+        x, y = self.slopes()
         rays = np.ones((self.height, self.width, 3), np.float32)
         rays[..., 0] = x
         rays[..., 1] = y[:, None]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
@@ -77,7 +78,6 @@ def select_points(
     image: np.ndarray,
     confidence: np.ndarray | None = None,
     config: CloudConfig | None = None,
-    rays: np.ndarray | None = None,
 ) -> PointSet:
     """
     Convert a depth image to coloured points, without flying pixels.
@@ -86,7 +86,6 @@ def select_points(
     :param intrinsics: camera of the depth image.
     :param image: colours, [H, W, 3] uint8, same size as the depth.
     :param confidence: network confidence, [H, W] float32.
-    :param rays: ``intrinsics.rays()`` if it is known already, [H, W, 3].
     :return: points in the camera's frame with colours and weights.
     """
     config = config or CloudConfig()
@@ -98,20 +97,28 @@ def select_points(
         keep &= ~edge_mask(depth_m, config.edge_ratio)
     if config.min_neighbours > 0:
         keep &= neighbours_at_same_depth(depth_m) >= config.min_neighbours
+    x, y = intrinsics.slopes()
     if config.stride > 1:
-        grid, all_kept = (slice(None, None, config.stride),) * 2, keep
-        keep = np.zeros_like(all_kept)
-        keep[grid] = all_kept[grid]
-    index = np.flatnonzero(keep)
-    rays = intrinsics.rays() if rays is None else rays
-    # By index: several times faster than by mask.
-    points = rays.reshape(-1, 3).take(index, axis=0) * depth_m.ravel().take(index)[:, None]
-    if confidence is None:
-        weights = np.ones(len(points), np.float32)
-    else:
-        weights = confidence.ravel().take(index)
-    colours = image.reshape(-1, 3).take(index, axis=0)
-    return PointSet(points.astype(np.float32, copy=False), colours, weights)
+        thin = slice(None, None, config.stride)
+        x, y, depth_m, keep, image = (
+            x[thin],
+            y[thin],
+            *(a[thin, thin] for a in (depth_m, keep, image)),
+        )
+        confidence = None if confidence is None else confidence[thin, thin]
+    depth_m = depth_m.astype(np.float32, copy=False)
+    with np.errstate(invalid='ignore'):
+        points = cv2.merge([depth_m * x, depth_m * y[:, None], np.ascontiguousarray(depth_m)])
+    weights = np.ones(int(keep.sum()), np.float32) if confidence is None else confidence[keep]
+    return PointSet(_kept(points, keep), _kept(image, keep), weights)
+
+
+def _kept(pixels: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Return the pixels [H, W, C] that are kept, [P, C]."""
+    pixels = np.ascontiguousarray(pixels)
+    # Whole pixels in one piece: several times faster than their channels.
+    whole = pixels.view(np.dtype((np.void, pixels.strides[1])))[..., 0]
+    return whole[keep].view(pixels.dtype).reshape(-1, pixels.shape[2])
 
 
 class VoxelMap:

@@ -195,7 +195,7 @@ def test_map_moves_as_its_pixels_do():
     poses = sideways(2, 0.1)
     (_, before), (_, after) = scene.view(poses[0]), scene.view(poses[1])
     known = DepthMap(np.log(before), np.full_like(before, 100.0))
-    moved = known.moved(scene.camera.rays(), scene.camera, invert(poses[1]) @ poses[0])
+    moved = known.moved(scene.camera, invert(poses[1]) @ poses[0])
     is_known = (moved.precision > 0) & ~near_edge(after)
     assert is_known.mean() > 0.8
     np.testing.assert_allclose(np.exp(moved.log_depth[is_known]), after[is_known], rtol=0.02)
@@ -208,7 +208,7 @@ def test_moved_map_shows_the_nearer_surface():
     known = DepthMap(log_depth, np.full_like(log_depth, 100.0))
     T = np.eye(4)
     T[0, 3] = 0.2  # the strip moves by 60 px, the wall by 15
-    moved = known.moved(camera.rays(), camera, T)
+    moved = known.moved(camera, T)
     assert np.median(np.exp(moved.log_depth[120, 204:236])) == pytest.approx(1.0)
 
 

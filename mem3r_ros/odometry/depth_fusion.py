@@ -15,6 +15,7 @@ spread along the surfaces of the image and added to the network's depth, which f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import math
 from typing import NamedTuple
 
 import cv2
@@ -70,9 +71,6 @@ class DepthFusion:
     image_poses: np.ndarray = field(default_factory=lambda: np.empty((0, 4, 4)))
     network_shift: float = 0.0  # log of metres of the map per metre of the network
     metres_per_unit: float = 1.0
-    _rays: tuple[Intrinsics, np.ndarray] | None = field(
-        default=None, repr=False, metadata={'is_packed': False}
-    )
     _matcher: tuple[tuple[int, int], FlowTriangulation] | None = field(
         default=None, repr=False, metadata={'is_packed': False}
     )
@@ -126,8 +124,9 @@ class DepthFusion:
         if not has_depth.any():
             nothing = np.full(grey.shape, np.nan, np.float32)
             return FusedDepth(nothing, np.ones_like(nothing), ~has_depth)
-        fill = np.float32(np.median(network_log_depth[has_depth]))
-        prior = np.where(has_depth, network_log_depth, fill)
+        prior = network_log_depth
+        if not has_depth.all():
+            prior = np.where(has_depth, prior, np.float32(np.median(prior[has_depth])))
         found = DepthMap(self.log_depth, self.precision)
         if not is_still:
             found = self._predicted(camera)
@@ -152,7 +151,7 @@ class DepthFusion:
     def _predicted(self, camera: Intrinsics) -> DepthMap:
         T_new_old = invert(self.pose) @ self.map_pose
         found = DepthMap(self.log_depth, self.precision)
-        return found.moved(self._rays_of(camera), camera, T_new_old)
+        return found.moved(camera, T_new_old)
 
     def _observe_network(self, moved: DepthMap, network_log_depth: np.ndarray) -> None:
         """
@@ -175,7 +174,8 @@ class DepthFusion:
         expected = moved.fused(network)
         index = self._chosen(camera, float(np.median(expected.log_depth[::4, ::4])))
         if index is not None:
-            rays = MovedRays.of(self._rays_of(camera), self._T_image_camera(index))
+            T_image_camera = invert(self.image_poses[index]) @ self.pose
+            rays = MovedRays.of(camera, T_image_camera)
             match = self._matcher_of(grey.shape).measure(
                 grey, texture(grey), rays, self.images[index], camera, expected.log_depth
             )
@@ -183,9 +183,6 @@ class DepthFusion:
             surprise = match.depth.surprise(moved.fused(network))
             moved = moved.fused(match.depth.weakened(surprise / _OUTLIER))
         return moved._replace(precision=np.minimum(moved.precision, np.float32(_MAX_PRECISION)))
-
-    def _T_image_camera(self, index: int) -> np.ndarray:
-        return invert(self.image_poses[index]) @ self.pose
 
     def _chosen(self, camera: Intrinsics, log_depth: float) -> int | None:
         """Return the image whose parallax is nearest to the wanted one; None without any."""
@@ -198,11 +195,10 @@ class DepthFusion:
 
     def _parallax(self, camera: Intrinsics, log_depth: float) -> tuple[np.ndarray, np.ndarray]:
         """Return parallax as a part of the image width, and rotation, to each image."""
-        T_images = [self._T_image_camera(index) for index in range(len(self.images))]
+        T_images = invert(self.image_poses) @ self.pose
         focal = camera.fx / camera.width
-        parallax = [np.linalg.norm(T[:3, 3]) * np.exp(-log_depth) * focal for T in T_images]
-        turn = [float(rotation_angle(T[:3, :3])) for T in T_images]
-        return np.array(parallax), np.array(turn)
+        parallax = np.linalg.norm(T_images[:, :3, 3], axis=1) * (math.exp(-log_depth) * focal)
+        return parallax, rotation_angle(T_images[:, :3, :3])
 
     def _add_image(self, grey: np.ndarray, camera: Intrinsics) -> None:
         """Keep the image if it differs enough from the newest one that is kept."""
@@ -214,11 +210,6 @@ class DepthFusion:
         else:
             self.images = grey[None].copy()
         self.image_poses = np.concatenate([self.image_poses, self.pose[None]])[-_NUM_REFERENCES:]
-
-    def _rays_of(self, camera: Intrinsics) -> np.ndarray:
-        if self._rays is None or self._rays[0] != camera:
-            self._rays = (camera, camera.rays())
-        return self._rays[1]
 
     def _matcher_of(self, shape: tuple[int, int]) -> FlowTriangulation:
         if self._matcher is None or self._matcher[0] != shape:

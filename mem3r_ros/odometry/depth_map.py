@@ -32,8 +32,10 @@ class DepthMap(NamedTuple):
     def fused(self, other: DepthMap) -> DepthMap:
         """Return the mean weighted by precision (Kalman update of independent estimates)."""
         precision = self.precision + other.precision
-        log_depth = self.log_depth * self.precision + other.log_depth * other.precision
-        return DepthMap(log_depth / np.maximum(precision, np.float32(1e-9)), precision)
+        log_depth = self.log_depth * self.precision
+        log_depth += other.log_depth * other.precision
+        log_depth /= np.maximum(precision, np.float32(1e-9))
+        return DepthMap(log_depth, precision)
 
     def weakened(self, contradiction: np.ndarray) -> DepthMap:
         """Return the map with less precision (Cauchy weight): half at a contradiction of 1."""
@@ -49,26 +51,30 @@ class DepthMap(NamedTuple):
         is_known = self.precision > 1e-6
         return DepthMap(np.where(is_known, self.log_depth, log_depth), self.precision)
 
-    def moved(self, rays: np.ndarray, camera: Intrinsics, T_new_old: np.ndarray) -> DepthMap:
+    def moved(self, camera: Intrinsics, T_new_old: np.ndarray) -> DepthMap:
         """
         Return what the map predicts for a new pose of its camera.
 
         Each pixel goes to the nearest pixel of the new view; the nearest surface wins. Holes of
         one pixel are filled, larger ones stay unknown.
 
-        :param rays: of the camera, [H, W, 3] float32.
+        :param camera: at both poses.
         :param T_new_old: pose of the old camera in the new one, [4, 4], m.
         """
         shape = self.log_depth.shape
-        seen = MovedRays.of(rays, T_new_old).project(np.exp(-self.log_depth), camera)
-        inside = (seen.depth_ratio > 1e-2) & (self.precision > 0)
-        inside &= (seen.x >= -0.5) & (seen.x < shape[1] - 0.5)
-        inside &= (seen.y >= -0.5) & (seen.y < shape[0] - 0.5)
-        column = (seen.x[inside] + np.float32(0.5)).astype(np.int32)
-        row = (seen.y[inside] + np.float32(0.5)).astype(np.int32)
-        index = row * shape[1] + column
-        log_depth = self.log_depth[inside] + np.log(seen.depth_ratio[inside])
-        return _splat(index, log_depth, self.precision[inside], shape)
+        seen = MovedRays.of(camera, T_new_old).project(np.exp(-self.log_depth), camera)
+        is_inside = (seen.depth_ratio > 1e-2) & (self.precision > 0)
+        is_inside &= (seen.x >= -0.5) & (seen.x < shape[1] - 0.5)
+        is_inside &= (seen.y >= -0.5) & (seen.y < shape[0] - 0.5)
+        inside = np.flatnonzero(is_inside)
+        x, y, ratio, log_depth, precision = (
+            values.ravel().take(inside)
+            for values in (seen.x, seen.y, seen.depth_ratio, self.log_depth, self.precision)
+        )
+        column = (x + np.float32(0.5)).astype(np.int32)
+        row = (y + np.float32(0.5)).astype(np.int32)
+        index = (row * shape[1] + column).astype(np.intp)
+        return _splat(index, log_depth + np.log(ratio), precision, shape)
 
 
 def _splat(
@@ -78,8 +84,12 @@ def _splat(
     num_pixels = shape[0] * shape[1]
     nearest = np.full(num_pixels, np.inf, np.float32)
     np.minimum.at(nearest, index, log_depth)
-    is_front = log_depth < nearest[index] + np.float32(_SAME_SURFACE)
-    index, log_depth, precision = index[is_front], log_depth[is_front], precision[is_front]
+    is_front = log_depth < nearest.take(index) + np.float32(_SAME_SURFACE)
+    if not is_front.all():
+        front = np.flatnonzero(is_front)
+        index, log_depth, precision = (
+            values.take(front) for values in (index, log_depth, precision)
+        )
     count = np.bincount(index, minlength=num_pixels).astype(np.float32).reshape(shape)
     weight = np.bincount(index, precision, num_pixels).astype(np.float32).reshape(shape)
     total = np.bincount(index, precision * log_depth, num_pixels)

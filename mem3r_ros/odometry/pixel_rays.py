@@ -39,16 +39,18 @@ class MovedRays:
     t: np.ndarray  # [3] float32, m
 
     @classmethod
-    def of(cls, rays: np.ndarray, T_other_camera: np.ndarray) -> MovedRays:
+    def of(cls, camera: Intrinsics, T_other_camera: np.ndarray) -> MovedRays:
         """
-        Rotate rays.
+        Rotate the rays of all pixels.
 
-        :param rays: viewing rays with z = 1, [H, W, 3] float32.
-        :param T_other_camera: pose of their camera in the other one, [4, 4].
+        :param camera: without distortion.
+        :param T_other_camera: pose of the camera in the other one, [4, 4].
         """
         R, t = T_other_camera[:3, :3].astype(np.float32), T_other_camera[:3, 3]
-        x, y = rays[..., 0], rays[..., 1]
-        moved = [R[i, 0] * x + R[i, 1] * y + R[i, 2] for i in range(3)]
+        x, y = camera.slopes()
+        moved = [R[i, 0] * x + (R[i, 1] * y)[:, None] for i in range(3)]
+        for i in range(3):
+            moved[i] += R[i, 2]
         return cls(moved[0], moved[1], moved[2], t.astype(np.float32))
 
     def project(self, inverse_depth: np.ndarray, camera: Intrinsics) -> Projection:
@@ -58,9 +60,15 @@ class MovedRays:
         :param inverse_depth: of each pixel, [H, W] float32, 1/m.
         :param camera: the other camera.
         """
-        t = self.t
-        ratio = np.maximum(self.z + t[2] * inverse_depth, _MIN_DEPTH)
+        x, y, ratio = (factor * inverse_depth for factor in self.t)
+        ratio += self.z
+        np.maximum(ratio, _MIN_DEPTH, out=ratio)
         scale = 1.0 / ratio
-        x = (self.x + t[0] * inverse_depth) * (scale * np.float32(camera.fx))
-        y = (self.y + t[1] * inverse_depth) * (scale * np.float32(camera.fy))
-        return Projection(x + np.float32(camera.cx), y + np.float32(camera.cy), ratio)
+        for place, ray, focal, centre in (
+            (x, self.x, camera.fx, camera.cx),
+            (y, self.y, camera.fy, camera.cy),
+        ):
+            place += ray
+            place *= scale * np.float32(focal)
+            place += np.float32(centre)
+        return Projection(x, y, ratio)

@@ -7,12 +7,13 @@ from __future__ import annotations
 from array import array
 
 from builtin_interfaces.msg import Time
+import cv2
 from cv_bridge import CvBridge
 from geometry_msgs.msg import Pose, PoseWithCovariance, Transform, TransformStamped
 from nav_msgs.msg import Odometry
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField
-from sensor_msgs_py.point_cloud2 import create_cloud, read_points, read_points_numpy
+from sensor_msgs_py.point_cloud2 import read_points, read_points_numpy
 from std_msgs.msg import Header
 from tf_transformations import euler_matrix, quaternion_from_matrix
 
@@ -145,16 +146,21 @@ def cloud_message(
     """
     fields = _XYZ_RGB if confidence is None else [*_XYZ_RGB, _CONFIDENCE]
     step = 4 * len(fields)
-    if not len(points):  # create_cloud cannot write an empty cloud
+    if not len(points):
         return PointCloud2(header=header, height=1, fields=fields, point_step=step, is_dense=True)
-    packed = np.empty((len(points), len(fields)), np.float32)
+    # OpenCV interleaves columns several times faster than numpy.
+    rgb = cv2.cvtColor(np.ascontiguousarray(colours)[None], cv2.COLOR_RGB2BGRA).view(np.uint32)
+    rgb &= 0xFFFFFF  # no alpha
+    columns = [points.astype(np.float32, copy=False)[None], rgb.view(np.float32)]
     if confidence is not None:
-        packed[:, 4] = confidence
-    packed[:, :3] = points
-    red, green, blue = (colours[:, i].astype(np.uint32) for i in range(3))
-    packed[:, 3] = (red << 16 | green << 8 | blue).view(np.float32)
-    cloud = create_cloud(header, fields, packed)
-    cloud.is_dense = True  # no point is NaN
+        columns.append(confidence.astype(np.float32, copy=False)[None])
+    packed = np.empty((1, len(points), len(fields)), np.float32)
+    places = [place for index in range(len(fields)) for place in (index, index)]
+    cv2.mixChannels(columns, [packed], places)
+    cloud = PointCloud2(header=header, height=1, width=len(points), fields=fields, is_dense=True)
+    cloud.point_step, cloud.row_step = step, step * len(points)
+    cloud.data = array('B')
+    cloud.data.frombytes(packed.data.cast('B'))
     return cloud
 
 

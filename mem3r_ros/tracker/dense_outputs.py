@@ -169,9 +169,7 @@ class DenseOutputs:
         if 'image' in wanted:
             made['image'] = image
         if 'points' in wanted:
-            cloud = select_points(
-                depth, camera, image, confidence, config.cloud, self.rays(camera)
-            )
+            cloud = select_points(depth, camera, image, confidence, config.cloud)
             made |= {'points': cloud.points, 'colours': cloud.colours, 'weights': cloud.weights}
         return made
 

@@ -107,7 +107,7 @@ class PixelMap:
         rows, has_row = self._nearest(
             self.source_height, self.resized_height, self.top, self.height
         )
-        result = values[rows[:, None], columns[None]]
+        result = values.take(columns, axis=1).take(rows, axis=0)
         if not has_column.all():
             result[:, ~has_column] = fill
         if not has_row.all():
