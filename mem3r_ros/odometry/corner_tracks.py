@@ -123,11 +123,11 @@ def new_corners(
         at = (tracked / cell).astype(int)
         inside = (at[:, 0] < columns) & (at[:, 1] < rows) & (at >= 0).all(axis=1)
         occupied[at[inside, 1] * columns + at[inside, 0]] = True
-        radius = int(_MIN_DISTANCE_PX)
-        for x, y in np.rint(tracked).astype(int):
-            strength[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1] = (
-                0.0
-            )
+        around = np.arange(-int(_MIN_DISTANCE_PX), int(_MIN_DISTANCE_PX) + 1)
+        x, y = np.rint(tracked).astype(int).T[..., None] + around
+        # Beyond the image is the border, which has no corners.
+        x, y = x.clip(0, grey.shape[1] - 1), y.clip(0, grey.shape[0] - 1)
+        strength[y[:, :, None], x[:, None, :]] = 0.0
     blocks = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
     blocks = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, cell * cell)
     best = blocks.argmax(axis=1)

