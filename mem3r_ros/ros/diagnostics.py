@@ -40,7 +40,7 @@ def node_statuses(
 
     :param snapshot: state of the node.
     :param transport: problems of the middleware.
-    :param findings: problems of the image topic.
+    :param findings: problems of the topics that are subscribed.
     """
     statuses = [
         lifecycle_status(snapshot.lifecycle_state, snapshot.configure_error),
@@ -79,7 +79,7 @@ def input_status(
 
     :param snapshot: state of the node.
     :param inputs: state of the subscriptions.
-    :param findings: problems of the image topic.
+    :param findings: problems of the topics that are subscribed.
     """
     skipped = snapshot.skipped
     level, message = OK, f'{inputs.rate_hz:.1f} images/s'
@@ -93,10 +93,11 @@ def input_status(
         message = '; '.join([*found, *warnings])
     values = {
         'rate_hz': inputs.rate_hz,
-        'topic': inputs.topic,
+        'topic': inputs.image.topic,
         'encoding': inputs.encoding,
         'frame_id': inputs.frame_id,
         'calibrated': inputs.is_calibrated,
+        'problems': len(findings),
         'images': snapshot.counts.line(),
         **snapshot.counts.as_dict(),
     }

@@ -18,6 +18,7 @@ from mem3r_ros.ros.graph_checks import (
     check_dds_profile,
     check_publishers,
     check_stamp,
+    unmatched_publishers,
 )
 from mem3r_ros.ros.node_snapshot import InputSnapshot, NodeSnapshot
 from mem3r_ros.ros.warning_log import WarningLog
@@ -82,24 +83,34 @@ class DiagnosticsPublisher:
         self._warnings = warnings
 
     def _findings(self, inputs: InputSnapshot, max_silence_s: float) -> list[Finding]:
+        """Return the problems of the images, and the publishers that do not fit."""
+        findings = self._image_findings(inputs, max_silence_s)
+        for subscribed in inputs.subscribed:
+            # One line for each: that of silent images comes first.
+            known = {finding.message for finding in findings}
+            unmatched = unmatched_publishers(self._node, subscribed)
+            findings += [finding for finding in unmatched if finding.message not in known]
+        return findings
+
+    def _image_findings(self, inputs: InputSnapshot, max_silence_s: float) -> list[Finding]:
         """Return why no image arrives, or the problems of the last image's stamp."""
-        node = self._node
+        node, image = self._node, inputs.image
         clock_ns = node.get_clock().now().nanoseconds
         is_clock_running, self._last_clock_ns = clock_ns != self._last_clock_ns, clock_ns
         if inputs.silence_s <= max_silence_s:
             if inputs.last_stamp_ns is None:
                 return []
-            return check_stamp(inputs.topic, inputs.last_stamp_ns, clock_ns)
+            return check_stamp(image.topic, inputs.last_stamp_ns, clock_ns)
         findings = check_clock(node)
         if not findings and not is_clock_running:
             # A paused recording: no image is missing.
             return []
-        findings += check_publishers(node, inputs.topic, inputs.type_name, inputs.qos, 'image')
+        findings += check_publishers(node, image.topic, image.type_name, image.qos, 'image')
         if not findings:
             message = (
                 f'no image for {inputs.silence_s:.0f} s although there is a publisher: check that '
                 'the camera runs and that the network or the Fast DDS profile does not lose large '
                 'messages'
             )
-            findings.append(Finding(Level.WARN, inputs.topic, message))
+            findings.append(Finding(Level.WARN, image.topic, message))
         return findings

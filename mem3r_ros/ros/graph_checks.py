@@ -18,6 +18,7 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from mem3r_ros.ros.finding import Finding, Level
+from mem3r_ros.ros.node_snapshot import Subscribed
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 # A shared-memory segment that holds at least two 1280x720 pictures.
@@ -43,32 +44,41 @@ def check_publishers(
     :param role: name before remapping, for the remedy.
     :return: empty if there is a publisher and no problem.
     """
-    infos = node.get_publishers_info_by_topic(topic)
-    if not infos:
+    if not node.count_publishers(topic):
         return [Finding(Level.ERROR, topic, _nobody(node, kind, role))]
+    return unmatched_publishers(node, Subscribed(role, topic, kind, qos), Level.ERROR)
+
+
+def unmatched_publishers(
+    node: Node, subscribed: Subscribed, level: Level = Level.WARN
+) -> list[Finding]:
+    """
+    Return a finding for each publisher of a topic from which no message can arrive.
+
+    :param node: any node.
+    :param subscribed: the subscription.
+    :param level: of the findings.
+    """
+    topic, role, kind = subscribed.topic, subscribed.role, subscribed.type_name
+    is_image = role == 'image'
     findings = []
-    for info in infos:
+    for info in node.get_publishers_info_by_topic(topic):
         where = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
         if info.topic_type != kind:
-            findings.append(
-                Finding(
-                    Level.ERROR,
-                    topic,
-                    f'{where} sends {info.topic_type}, not {kind}: remap '
-                    f'{role} to another topic or change image_transport',
-                )
-            )
+            message = f'{where} sends {info.topic_type}, not {kind}: remap {role} to another topic'
+            message += ' or change image_transport' if is_image else ''
+            findings.append(Finding(level, topic, message))
             continue
-        verdict, reason = qos_check_compatible(info.qos_profile, qos)
+        verdict, reason = qos_check_compatible(info.qos_profile, subscribed.qos)
         if verdict == QoSCompatibility.ERROR:
-            findings.append(
-                Finding(
-                    Level.ERROR,
-                    topic,
-                    f'quality of service of {where} does not match '
-                    f'({reason.strip().rstrip(";.")}): set {role}_qos to SENSOR_DATA',
-                )
+            remedy = 'change that of the publisher'
+            if subscribed.has_parameter:
+                remedy = f'set {role}_qos to SENSOR_DATA'
+            message = (
+                f'quality of service of {where} does not match '
+                f'({reason.strip().rstrip(";.")}): {remedy}'
             )
+            findings.append(Finding(level, topic, message))
     return findings
 
 

@@ -13,14 +13,30 @@ from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
 from mem3r_ros.ros.skipped_images import SkippedSnapshot
 from mem3r_ros.tracker import Status
 
+# Roles whose quality of service is a parameter, ROLE_qos.
+_ROLES_WITH_QOS = ('image', 'camera_info')
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A subscription of the node."""
+
+    role: str  # name of the topic before remapping
+    topic: str  # full name
+    type_name: str  # as in sensor_msgs/msg/Image
+    qos: QoSProfile
+
+    @property
+    def has_parameter(self) -> bool:
+        """Whether a parameter of the node sets the quality of service."""
+        return self.role in _ROLES_WITH_QOS
+
 
 @dataclass(frozen=True, slots=True)
 class InputSnapshot:
-    """State of the image subscription."""
+    """State of the subscriptions."""
 
-    topic: str
-    type_name: str  # as in sensor_msgs/msg/Image
-    qos: QoSProfile
+    subscribed: tuple[Subscribed, ...]  # that of the images first
     is_paused: bool
     rate_hz: float
     silence_s: float  # since the last image
@@ -29,6 +45,11 @@ class InputSnapshot:
     frame_id: str
     is_calibrated: bool
     warnings: tuple[str, ...]  # side inputs that do not fit the last image, with the reason
+
+    @property
+    def image(self) -> Subscribed:
+        """The subscription of the images."""
+        return self.subscribed[0]
 
 
 @dataclass(frozen=True, slots=True)

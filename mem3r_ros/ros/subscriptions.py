@@ -15,6 +15,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mem3r_ros.camera import Intrinsics
@@ -26,13 +27,13 @@ from mem3r_ros.ros.frame_statistics import FrameCounts, RateMeter
 from mem3r_ros.ros.input_refusals import InputRefusals
 from mem3r_ros.ros.mailbox import Mailbox
 from mem3r_ros.ros.node_config import NodeConfig
-from mem3r_ros.ros.node_snapshot import InputSnapshot
+from mem3r_ros.ros.node_snapshot import InputSnapshot, Subscribed
 from mem3r_ros.ros.qos import qos_profile
 from mem3r_ros.ros.skipped_images import SkippedImages
 from mem3r_ros.ros.wheel_path import WINDOW, WheelPath
 
 _POLL_S = 0.005
-# As in publishers.py. The diagnostics name a publisher of images that does not fit.
+# As in publishers.py. The diagnostics name each publisher that does not fit, once per second.
 NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 _LOOK_S = 0.5  # between two looks for a latched camera_info
 
@@ -48,6 +49,11 @@ def compressed_topic(node: Node) -> str:
         return own
     image = node.resolve_topic_name('image')
     return image if image.endswith('/compressed') else f'{image}/compressed'
+
+
+def _subscribed(role: str, subscription: Subscription, kind: type, qos: QoSProfile) -> Subscribed:
+    package = kind.__module__.partition('.')[0]
+    return Subscribed(role, subscription.topic_name, f'{package}/msg/{kind.__name__}', qos)
 
 
 class Subscriptions:
@@ -123,6 +129,7 @@ class Subscriptions:
             self.image_type, topic, self._on_image, self.image_qos, callback_group=images
         )
         self.image_topic = image.topic_name
+        self._subscribed = [_subscribed('image', image, self.image_type, self.image_qos)]
         table = (
             (CameraInfo, 'camera_info', self._on_camera_info, info_qos),
             (Image, 'mask', self._on_mask, sensor),
@@ -133,15 +140,14 @@ class Subscriptions:
         created = [image]
         for kind, name, callback, qos in table:
             created.append(create(kind, name, callback, qos, callback_group=others))
+            self._subscribed.append(_subscribed(name, created[-1], kind, qos))
         self.camera_info_topic = created[1].topic_name
         return created
 
     def snapshot(self) -> InputSnapshot:
         """Return the state for diagnostics; may be called on any thread."""
         return InputSnapshot(
-            topic=self.image_topic,
-            type_name=f'sensor_msgs/msg/{self.image_type.__name__}',
-            qos=self.image_qos,
+            subscribed=tuple(self._subscribed),
             is_paused=self.is_paused,
             rate_hz=self.rate.rate_hz(),
             silence_s=self.rate.silence_s,

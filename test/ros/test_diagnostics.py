@@ -6,13 +6,14 @@ import threading
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_harness import FRAME, START_NS, Camera
 import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mem3r_ros.ros.doctor import Examination, examine
 from mem3r_ros.ros.finding import Level
@@ -92,18 +93,60 @@ def test_incompatible_qos_is_reported_with_the_name_of_the_publisher(
     assert wait_for_status('/shy_driver does not match', 'image_qos to SENSOR_DATA')
 
 
-def test_a_topic_of_another_type_is_reported(start_node, ros_domain, wait_for_status):
-    # A participant of its own, as in another process: within one, DDS refuses the second type.
+@pytest.mark.parametrize(
+    ('kind', 'topic', 'remedy'),
+    [
+        (CameraInfo, 'camera_info', 'set camera_info_qos to SENSOR_DATA'),
+        (PoseWithCovarianceStamped, 'pose_hint', 'change that of the publisher'),
+    ],
+)
+def test_incompatible_qos_of_a_side_input_is_reported_and_logged(
+    kind, topic, remedy, start_node, make_node, spin_until, wait_for_status
+):
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    make_node('shy_driver').create_publisher(kind, topic, qos)
+
+    node = start_node(**(FAST | {'diagnostics__silence': 30.0}))
+    logged = []
+    node.log.warn = lambda message, details='': logged.append(message)
+
+    line = f'/{topic}: quality of service of /shy_driver does not match'
+    assert wait_for_status('mem3r: input', line, remedy)
+    assert spin_until(lambda: any(line in message for message in logged))
+
+
+@pytest.fixture
+def foreign_node(ros_domain):
+    """Return a node of another participant: within one, DDS refuses a second type on a topic."""
     context = Context()
     rclpy.init(context=context, domain_id=ros_domain)
-    driver = Node('driver', context=context)
-    driver.create_publisher(CompressedImage, 'image', 10)
+    node = Node('driver', context=context)
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_a_topic_of_another_type_is_reported(start_node, foreign_node, wait_for_status):
+    foreign_node.create_publisher(CompressedImage, 'image', 10)
 
     start_node(**FAST)
 
-    assert wait_for_status('sends sensor_msgs/msg/CompressedImage')
-    driver.destroy_node()
-    rclpy.try_shutdown(context=context)
+    assert wait_for_status('sends sensor_msgs/msg/CompressedImage', 'change image_transport')
+
+
+@pytest.mark.parametrize('topic', ['mask', 'wheel_odom'])
+def test_a_side_input_of_another_type_is_reported(
+    topic, start_node, foreign_node, wait_for_status
+):
+    foreign_node.create_publisher(CompressedImage, topic, 10)
+
+    start_node(**(FAST | {'diagnostics__silence': 30.0}))
+
+    assert wait_for_status(
+        'mem3r: input',
+        f'/{topic}: /driver sends sensor_msgs/msg/CompressedImage',
+        f'remap {topic} to another topic$',
+    )
 
 
 def test_old_stamps_are_reported(start_node, camera, spin_until, wait_for_status):
