@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mem3r_ros.cli.benchmark import PERIOD_NS, moving_texture
+from mem3r_ros.cli.benchmark import PERIOD_NS, moving_texture, waits_per_frame
 from mem3r_ros.evaluation.host_waits import host_waits
 from mem3r_ros.model import load_model
 from mem3r_ros.model.device_queue import device_queue
@@ -87,3 +87,11 @@ def test_network_searches_the_flow_where_the_device_resizes(tiny):
     tracker = early(tiny, TrackerConfig(input=InputConfig(resampling='device')))
     states_after(tracker, frames(2))
     assert float(tracker.state.motion.previous_flow.abs().max()) > 0
+
+
+def test_the_benchmark_counts_the_waits_of_a_camera_that_moves_on(tiny):
+    tracker = Tracker(tiny)
+    for frame in frames(2, first=100):
+        tracker.track(frame)
+
+    assert waits_per_frame(tracker, 102, (160, 120), set()) == {}

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         )
     result = _summary(title, stages_ms, memory_mib) | {
         'pipelined_rate_hz': rate_hz,
-        'host_waits': _host_waits(tracker, args.frames, (width, height), outputs),
+        'host_waits': waits_per_frame(tracker, args.frames, (width, height), outputs),
         'settings': {'size': args.size, 'outputs': args.outputs, 'config': to_dict(config)},
         'environment': environment(),
     }
@@ -171,7 +171,7 @@ def _pipelined_rate(
     return (num_frames - first) / spent_s
 
 
-def _host_waits(
+def waits_per_frame(
     tracker: Any, first: int, size: tuple[int, int], outputs: set[str]
 ) -> dict[str, float]:
     """Return how often a frame makes the host wait for the device, by source line."""
@@ -183,12 +183,13 @@ def _host_waits(
 
     queue = getattr(tracker.model, 'queue', None) or device_queue(tracker.model.device)
     tracker.use_helpers()  # as on a GPU
-    tracker.track(CameraFrame(first * PERIOD_NS, next(moving_texture(*size, 1))), outputs)
-    first += 1
+    # The camera moves on as before: a break would make the search of the flow begin anew.
+    images = islice(moving_texture(*size, first + 1 + WAIT_FRAMES), first, None)
+    frames = (CameraFrame(i * PERIOD_NS, image) for i, image in enumerate(images, start=first))
+    tracker.track(next(frames), outputs)  # reads the memory of the frame before once
     with host_waits(queue) as places:
-        images = islice(moving_texture(*size, first + WAIT_FRAMES), first, None)
-        for index, image in enumerate(images, start=first):
-            tracker.track(CameraFrame(index * PERIOD_NS, image), outputs)
+        for frame in frames:
+            tracker.track(frame, outputs)
     return {place: count / WAIT_FRAMES for place, count in places.most_common()}
 
 

@@ -135,8 +135,10 @@ class FlowSearch:
         if not bool(memory.has_previous.all()):
             return None
         fine = memory.previous_fine
-        return SeenFrame(
+        frame = SeenFrame(
             memory.previous_gray[0].cpu().numpy(),
             None if fine is None else fine[0].cpu().numpy(),
             memory.previous_flow[0].permute(1, 2, 0).float().cpu().numpy(),
         )
+        self._known = weakref.ref(memory.previous_gray), frame
+        return frame
