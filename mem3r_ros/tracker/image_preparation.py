@@ -76,7 +76,7 @@ class Preparation:
         """
         Return the images that the later stages need.
 
-        :param helpers: make the input of the network beside the other images.
+        :param helpers: make the grey images beside the input of the network.
         """
         image, camera, mask = valid.image, valid.camera, valid.mask
         pixels = self.plan(image.shape[1], image.shape[0], config)
@@ -89,12 +89,13 @@ class Preparation:
         if mask is not None:
             masked = pixels.apply_mask(mask)
             ignore = masked if ignore is None else ignore | masked
-        make_small = partial(_small, image, pixels, masked, config.resampling)
-        job = None if helpers is None else helpers.start(make_small)
-        grey, fine_gray = _working_grey(image), self._fine_gray(image, pixels, masked)
+        make_greys = partial(self._greys, image, pixels, masked)
+        job = None if helpers is None else helpers.start(make_greys)
+        small = _small(image, pixels, masked, config.resampling)
+        grey, fine_gray = make_greys() if job is None else job.result()
         return Prepared(
             image=image,
-            small=make_small() if job is None else job.result(),
+            small=small,
             fine_gray=fine_gray,
             grey=grey,
             ignore=ignore,
@@ -104,6 +105,12 @@ class Preparation:
             camera=None if camera is None else camera.undistorted(),
             network_camera=None if camera is None else pixels.network_camera(camera.undistorted()),
         )
+
+    def _greys(
+        self, image: np.ndarray, pixels: PixelMap, masked: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the grey images for the checks and for the flow."""
+        return _working_grey(image), self._fine_gray(image, pixels, masked)
 
     def _fine_gray(
         self, image: np.ndarray, pixels: PixelMap, masked: np.ndarray | None
