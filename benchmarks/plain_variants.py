@@ -67,8 +67,9 @@ def full_logits(self: AttentionMean, query: Tensor, key: Tensor) -> None:
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Compute every attention explicitly, and the gate of TTT3R from all logits."""
+    """Compute each attention explicitly, sums in new memory, TTT3R's gate from all logits."""
     with (
+        mock.patch.object(layers, 'add_to', torch.add),
         mock.patch.object(layers, 'attend', explicit_attention),
         mock.patch.object(layers.CrossAttention, 'forward', full_cross_attention),
         mock.patch.object(AttentionMean, 'add', full_logits),

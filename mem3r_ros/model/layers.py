@@ -236,6 +236,18 @@ class CrossAttention(nn.Module):
         return self.proj(_merge_heads(mix(query, key, value)))
 
 
+def add_to(tokens: Tensor, change: Tensor) -> Tensor:
+    """
+    Return the sum, in the memory of ``change`` where that is possible.
+
+    :param change: a new result of a layer, which nobody else needs.
+    """
+    is_expanded = 0 in change.stride()
+    if torch.is_grad_enabled() or is_expanded or change.dtype != tokens.dtype:
+        return tokens + change
+    return change.add_(tokens)
+
+
 class EncoderBlock(nn.Module):
     """Self-attention, then MLP."""
 
@@ -251,8 +263,8 @@ class EncoderBlock(nn.Module):
 
     def forward(self, tokens: Tensor, positions: Positions | None) -> Tensor:
         """Map [B, N, C] to [B, N, C]."""
-        tokens = tokens + self.attention(self.norm1(tokens), positions)
-        return tokens + self.mlp(self.norm2(tokens))
+        tokens = add_to(tokens, self.attention(self.norm1(tokens), positions))
+        return add_to(tokens, self.mlp(self.norm2(tokens)))
 
 
 class DecoderBlock(nn.Module):
@@ -278,11 +290,12 @@ class DecoderBlock(nn.Module):
         observer: AttentionObserver | None = None,
     ) -> Tensor:
         """Map tokens [B, N, C], attending to ``other`` [B, M, C], to [B, N, C]."""
-        tokens = tokens + self.attention(self.norm1(tokens), positions)
-        tokens = tokens + self.cross_attention(
+        tokens = add_to(tokens, self.attention(self.norm1(tokens), positions))
+        seen = self.cross_attention(
             self.norm2(tokens), self.norm_other(other), positions, other_positions, observer
         )
-        return tokens + self.mlp(self.norm3(tokens))
+        tokens = add_to(tokens, seen)
+        return add_to(tokens, self.mlp(self.norm3(tokens)))
 
 
 class ModulatedNorm(nn.Module):
