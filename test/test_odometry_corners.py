@@ -156,36 +156,67 @@ def landmarks_of(image: np.ndarray, depth: float) -> Landmarks:
     return landmarks
 
 
-def test_a_repeated_texture_does_not_lead_the_corners_to_their_neighbours():
+def find_corners(images, network_px, last_motion_px, usual_error_px):
+    """Return where corners started, and how far those found have moved, [N, 2] px."""
     camera, depth = np.array([300.0, 300.0, 160.0, 120.0]), 2.0
-    images = chessboard_moved((0, 0)), chessboard_moved((24, 6))
     landmarks = landmarks_of(images[0], depth)
     start = landmarks.seen[:, -1].copy()
-    # Squares of 16 px repeat every 32 px: the first expectation is wrong by one period.
-    expectations = [moved_by(shift, depth, camera) for shift in ((24.0, 38.0), (23.0, 6.0))]
-
+    expected = tuple(moved_by(shift, depth, camera) for shift in (network_px, last_motion_px))
     found = corner_search.find(
-        landmarks, np.eye(4)[None], camera, images, expectations, start, width_scale=0.5
+        landmarks, np.eye(4)[None], camera, images, expected, usual_error_px, start, 0.5
     )
+    rows = found.rows[found.is_rigid]
+    return start, found.pixels[found.is_rigid] - start[rows]
 
-    moved = found.pixels - start[found.rows]
-    assert found.is_rigid.sum() > 0.8 * len(start)
-    error = np.abs(moved[found.is_rigid] - (24.0, 6.0)).max(axis=1)
+
+def test_a_repeated_texture_does_not_lead_the_corners_to_their_neighbours():
+    images = chessboard_moved((0, 0)), chessboard_moved((24, 6))
+
+    # Squares of 16 px repeat every 32 px: the network is wrong by one period.
+    start, moved = find_corners(images, (24.0, 38.0), (23.0, 6.0), usual_error_px=50.0)
+
+    assert len(moved) > 0.8 * len(start)
+    error = np.abs(moved - (24.0, 6.0)).max(axis=1)
     assert (error < 0.5).mean() > 0.95
 
 
-def test_a_search_that_finds_most_corners_is_not_repeated():
-    camera, depth = np.array([300.0, 300.0, 160.0, 120.0]), 2.0
+def test_where_nothing_but_a_repeated_texture_is_seen_the_last_motion_comes_first():
+    squares = np.indices((24, 28)).sum(axis=0) % 2 * 200 + 20
+    board = np.kron(squares, np.ones((16, 16))).astype(np.uint8)
+    images = board[40:280, 60:380].copy(), board[34:274, 36:356].copy()
+
+    _, moved = find_corners(images, (24.0, 38.0), (21.0, 8.0), usual_error_px=3.0)
+
+    error = np.abs(moved - (24.0, 6.0)).max(axis=1)
+    assert (error < 0.5).mean() > 0.95
+
+
+def test_where_the_last_motion_is_often_wrong_the_network_comes_first():
     images = chessboard_moved((0, 0)), chessboard_moved((24, 6))
-    landmarks = landmarks_of(images[0], depth)
-    start = landmarks.seen[:, -1].copy()
 
-    def expectations():
-        yield moved_by((24.0, 6.0), depth, camera)
-        raise AssertionError('a second search')
+    _, moved = find_corners(images, (23.0, 7.0), (-20.0, 0.0), usual_error_px=20.0)
 
-    found = corner_search.find(
-        landmarks, np.eye(4)[None], camera, images, expectations(), start, width_scale=0.5
-    )
+    error = np.abs(moved - (24.0, 6.0)).max(axis=1)
+    assert (error < 0.5).mean() > 0.95
 
-    assert found.is_rigid.sum() > 0.8 * len(start)
+
+@pytest.mark.parametrize('last_motion_px', [(24.0, 7.0), (0.0, 0.0)])
+def test_a_search_that_finds_most_corners_is_not_repeated(monkeypatch, last_motion_px):
+    images, searches = (chessboard_moved((0, 0)), chessboard_moved((24, 6))), []
+    track = corner_search.track
+    monkeypatch.setattr(corner_search, 'track', lambda *all: (searches.append(1), track(*all))[1])
+
+    start, moved = find_corners(images, (24.0, 6.0), last_motion_px, usual_error_px=20.0)
+
+    assert len(moved) > 0.8 * len(start)
+    assert len(searches) == 1
+
+
+def test_the_error_of_an_expected_motion_is_in_pixels():
+    camera, depth = np.array([300.0, 300.0, 160.0, 120.0]), 2.0
+    landmarks = landmarks_of(chessboard_moved((0, 0)), depth)
+    poses = np.eye(4)[None]
+
+    error = corner_search.error_px(landmarks, poses, camera, moved_by((5.0, 2.0), depth, camera))
+
+    assert error == pytest.approx(5.0, abs=1e-6)

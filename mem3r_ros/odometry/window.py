@@ -42,6 +42,7 @@ _ITERATIONS = 6
 _LEAST_DECREASE = 1e-2  # of the cost; each keyframe adjusts most of the window again
 _SETTLED_KEYFRAMES = 4
 _NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
+_NEW_SHARE = 0.3  # of a frame in the usual error of the last motion
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
 
 
@@ -56,6 +57,7 @@ class SlidingWindow:
     wants_keyframe: bool = True  # whether the next frame should be one
     num_taken: int = 0  # keyframes of the stream
     velocity: np.ndarray = field(default_factory=lambda: np.eye(4))  # the last motion
+    velocity_error_px: float = 0.0  # usual error of the last motion as the next one
     T_window_camera: np.ndarray = field(default_factory=lambda: np.eye(4))  # as published
     log_depth_ratio: float = 0.0  # depth of the window over that of the network
     log_step_ratios: list[float] = field(default_factory=list)  # the same of keyframe steps
@@ -83,13 +85,15 @@ class SlidingWindow:
             self._start(grey, frame, config)
             return None
         motion = self._scaled(frame.T_previous_camera, config)
-        expected = self.T_window_camera @ motion.T
         before = self.T_window_camera
+        expected = (before @ motion.T, before @ self.velocity)
         seen = self._track(grey, expected)
         location, reason = self._located(seen, expected, config)
         self.previous = grey
-        T = expected if location is None else location.T_window_camera
+        T = expected[0] if location is None else location.T_window_camera
         self._append(T, seen, location)
+        error_px = corner_search.error_px(self.landmarks, self.poses, self.camera, expected[1])
+        self.velocity_error_px += _NEW_SHARE * (error_px - self.velocity_error_px)
         is_key = self.wants_keyframe or is_key_due(
             self.landmarks, self.poses, self.camera, self.width_scale
         )
@@ -196,7 +200,7 @@ class SlidingWindow:
     def _since_key(self) -> MotionPrior:
         return MotionPrior(self.since_key, *map(float, self.since_key_variance))
 
-    def _track(self, grey: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    def _track(self, grey: np.ndarray, expected: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Track the corners of the last image; return the rows of those that are seen."""
         landmarks = self.landmarks
         found = corner_search.find(
@@ -204,7 +208,8 @@ class SlidingWindow:
             self.poses,
             self.camera,
             (self.previous, grey),
-            (expected, self.T_window_camera @ self.velocity),
+            expected,
+            self.velocity_error_px,
             landmarks.seen[:, -1 if self.is_key else -2],
             self.width_scale,
         )
@@ -215,7 +220,7 @@ class SlidingWindow:
         return found.rows[found.is_rigid]
 
     def _located(
-        self, seen: np.ndarray, expected: np.ndarray, config: RefinementConfig
+        self, seen: np.ndarray, expected: tuple[np.ndarray, np.ndarray], config: RefinementConfig
     ) -> tuple[Location | None, str]:
         location = locate(
             self.landmarks,
@@ -224,7 +229,7 @@ class SlidingWindow:
             seen,
             self.landmarks.seen[seen, -1],
             self._since_key(),
-            (expected, self.T_window_camera @ self.velocity),
+            expected,
             scale_carriers.established(self.landmarks)[seen],
             self.pixel_sigma(config),
         )
