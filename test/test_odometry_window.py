@@ -202,6 +202,33 @@ def test_an_adjustment_that_moves_far_is_discarded(scene, monkeypatch):
     assert position < 0.01
 
 
+def test_after_three_discarded_adjustments_the_window_starts_anew(scene, monkeypatch):
+    window, left, lengths = SlidingWindow(), [3], []
+
+    def wild(problem):
+        solution = adjust(problem)
+        if not left[0]:
+            return solution
+        left[0] -= 1
+        poses = solution.T_window_camera.copy()
+        poses[-1, :3, 3] += 0.7
+        return replace(solution, T_window_camera=poses)
+
+    monkeypatch.setattr('mem3r_ros.odometry.window.adjust', wild)
+    estimates = []
+    for frame in frames(scene):
+        estimates.append(window.process(frame, CONFIG))
+        lengths.append(len(window.keyframes))
+
+    anew = [index for index in range(1, len(lengths)) if lengths[index] < lengths[index - 1]]
+    assert len(anew) == 1
+    assert lengths[anew[0]] == 1
+    assert 'starts anew' in estimates[anew[0]].reason
+    position, rotation = errors(estimates[1:], scene)
+    assert position < 0.01
+    assert rotation < 0.01
+
+
 def test_keyframes_hold_landmarks_at_their_true_depth(scene):
     window = SlidingWindow()
 

@@ -41,6 +41,7 @@ _UNSURE = 2.0  # factor on the spread of a depth at an edge
 _ITERATIONS = 6
 _LEAST_DECREASE = 1e-2  # of the cost; each keyframe adjusts most of the window again
 _SETTLED_KEYFRAMES = 4
+_MAX_FLAWED = 3  # keyframes
 _NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
 _NEW_SHARE = 0.3  # of a frame in the usual error of the last motion
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
@@ -56,6 +57,7 @@ class SlidingWindow:
     is_key: bool = True  # whether the newest frame is a keyframe
     wants_keyframe: bool = True  # whether the next frame should be one
     num_taken: int = 0  # keyframes of the stream
+    num_flawed: int = 0  # keyframes one after the other whose adjustment was discarded
     velocity: np.ndarray = field(default_factory=lambda: np.eye(4))  # the last motion
     velocity_error_px: float = 0.0  # usual error of the last motion as the next one
     T_window_camera: np.ndarray = field(default_factory=lambda: np.eye(4))  # as published
@@ -261,6 +263,12 @@ class SlidingWindow:
         if len(self.keyframes) == config.num_keyframes:
             self._drop_oldest()
         flaw = self._adjust(config)
+        self.num_flawed = self.num_flawed + 1 if flaw else 0
+        if self.num_flawed == _MAX_FLAWED:
+            # Wrong landmarks contradict every new frame, and their scale is wrong, too.
+            self.T_window_camera = self.poses[-1].copy()
+            self._start(grey, frame, config)
+            return f'{flaw}; the window starts anew'
         if len(self.keyframes) < _SETTLED_KEYFRAMES and not frame.is_scale_held:
             self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))

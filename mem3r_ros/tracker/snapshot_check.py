@@ -51,6 +51,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     'scale.log_boundary_variance': (0.0, 100.0),
     'scale.log_factor_before': (-_LOG_SCALE, _LOG_SCALE),
     'window.num_taken': (0, _ANY),
+    'window.num_flawed': (0, _ANY),
+    'window.velocity_error_px': (0.0, _ANY),
     'window_focal.log_ratio': (math.log(0.02), math.log(24.0)),
     'window_focal.sigma': (0.0, _ANY),
     'window.log_depth_ratio': (-_LOG_SCALE, _LOG_SCALE),
