@@ -14,15 +14,18 @@ tokens of the network. state: depth of the network at a known place with its own
 state of the first visit, and with an empty one. long: time and memory over many keyframes.
 
 Each result is kept in a file of JSON lines, so an interrupted run goes on where it was. The folder
-``--walks`` keeps the rendered images, so that they are rendered once for several runs.
+``--walks`` keeps the rendered images and the keyframes of the tracker, so that a change of the
+places is measured without the network; after a change of the tracker, remove the keyframes.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Callable, Iterator
 import json
 from pathlib import Path
+import pickle
 import sys
 import time
 from typing import Any
@@ -69,47 +72,74 @@ class Kept(PlaceMap):
         PlaceMap.process(self, sighting, config)
 
 
-def tracked(network: Any, walk: Walk) -> dict[str, Any]:
-    """Return what the real tracker makes of a walk: poses, places, false recognitions."""
+def followed(network: Any, walk: Walk, file: Path | None) -> dict[str, Any]:
+    """
+    Return what the real tracker makes of a walk: its odometry and keyframes.
+
+    :param file: keeps it for the next run, which then measures the places alone.
+    """
+    if file is not None and file.exists():
+        return pickle.loads(file.read_bytes())
     config = TrackerConfig(places=PlacesConfig(enabled=True, wait=True))
     tracker, kept = Tracker(network, config), Kept()
     kept.given = []
     tracker.places._map = kept
-    odom, live, started_s = [], [], time.process_time()
-    num_blind = 0
+    odom, num_unsure = [], 0
     for image, stamp_ns in zip(walk.image, walk.stamps_ns, strict=True):
         result = tracker.track(CameraFrame(int(stamp_ns), image, walk.camera), ())
         odom.append(result.T_odom_camera)
-        live.append(result.T_odom_camera if result.T_map_camera is None else result.T_map_camera)
-        num_blind += result.status.value in ('lost', 'degraded')
-    spent_ms = 1e3 * (time.process_time() - started_s) / len(walk)
+        num_unsure += result.status.value in ('lost', 'degraded')
+    made = {'odom': np.stack(odom), 'given': kept.given, 'unsure': num_unsure}
+    if file is not None:
+        part = file.with_name(f'part_{file.name}')
+        part.write_bytes(pickle.dumps(made))
+        part.replace(file)
+    return made
+
+
+def tracked(network: Any, walk: Walk, file: Path | None) -> dict[str, Any]:
+    """Return the path in the map, the poses as published, and the false recognitions."""
+    made, places = followed(network, walk, file), PlaceMap()
+    config, live = PlacesConfig(enabled=True, wait=True), []
+    waiting, correction = deque(made['given']), places.correction()
+    for stamp_ns, T_odom_camera in zip(walk.stamps_ns, made['odom'], strict=True):
+        if waiting and waiting[0].stamp_ns <= stamp_ns:
+            places.process(waiting.popleft(), config)
+            correction = places.correction()
+        live.append(correction.pose(T_odom_camera))
     scale = np.full(len(walk), np.nan)
-    for sighting in kept.given:  # metres of the odometry per true metre, by the depths
+    for sighting in made['given']:  # metres of the odometry per true metre, by the depths
         frame = frame_of(sighting.stamp_ns)
         true = walk.depth[frame].astype(np.float32)
         own = cv2.resize(sighting.depth, true.shape[::-1], interpolation=cv2.INTER_NEAREST)
         scale[frame] = np.nanmedian(own / true)
     return {
-        'odom': np.stack(odom),
+        'odom': made['odom'],
         'live': np.stack(live),
-        'map': tracker.places.correction.path(walk.stamps_ns, np.stack(odom)),
-        'given': kept.given,
+        'map': correction.path(walk.stamps_ns, made['odom']),
+        'given': made['given'],
         'row': {
             'frames': len(walk),
-            'unsure': num_blind,
-            'recognised': kept.num_recognised,
-            'rejected': kept.num_rejected,
-            'false': false_recognitions(kept, walk, scale),
-            'ms': spent_ms,
+            'unsure': made['unsure'],
+            'recognised': places.num_recognised,
+            'rejected': places.num_rejected,
+            'false': false_recognitions(places, walk, scale),
         },
     }
+
+
+def keyframes_file(walks: Path | None, route: str, index: int, num_frames: int) -> Path | None:
+    """Return the file that keeps the keyframes of a walk; None without a folder."""
+    return None if walks is None else walks / f'keyframes_{route}_{index}_{num_frames}.pkl'
 
 
 def loop(network: Any, index: int, walks: Path | None) -> dict[str, Any]:
     """Return the errors of one loop with the real tracker, and its retrieval."""
     route = 'there_and_back' if index % 4 == 3 else 'loop'
-    walk = rendered(route, index, FRAMES[index % len(FRAMES)], SIZE, 1, 4, walks)
-    made, truth = tracked(network, walk), Trajectory(walk.stamps_ns, walk.T_world_camera)
+    num_frames = FRAMES[index % len(FRAMES)]
+    walk = rendered(route, index, num_frames, SIZE, 1, 4, walks)
+    made = tracked(network, walk, keyframes_file(walks, route, index, num_frames))
+    truth = Trajectory(walk.stamps_ns, walk.T_world_camera)
     errors = {
         f'{name}_m': trajectory_error(
             Trajectory(walk.stamps_ns, made[name]), truth
@@ -174,7 +204,8 @@ def alike(index: int, num_frames: int, has_break: bool, walks: Path | None) -> d
 def alike_tracked(network: Any, index: int, walks: Path | None) -> dict[str, Any]:
     """Return the recognitions in a corridor that repeats itself, with the real tracker."""
     walk = rendered('alike', index, 120, SIZE, 1, 4, walks)
-    return {'kind': 'alike, tracker', 'index': index, **tracked(network, walk)['row']}
+    file = keyframes_file(walks, 'alike', index, 120)
+    return {'kind': 'alike, tracker', 'index': index, **tracked(network, walk, file)['row']}
 
 
 @torch.inference_mode()

@@ -99,21 +99,43 @@ def test_a_camera_set_down_in_a_known_place_is_located():
 
 @pytest.mark.parametrize(
     ('blind_s', 'is_cut', 'needed'),
-    [(0.1, False, None), (0.1, True, 5), (np.inf, False, 5)],
-    ids=['a dark image', 'another scene', 'a restart'],
+    [(0.1, False, None), (0.1, True, None), (8.0, False, 5), (np.inf, False, 5)],
+    ids=['a dark image', 'another scene', 'eight seconds', 'a restart'],
 )
-def test_after_a_break_a_far_place_needs_a_reason_and_more_keyframes(blind_s, is_cut, needed):
+def test_after_a_break_a_far_place_needs_time_to_come_there_and_more_keyframes(
+    blind_s, is_cut, needed
+):
     places = PlaceMap()
     for step in range(24):
-        places.process(_wall(0.25 * step, step, 0), CONFIG)
+        places.process(_wall(0.25 * step, 10 * step, 0), CONFIG)
     recognised = []
     for step in range(8):  # the view of the wall from 1 m on, although odometry is at 6 m
-        sighting = _wall(1.0 + 0.25 * step, 24 + step, 1, 6.0 + 0.25 * step)
+        sighting = _wall(1.0 + 0.25 * step, 240 + 10 * step, 1, 6.0 + 0.25 * step)
         places.process(replace(sighting, blind_s=0.0 if step else blind_s, is_cut=is_cut), CONFIG)
         recognised.append(places.num_recognised > 0)
 
     assert any(recognised) == (needed is not None)
     assert needed is None or recognised.index(True) == needed - 1
+
+
+@pytest.mark.parametrize(
+    ('known_m', 'unseen_s', 'is_recognised'),
+    [(None, 2.0, True), (None, 40.0, False), (0.4, 0.2, False), (8.0, 2.0, True)],
+    ids=['one wall', 'one short wall', 'walls near each other', 'walls far apart'],
+)
+def test_a_view_after_a_break_is_recognised_unless_another_place_may_look_alike(
+    known_m, unseen_s, is_recognised
+):
+    places = PlaceMap()
+    for step in range(24):  # a quarter of a metre each second
+        places.process(_wall(0.25 * step, 10 * step, 0), CONFIG)
+    for _ in range(3 if known_m else 0):
+        places.look_alikes.note(known_m)
+    for step in range(5):
+        sighting = _wall(5.0 + 0.25 * step, 240 + 10 * step, 1, 5.5 + 0.25 * step)
+        places.process(replace(sighting, blind_s=0.0 if step else unseen_s), CONFIG)
+
+    assert (places.num_recognised > 0) == is_recognised
 
 
 def test_after_a_break_a_near_place_is_recognised_as_usual():
@@ -139,8 +161,10 @@ def test_a_stretch_between_two_breaks_is_corrected_with_the_loop_around_it(blind
         T = T @ step @ away if is_first else T @ step
         nothing = Features(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 32)), np.zeros(4), 0.01)
         placed = Placed(T, 0.0)
-        place = Place(number, number, stretch, 0.0, T, nothing, None, placed, np.eye(6))
-        graph.append(place, blind_s if is_first else 0.0)
+        gap_s = blind_s if is_first else 0.0
+        graph.append(
+            Place(number, number, stretch, 0.0, T, nothing, None, placed, np.eye(6), gap_s)
+        )
     assert set(graph.parts().values()) == {0, 6, 11}
     sigma = np.array([0.001, 0.001, 0.01])
     graph.move_part(16, Placed(true[16], 0.0))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -18,10 +19,11 @@ from mem3r_ros.places.sighting import Features
 from mem3r_ros.places.similarity import Placed, change_between, inverse_of
 
 MAX_BLIND_S = 6.0  # after a longer time without a measured motion the camera may be anywhere
-_MAX_BLIND_ERROR = 15.0  # standard deviations; beyond, the camera was set down elsewhere
 _FEW_FEATURES = 10  # fewer say nothing about the usual depth
 _LOOPS_PER_PLACE = 4  # more edges would only cost time
 _SAME_VIEW = (0.3, 0.35)  # usual depths and rad within which two places are redundant
+_FAST = 0.9  # quantile of the speeds between two places
+_NO_TIME_S = 1e-9  # a link of no length would be none
 _NEWEST_KEPT = 8  # places that are never forgotten: those of pending recognitions
 
 
@@ -38,6 +40,7 @@ class Place:
     token: np.ndarray | None  # [E]
     placed: Placed
     covariance: np.ndarray  # [6, 6] of the pose in the map, about its fixed axes
+    blind_s: float = 0.0  # since the place before, time without a measured motion; inf: unknown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,13 +78,9 @@ class PlaceGraph:
         """The newest place; None without any."""
         return self.places[next(reversed(self.places))] if self.places else None
 
-    def append(self, place: Place, blind_s: float) -> None:
-        """
-        Add a place; odometry links it to the last one, weakly across a break.
-
-        :param blind_s: time without a measured motion since the last place.
-        """
-        last = self.newest
+    def append(self, place: Place) -> None:
+        """Add a place; odometry links it to the last one, weakly across a break."""
+        last, blind_s = self.newest, place.blind_s
         self.places[place.number] = place
         self.num_taken = place.number + 1
         is_weak = last is not None and last.stretch != place.stretch
@@ -132,6 +131,38 @@ class PlaceGraph:
         found = dijkstra(self._lengths(strong), directed=False, indices=numbers.index(number))
         return dict(zip(numbers, found.tolist()))
 
+    def extent_from(self, number: int) -> float:
+        """Return the length of the longest way from a place within its part, m."""
+        return max(way for way in self.distances_from(number).values() if np.isfinite(way))
+
+    def blind_times_from(self, number: int) -> dict[int, float]:
+        """Return the least time without a measured motion from a place to each other, s."""
+        numbers = list(self.places)
+        row = {number: index for index, number in enumerate(numbers)}
+        links = [(a, b, self.places[b].blind_s) for a, b in pairwise(numbers)]
+        for edge in self.edges:
+            later = max(edge.first, edge.second)
+            blind_s = 0.0 if edge.is_loop else self.places[later].blind_s
+            links.append((edge.first, edge.second, blind_s))
+        shortest = np.full((len(numbers), len(numbers)), np.inf)
+        for first, second, blind_s in links:
+            ends = row[first], row[second]
+            shortest[ends] = min(shortest[ends], blind_s + _NO_TIME_S)
+        found = dijkstra(csr_matrix(np.where(np.isfinite(shortest), shortest, 0.0)),
+                         directed=False, indices=row[number])  # fmt: skip
+        return dict(zip(numbers, found.tolist()))
+
+    def usual_speed(self) -> float:
+        """Return the speed of the camera where it moved fast, m/s of the map."""
+        speeds = [0.0]
+        for edge in self.edges:
+            first, second = self.places[edge.first], self.places[edge.second]
+            if not (edge.is_loop or edge.is_weak or second.blind_s):
+                step = float(np.linalg.norm(edge.motion.T_map_camera[:3, 3]))
+                time_s = 1e-9 * (second.stamp_ns - first.stamp_ns)
+                speeds.append(step * np.exp(first.placed.log_scale) / max(time_s, 1e-3))
+        return float(np.quantile(speeds, _FAST))
+
     def move_part(self, number: int, goal: Placed) -> None:
         """Move the part of a place so that the place comes to a goal."""
         parts = self.parts()
@@ -142,12 +173,26 @@ class PlaceGraph:
                 place.placed = place.placed.moved(change)
                 place.covariance = turn @ place.covariance @ turn.T
 
+    def errors(self) -> np.ndarray:
+        """Return the errors of the edges in standard deviations, [E, 7]."""
+        return residuals(*self._arrays()) if self.edges else np.zeros((0, 7))
+
     def optimise(self) -> np.ndarray:
         """
         Bring all places into agreement.
 
         :return: the errors of the edges in standard deviations, [E, 7].
         """
+        poses, edges = self._arrays()
+        numbers, parts = list(self.places), self._parts_by(self.edges)
+        is_fixed = np.array([parts[number] == number for number in numbers])
+        best = optimised(poses, edges, is_fixed)
+        for index, number in enumerate(numbers):
+            T = matrix(best.rotation[index], best.position[index])
+            self.places[number].placed = Placed(T, float(best.log_scale[index]))
+        return residuals(best, edges)
+
+    def _arrays(self) -> tuple[Poses, Edges]:
         numbers = list(self.places)
         row = {number: index for index, number in enumerate(numbers)}
         placed = [self.places[number].placed for number in numbers]
@@ -163,19 +208,7 @@ class PlaceGraph:
             np.array([edge.motion.log_scale for edge in self.edges]),
             np.stack([edge.sigma for edge in self.edges]),
         )
-        parts = self._parts_by(self.edges)
-        is_fixed = np.array([parts[number] == number for number in numbers])
-        best = optimised(poses, edges, is_fixed)
-        errors = residuals(best, edges)
-        size = np.linalg.norm(errors.reshape(-1, 7), axis=1)
-        torn = {id(e) for e, one in zip(self.edges, size) if e.is_weak and one > _MAX_BLIND_ERROR}
-        if torn:
-            self.edges = [edge for edge in self.edges if id(edge) not in torn]
-            return self.optimise()
-        for index, number in enumerate(numbers):
-            T = matrix(best.rotation[index], best.position[index])
-            self.places[number].placed = Placed(T, float(best.log_scale[index]))
-        return errors
+        return poses, edges
 
     def forget_redundant(self, most: int) -> list[int]:
         """Forget the places that add least to the coverage until there are few enough."""
@@ -206,6 +239,9 @@ class PlaceGraph:
         """Forget a place; its edges go over to its nearest neighbour by odometry."""
         own = [edge for edge in self.edges if number in (edge.first, edge.second)]
         self.edges = [edge for edge in self.edges if number not in (edge.first, edge.second)]
+        numbers = list(self.places)
+        for later in numbers[numbers.index(number) + 1 :][:1]:
+            self.places[later].blind_s += self.places[number].blind_s
         del self.places[number]
         links = sorted(own, key=lambda edge: (edge.is_weak, edge.is_loop, float(edge.sigma[1])))
         if not links:

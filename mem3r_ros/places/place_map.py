@@ -18,11 +18,13 @@ from mem3r_ros.places.config import PlacesConfig
 from mem3r_ros.places.correction import Correction, led_on_covariance
 from mem3r_ros.places.features import find_features
 from mem3r_ros.places.graph import MAX_BLIND_S, Place, PlaceGraph
-from mem3r_ros.places.odometry_prior import Break, OdometryPrior, Verdict
+from mem3r_ros.places.look_alikes import LookAlikes
+from mem3r_ros.places.odometry_prior import Break, OdometryPrior, Verdict, apart
 from mem3r_ros.places.recognition import (
     Recogniser,
     Recognition,
     are_satisfied,
+    is_possible,
     is_same_place,
 )
 from mem3r_ros.places.retrieval import WordIndex, best_of, token_scores, words_of
@@ -34,7 +36,6 @@ _RECENT = 12  # newest places of the same stretch, which are not recognised
 # Of them, which ones and how many are compared to learn whether places look alike.
 _BESIDE = 4
 _NUM_COMPARED = 2
-_FEW_ALIKE = 2  # views that odometry rules out, before places count as looking alike
 _MIN_PLACES = 6  # a map of fewer places is not worth to be found again after a break
 # Covariance of a camera whose place is unknown.
 LOST_COVARIANCE = np.diag([1e6] * 3 + [10.0] * 3)
@@ -50,9 +51,10 @@ class PlaceMap:
     words: WordIndex = field(default_factory=WordIndex)
     num_recognised: int = 0
     num_rejected: int = 0  # recognitions that the optimised map contradicted
-    num_alike: int = 0  # views that geometry confirmed and odometry ruled out
+    look_alikes: LookAlikes = field(default_factory=LookAlikes)
     last_recognised_ns: int | None = None
     version: int = 0
+    blind_s: float = 0.0  # since the newest place, time without a measured motion
     # Before the present stretch; None if it may have begun anywhere.
     last_break: Break | None = None
     history: list[Recognition] = field(default_factory=list)  # accepted, the newest few
@@ -60,12 +62,13 @@ class PlaceMap:
     @property
     def has_look_alikes(self) -> bool:
         """Whether views repeat, so that a view alone does not identify the place."""
-        return self.num_alike > _FEW_ALIKE + self.num_recognised // 10
+        return self.look_alikes.are_many(self.num_recognised)
 
     def process(self, sighting: Sighting, config: PlacesConfig) -> None:
         """Take one keyframe in."""
         self._forget_a_false_start(sighting.stretch)
         self._note_break(sighting)
+        self.blind_s += sighting.blind_s
         features = find_features(sighting, config.num_features)
         words = words_of(features.descriptors)
         placed, covariance = self._led_on(sighting)
@@ -84,9 +87,10 @@ class PlaceMap:
                 sighting.token,
                 placed,
                 covariance,
-            ),
-            sighting.blind_s,
+                self.blind_s,
+            )
         )
+        self.blind_s = 0.0
         self.words.add(number, words)
         if found is not None:
             self.recogniser.recent.append(found)
@@ -167,21 +171,25 @@ class PlaceMap:
         compared = [*self.candidates(sighting.token, words, older, config),
                     *(recent[row] for row in beside)]  # fmt: skip
         prior = OdometryPrior(self.graph, sighting, expected, self.last_break)
+        matches = {
+            number: verify(features, self.graph.places[number].features, config.min_inliers)
+            for number in compared
+        }
+        matches = {number: match for number, match in matches.items() if match is not None}
+        unseen_m = self._unseen_motions() if matches else {}
         found: list[Recognition] = []
-        for number in compared:
+        for number, match in matches.items():
             place = self.graph.places[number]
-            match = verify(features, place.features, config.min_inliers)
-            if match is None:
-                continue
             where = place.placed.then(match.T_place_query, match.log_scale)
-            verdict = prior.judge(number, where)
+            verdict, (shift_m, _) = prior.judge(number, where), apart(where, expected)
             if verdict is Verdict.IMPOSSIBLE:
-                self.num_alike += 1
-            elif number not in recent and not (
-                verdict is Verdict.UNKNOWN and self.has_look_alikes
-            ):
-                is_blind = verdict is Verdict.UNKNOWN
-                found.append(Recognition(self.graph.num_taken, number, match, where, is_blind))
+                self.look_alikes.note(shift_m)
+                continue
+            is_blind = verdict is Verdict.UNKNOWN
+            ambiguity = self._ambiguity(number, is_blind, shift_m, unseen_m[number])
+            if number not in recent and ambiguity < 1.0:
+                query = self.graph.num_taken
+                found.append(Recognition(query, number, match, where, is_blind, ambiguity))
         if not found:
             return None
         best = max(found, key=lambda one: one.match.num_inliers)
@@ -189,6 +197,24 @@ class PlaceMap:
         if not all(is_same_place(one.placed, best.placed, usual) for one in found):
             return None  # two places explain the view
         return best
+
+    def _unseen_motions(self) -> dict[int, float]:
+        """Return for each place how far the camera moved since without a measurement, m."""
+        newest, speed = self.graph.newest, self.graph.usual_speed()
+        if newest is None:
+            return {}
+        times = self.graph.blind_times_from(newest.number)
+        return {number: (time_s + self.blind_s) * speed for number, time_s in times.items()}
+
+    def _ambiguity(self, number: int, is_blind: bool, shift_m: float, unseen_m: float) -> float:
+        """Return how far a view leaves its place open, by the look-alikes that are known."""
+        if is_blind and self.has_look_alikes:
+            return np.inf
+        if is_blind and not np.isfinite(unseen_m):  # after a restart the view is all there is
+            return 0.0
+        return self.look_alikes.ambiguity(
+            self.graph, number, shift_m, unseen_m, self.num_recognised
+        )
 
     def _recent(self, stretch: int) -> list[int]:
         """Return the newest places of the present stretch: too near to be recognised."""
@@ -223,7 +249,8 @@ class PlaceMap:
             return
         graph, newest = self.graph, group[-1]
         kept, edges = graph.copy_of_poses(), list(graph.edges)
-        parts = graph.parts()
+        parts, before = graph.parts(), graph.errors()
+        weak_before = before[np.array([edge.is_weak for edge in edges], bool)]
         if parts[newest.query] != parts[newest.place]:
             if parts[newest.query] > parts[newest.place]:
                 graph.move_part(newest.query, newest.placed)
@@ -233,7 +260,9 @@ class PlaceMap:
         graph.add_loops(loops)
         errors = graph.optimise()
         is_new = np.array([edge in loops for edge in graph.edges])
-        if not are_satisfied(errors[is_new]):
+        is_weak = np.array([edge.is_weak for edge in graph.edges])
+        strain = errors[is_weak] - weak_before
+        if not (are_satisfied(errors[is_new]) and is_possible(strain, newest)):
             graph.edges = edges
             graph.restore_poses(kept)
             self.recogniser.recent.clear()

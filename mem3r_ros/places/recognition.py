@@ -39,6 +39,7 @@ _MOVED_RAD = 0.02
 _AT_REST_INLIERS = 1.5  # times the least number
 _AT_REST_SHARE = 0.4
 _MAX_ERROR = 4.0  # standard deviations of a recognition after the optimisation
+_MAX_STRAIN = 3.0  # of the motion across breaks, in all; beyond, no camera moves so
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Recognition:
     match: Match
     placed: Placed  # the keyframe in the map, by the place
     is_blind: bool = False  # odometry says nothing about it
+    ambiguity: float = 0.0  # of the place by the odometry; below 1, see LookAlikes
 
     def edge(self) -> Edge:
         """Return the measured motion from the place to the keyframe."""
@@ -100,6 +102,17 @@ def are_satisfied(errors: np.ndarray) -> bool:
     rotation = np.linalg.norm(errors[:, :3], axis=1)
     position = np.linalg.norm(errors[:, 3:6], axis=1)
     return bool((rotation < _MAX_ERROR).all() and (position < _MAX_ERROR).all())
+
+
+def is_possible(strain: np.ndarray, newest: Recognition) -> bool:
+    """
+    Return whether a camera can have moved across breaks as a recognition demands.
+
+    A motion that is just possible to a place that is just unique is not likely, so both count.
+
+    :param strain: what it changes the errors of the breaks by, [E, 7] in standard deviations.
+    """
+    return bool(np.hypot(np.linalg.norm(strain) / _MAX_STRAIN, newest.ambiguity) < 1.0)
 
 
 def _do_agree(first: Recognition, second: Recognition, graph: PlaceGraph) -> bool:

@@ -10,6 +10,7 @@ import typing
 import numpy as np
 
 from mem3r_ros.places.graph import Edge, Place, PlaceGraph
+from mem3r_ros.places.look_alikes import LookAlikes
 from mem3r_ros.places.place_map import PlaceMap
 from mem3r_ros.places.retrieval import words_of
 from mem3r_ros.places.sighting import Features
@@ -76,7 +77,7 @@ def packed(places: PlaceMap, stretch: int, path_m: float) -> PlaceRecord:
     record = PlaceRecord(
         num_taken=graph.num_taken,
         num_recognised=places.num_recognised,
-        num_alike=places.num_alike,
+        num_alike=places.look_alikes.num_seen,
         last_recognised_ns=places.last_recognised_ns,
         stretch_now=stretch,
         path_now_m=path_m,
@@ -119,7 +120,7 @@ def unpacked(record: PlaceRecord) -> PlaceMap:
     places = PlaceMap(
         graph=PlaceGraph(num_taken=record.num_taken),
         num_recognised=record.num_recognised,
-        num_alike=record.num_alike,
+        look_alikes=LookAlikes(record.num_alike),
         last_recognised_ns=record.last_recognised_ns,
     )
     for row, number in enumerate(record.number.tolist()):
@@ -147,7 +148,15 @@ def unpacked(record: PlaceRecord) -> PlaceMap:
         motion = Placed(record.edge_T[row].copy(), float(record.edge_log_scale[row]))
         sigma, is_loop = record.edge_sigma[row].copy(), bool(record.edge_is_loop[row])
         places.graph.edges.append(Edge(first, second, motion, sigma, is_loop))
+    _mark_breaks(places.graph)
     return places
+
+
+def _mark_breaks(graph: PlaceGraph) -> None:
+    """Note at which places the odometry began anew: those without an edge to an earlier one."""
+    linked = {max(edge.first, edge.second) for edge in graph.edges if not edge.is_loop}
+    for number, place in graph.places.items():
+        place.blind_s = 0.0 if number in linked else np.inf
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
