@@ -136,7 +136,11 @@ class PlaceGraph:
         return max(way for way in self.distances_from(number).values() if np.isfinite(way))
 
     def blind_times_from(self, number: int) -> dict[int, float]:
-        """Return the least time without a measured motion from a place to each other, s."""
+        """
+        Return the least time without a measured motion from a place to each other, s.
+
+        :return: by number; infinite across a break after which the camera may be anywhere.
+        """
         numbers = list(self.places)
         row = {number: index for index, number in enumerate(numbers)}
         links = [(a, b, self.places[b].blind_s) for a, b in pairwise(numbers)]
@@ -147,7 +151,8 @@ class PlaceGraph:
         shortest = np.full((len(numbers), len(numbers)), np.inf)
         for first, second, blind_s in links:
             ends = row[first], row[second]
-            shortest[ends] = min(shortest[ends], blind_s + _NO_TIME_S)
+            if blind_s <= MAX_BLIND_S:
+                shortest[ends] = min(shortest[ends], blind_s + _NO_TIME_S)
         found = dijkstra(csr_matrix(np.where(np.isfinite(shortest), shortest, 0.0)),
                          directed=False, indices=row[number])  # fmt: skip
         return dict(zip(numbers, found.tolist()))

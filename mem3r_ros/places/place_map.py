@@ -201,16 +201,19 @@ class PlaceMap:
     def _unseen_motions(self) -> dict[int, float]:
         """Return for each place how far the camera moved since without a measurement, m."""
         newest, speed = self.graph.newest, self.graph.usual_speed()
-        if newest is None:
-            return {}
+        if newest is None or self.blind_s > MAX_BLIND_S:
+            return dict.fromkeys(self.graph.places, np.inf)
         times = self.graph.blind_times_from(newest.number)
-        return {number: (time_s + self.blind_s) * speed for number, time_s in times.items()}
+        return {
+            number: (time_s + self.blind_s) * speed if np.isfinite(time_s) else np.inf
+            for number, time_s in times.items()
+        }
 
     def _ambiguity(self, number: int, is_blind: bool, shift_m: float, unseen_m: float) -> float:
         """Return how far a view leaves its place open, by the look-alikes that are known."""
         if is_blind and self.has_look_alikes:
             return np.inf
-        if is_blind and not np.isfinite(unseen_m):  # after a restart the view is all there is
+        if is_blind and not np.isfinite(unseen_m):  # after a long break the view is all there is
             return 0.0
         return self.look_alikes.ambiguity(
             self.graph, number, shift_m, unseen_m, self.num_recognised
