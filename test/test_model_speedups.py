@@ -239,6 +239,16 @@ def test_a_recorded_program_is_freed_with_its_owner():
     assert last - first < 80e6
 
 
+def test_a_recorded_program_runs_without_the_private_functions_of_torch(monkeypatch):
+    def grid(x):
+        return (x + torch.arange(x.shape[0]) * 2,)
+
+    for name in ('_jit_pass_cse', '_create_function_from_graph'):
+        monkeypatch.delattr(torch._C, name)
+    with torch.inference_mode():
+        assert torch.equal(Recorded(grid)(torch.ones(3))[0], torch.tensor([1.0, 3.0, 5.0]))
+
+
 def test_network_keeps_freed_memory(monkeypatch):
     kept = []
     monkeypatch.setattr(freed_memory, 'keep_freed_memory', lambda: kept.append(True))
