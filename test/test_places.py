@@ -25,6 +25,7 @@ from mem3r_ros.places.features import find_features
 from mem3r_ros.places.graph import Edge, Place, PlaceGraph
 from mem3r_ros.places.odometry_sigma import seen_sigma
 from mem3r_ros.places.pose_graph import Edges, Poses, optimised
+from mem3r_ros.places.recognition import Recognition, is_possible
 from mem3r_ros.places.selection import Choice, Selection
 from mem3r_ros.places.sighting import Features
 from mem3r_ros.places.similarity import Placed, change_between, inverse_of
@@ -136,6 +137,20 @@ def test_a_view_after_a_break_is_recognised_unless_another_place_may_look_alike(
         places.process(replace(sighting, blind_s=0.0 if step else unseen_s), CONFIG)
 
     assert (places.num_recognised > 0) == is_recognised
+
+
+@pytest.mark.parametrize(
+    ('sigmas', 'ambiguity', 'expected'),
+    [(0.0, 0.9, True), (3.0, 0.2, True), (3.0, 0.6, False), (1.5, 0.98, False), (6.0, 0.0, False)],
+)
+def test_an_unlikely_motion_to_a_place_that_may_have_a_copy_is_refused(
+    sigmas, ambiguity, expected
+):
+    strain = np.zeros((2, 7))
+    strain[1, 4] = sigmas
+    newest = Recognition(9, 2, None, Placed(np.eye(4), 0.0), ambiguity=ambiguity)
+
+    assert is_possible(strain, newest) is expected
 
 
 def test_after_a_break_a_near_place_is_recognised_as_usual():

@@ -39,7 +39,8 @@ _MOVED_RAD = 0.02
 _AT_REST_INLIERS = 1.5  # times the least number
 _AT_REST_SHARE = 0.4
 _MAX_ERROR = 4.0  # standard deviations of a recognition after the optimisation
-_MAX_STRAIN = 3.0  # of the motion across breaks, in all; beyond, no camera moves so
+_STRAIN = 3.0  # standard deviations of the motion across breaks that count as an ambiguity of 1
+_MAX_STRAIN_AND_AMBIGUITY = 1.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,12 @@ def is_possible(strain: np.ndarray, newest: Recognition) -> bool:
     """
     Return whether a camera can have moved across breaks as a recognition demands.
 
-    A motion that is just possible to a place that is just unique is not likely, so both count.
+    A motion that is just possible to a place that is just unique is not likely, so both add up.
 
     :param strain: what it changes the errors of the breaks by, [E, 7] in standard deviations.
     """
-    return bool(np.hypot(np.linalg.norm(strain) / _MAX_STRAIN, newest.ambiguity) < 1.0)
+    size = float(np.linalg.norm(strain)) / _STRAIN + newest.ambiguity
+    return size < _MAX_STRAIN_AND_AMBIGUITY
 
 
 def _do_agree(first: Recognition, second: Recognition, graph: PlaceGraph) -> bool:
