@@ -373,7 +373,7 @@ def main() -> None:
     parser.add_argument('--alike', type=int, default=200, help='worlds that look alike (200)')
     parser.add_argument('--breaks', type=int, default=60, help='of them, also with a break (60)')
     parser.add_argument('--alike-frames', type=int, default=60, help='frames of each (60)')
-    parser.add_argument('--tracked', type=int, default=68, help='of them, with the tracker (68)')
+    parser.add_argument('--tracked', type=int, default=90, help='of them, with the tracker (90)')
     parser.add_argument('--states', type=int, default=3, help='walks for the state (3)')
     parser.add_argument('--long', type=int, default=10_000, help='frames for the bounds (10000)')
     parser.add_argument('--walks', type=Path, help='folder that keeps the rendered images')
