@@ -233,10 +233,11 @@ def test_a_recorded_program_is_freed_with_its_owner():
         gc.collect()
         return psutil.Process().memory_info().rss
 
-    first = record()
+    # The first ones fill the memory that the process keeps, a different amount in each process.
+    first = [record() for _ in range(8)][-1]
     last = [record() for _ in range(8)][-1]
 
-    assert last - first < 80e6
+    assert last - first < 80e6  # 160e6 if nothing were freed
 
 
 def test_a_recorded_program_runs_without_the_private_functions_of_torch(monkeypatch):
