@@ -191,16 +191,8 @@ def test_where_nothing_but_a_repeated_texture_is_seen_the_last_motion_comes_firs
     assert (error < 0.5).mean() > 0.95
 
 
-def test_where_the_last_motion_is_often_wrong_the_network_comes_first():
-    images = chessboard_moved((0, 0)), chessboard_moved((24, 6))
-
-    _, moved = find_corners(images, (23.0, 7.0), (-20.0, 0.0), usual_error_px=20.0)
-
-    error = np.abs(moved - (24.0, 6.0)).max(axis=1)
-    assert (error < 0.5).mean() > 0.95
-
-
-@pytest.mark.parametrize('last_motion_px', [(24.0, 7.0), (0.0, 0.0)])
+# An equal expectation, and one that is wrong as usual.
+@pytest.mark.parametrize('last_motion_px', [(24.0, 7.0), (-20.0, 0.0)])
 def test_a_search_that_finds_most_corners_is_not_repeated(monkeypatch, last_motion_px):
     images, searches = (chessboard_moved((0, 0)), chessboard_moved((24, 6))), []
     track = corner_search.track

@@ -26,6 +26,7 @@ from mem3r_ros.places.graph import Edge, Place, PlaceGraph
 from mem3r_ros.places.odometry_sigma import seen_sigma
 from mem3r_ros.places.pose_graph import Edges, Poses, optimised
 from mem3r_ros.places.recognition import Recognition, is_possible
+from mem3r_ros.places.record import packed, unpacked
 from mem3r_ros.places.selection import Choice, Selection
 from mem3r_ros.places.sighting import Features
 from mem3r_ros.places.similarity import Placed, change_between, inverse_of
@@ -137,6 +138,16 @@ def test_a_view_after_a_break_is_recognised_unless_another_place_may_look_alike(
         places.process(replace(sighting, blind_s=0.0 if step else unseen_s), CONFIG)
 
     assert (places.num_recognised > 0) == is_recognised
+
+
+def test_a_snapshot_keeps_the_distances_between_places_that_look_alike():
+    places = PlaceMap()
+    for distance_m in (4.0, 3.5):
+        places.look_alikes.note(distance_m)
+
+    restored = unpacked(packed(places, stretch=0, path_m=0.0))
+
+    assert restored.look_alikes == places.look_alikes
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,20 @@ def test_a_refused_snapshot_does_not_change_the_stream(tmp_path):
     assert run(tracker, oracle, [5])[0].stamp_ns == 600_000_000
 
 
+def test_a_snapshot_without_the_fields_that_were_added_later_is_restored():
+    oracle = stormy_oracle()
+    tracker = Tracker(oracle, CONFIG)
+    run(tracker, oracle, range(5))
+    snapshot = tracker.snapshot()
+    for name in ('window.num_flawed', 'window.velocity_error_px'):
+        del snapshot.values[name]
+    del snapshot.tensors['places.alike_m']
+
+    tracker.restore(snapshot)
+
+    assert run(tracker, oracle, [5])[0].stamp_ns == 600_000_000
+
+
 def test_snapshots_do_not_grow_with_the_stream():
     oracle = OracleNetwork(moving_scene(80))
     tracker = Tracker(oracle)

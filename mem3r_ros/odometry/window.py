@@ -43,6 +43,7 @@ _LEAST_DECREASE = 1e-2  # of the cost; each keyframe adjusts most of the window 
 _SETTLED_KEYFRAMES = 4
 _MAX_FLAWED = 3  # keyframes
 _NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
+_ADDED = {'is_added': True}  # metadata of fields that older snapshots do not have
 _NEW_SHARE = 0.3  # of a frame in the usual error of the last motion
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
 
@@ -57,9 +58,9 @@ class SlidingWindow:
     is_key: bool = True  # whether the newest frame is a keyframe
     wants_keyframe: bool = True  # whether the next frame should be one
     num_taken: int = 0  # keyframes of the stream
-    num_flawed: int = 0  # keyframes one after the other whose adjustment was discarded
+    num_flawed: int = field(default=0, metadata=_ADDED)  # discarded adjustments in a row
     velocity: np.ndarray = field(default_factory=lambda: np.eye(4))  # the last motion
-    velocity_error_px: float = 0.0  # usual error of the last motion as the next one
+    velocity_error_px: float = field(default=0.0, metadata=_ADDED)  # usual one of velocity
     T_window_camera: np.ndarray = field(default_factory=lambda: np.eye(4))  # as published
     log_depth_ratio: float = 0.0  # depth of the window over that of the network
     log_step_ratios: list[float] = field(default_factory=list)  # the same of keyframe steps

@@ -244,8 +244,8 @@ class PlaceGraph:
         """Forget a place; its edges go over to its nearest neighbour by odometry."""
         own = [edge for edge in self.edges if number in (edge.first, edge.second)]
         self.edges = [edge for edge in self.edges if number not in (edge.first, edge.second)]
-        numbers = list(self.places)
-        for later in numbers[numbers.index(number) + 1 :][:1]:
+        later = next((other for other in self.places if other > number), None)
+        if later is not None:
             self.places[later].blind_s += self.places[number].blind_s
         del self.places[number]
         links = sorted(own, key=lambda edge: (edge.is_weak, edge.is_loop, float(edge.sigma[1])))

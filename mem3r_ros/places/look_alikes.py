@@ -36,6 +36,11 @@ class LookAlikes:
     num_seen: int = 0  # views that geometry confirmed and odometry ruled out
     distances_m: deque[float] = field(default_factory=lambda: deque(maxlen=_MAX_DISTANCES))
 
+    @classmethod
+    def of(cls, num_seen: int, distances_m: np.ndarray) -> LookAlikes:
+        """Return what a snapshot [A] holds."""
+        return cls(num_seen, deque(distances_m.tolist(), maxlen=_MAX_DISTANCES))
+
     def note(self, distance_m: float) -> None:
         """Note a view of a place that the camera cannot have seen from where it is."""
         self.num_seen += 1

@@ -16,7 +16,7 @@ from mem3r_ros.places.retrieval import words_of
 from mem3r_ros.places.sighting import Features
 from mem3r_ros.places.similarity import Placed
 
-# K places, F features of the richest one, E channels of a token, L edges
+# K places, F features of the richest one, E channels of a token, L edges, A pairs that look alike
 
 
 def _zeros(*shape: int, dtype: type = np.float64) -> typing.Any:
@@ -50,6 +50,9 @@ class PlaceRecord:
     num_taken: int = 0
     num_recognised: int = 0
     num_alike: int = 0
+    alike_m: np.ndarray = field(  # [A] distances; older snapshots do not have them
+        default_factory=lambda: np.zeros(0), metadata={'is_added': True}
+    )
     last_recognised_ns: int | None = None
     stretch_now: int = 0
     path_now_m: float = 0.0
@@ -78,6 +81,7 @@ def packed(places: PlaceMap, stretch: int, path_m: float) -> PlaceRecord:
         num_taken=graph.num_taken,
         num_recognised=places.num_recognised,
         num_alike=places.look_alikes.num_seen,
+        alike_m=np.array(places.look_alikes.distances_m),
         last_recognised_ns=places.last_recognised_ns,
         stretch_now=stretch,
         path_now_m=path_m,
@@ -120,7 +124,7 @@ def unpacked(record: PlaceRecord) -> PlaceMap:
     places = PlaceMap(
         graph=PlaceGraph(num_taken=record.num_taken),
         num_recognised=record.num_recognised,
-        look_alikes=LookAlikes(record.num_alike),
+        look_alikes=LookAlikes.of(record.num_alike, record.alike_m),
         last_recognised_ns=record.last_recognised_ns,
     )
     for row, number in enumerate(record.number.tolist()):

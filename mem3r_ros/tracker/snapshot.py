@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 import json
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ def pack(stages: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     values: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
-    for name, stage, field in _packed_fields(stages):
-        value = getattr(stage, field)
+    for name, stage, item in _packed_fields(stages):
+        value = getattr(stage, item.name)
         if isinstance(value, np.ndarray):
             tensors[name] = torch.from_numpy(np.array(value, order='C'))
         elif isinstance(value, tuple):
@@ -57,23 +57,26 @@ def unpack(
     """
     Set the fields of the stages to packed values.
 
-    A stage that the snapshot does not know at all, because it was added later, keeps its values.
+    A stage that the snapshot does not know at all, because it was added later, keeps its values;
+    so does a field whose metadata say ``is_added``.
 
     :raises UserError: a field is missing.
     """
     stored = {name.split('.')[0] for name in (*values, *tensors)}
     known = {name: stage for name, stage in stages.items() if name in stored}
-    for name, stage, field in _packed_fields(known):
+    for name, stage, item in _packed_fields(known):
         if name in tensors:
             value = tensors[name].cpu().numpy().copy()
         elif name not in values:
+            if item.metadata.get('is_added'):
+                continue
             raise UserError(f'the snapshot lacks {name}; it was made by another version')
         elif isinstance(values[name], dict) and set(values[name]) == {'tuple'}:
             value = _tuple(values[name]['tuple'])
         else:
             # A copy, so that one snapshot can be restored more than once.
             value = json.loads(json.dumps(values[name]))
-        setattr(stage, field, value)
+        setattr(stage, item.name, value)
 
 
 def _tuple(entries: Any) -> Any:
@@ -81,12 +84,12 @@ def _tuple(entries: Any) -> Any:
     return tuple(entries) if isinstance(entries, list) else entries
 
 
-def _packed_fields(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Yield the stored name, the stage and the field name of every saved field."""
+def _packed_fields(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any, Field]]:
+    """Yield the stored name, the stage and the field of everything that is saved."""
     for prefix, stage in stages.items():
         for item in fields(stage):
             if item.metadata.get('is_packed', True):
-                yield f'{prefix}.{item.name}', stage, item.name
+                yield f'{prefix}.{item.name}', stage, item
 
 
 def write_snapshot(path: str | Path, snapshot: Snapshot) -> None:

@@ -91,6 +91,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     'places.num_taken': (0, _ANY),
     'places.num_recognised': (0, _ANY),
     'places.num_alike': (0, _ANY),
+    'places.alike_m': (0.0, _ANY),
     'places.stretch': (0, _ANY),
     'places.stretch_now': (0, _ANY),
     'places.path_now_m': (0.0, _ANY),
@@ -164,6 +165,7 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
     'places.edge_log_scale': ('L',),
     'places.edge_sigma': ('L', 3),
     'places.edge_is_loop': ('L',),
+    'places.alike_m': ('A',),
 }
 _POSES = frozenset(name for name, shape in _SHAPES.items() if shape[-2:] == (4, 4))
 _COVARIANCES = frozenset(name for name, shape in _SHAPES.items() if shape == (6, 6))
