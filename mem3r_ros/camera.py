@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 import math
+from statistics import median
 
 import numpy as np
 
@@ -211,7 +212,7 @@ class FocalEstimate:
         """Return the focal length in px for an image of this width; NaN without votes."""
         if not self.log_votes:
             return math.nan
-        return math.exp(float(np.median(self.log_votes))) * width
+        return math.exp(median(self.log_votes)) * width
 
     @property
     def spread(self) -> float:

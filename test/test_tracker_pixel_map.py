@@ -9,6 +9,11 @@ import torch
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.model import ModelConfig
+from mem3r_ros.tracker import CameraFrame
+from mem3r_ros.tracker.config import InputConfig
+from mem3r_ros.tracker.frame_validation import FrameValidation
+from mem3r_ros.tracker.image_preparation import Preparation
 from mem3r_ros.tracker.pixel_map import network_tensor, plan_pixels
 
 VARIANTS = {'crop': {}, 'square_ok': {'square_ok': True}, 'eval_resize': {'keep_view': True}}
@@ -155,3 +160,19 @@ def test_the_fast_filter_is_close_to_the_exact_one():
     difference = plan.apply(image).astype(int) - plan.apply_fast(image)
 
     assert np.abs(difference).mean() < 8
+
+
+@pytest.mark.parametrize('preset, method', [('mem3r-tiny', 'fast'), ('cut3r-512-dpt', 'exact')])
+def test_a_network_with_two_view_geometry_gets_the_fast_filter_and_cut3r_the_exact_one(
+    preset, method
+):
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    preparation = Preparation(ModelConfig.preset(preset))
+    frame = FrameValidation().check(CameraFrame(0, image))
+
+    small = preparation.prepare(frame, InputConfig()).small
+
+    chosen = preparation.prepare(frame, InputConfig(resampling=method)).small
+    np.testing.assert_array_equal(small, chosen)
+    other = {'fast': 'exact', 'exact': 'fast'}[method]
+    assert (small != preparation.prepare(frame, InputConfig(resampling=other)).small).any()

@@ -16,10 +16,11 @@ class InputConfig:
     """Conversion of camera images to the input of the network."""
 
     resampling: str = setting(
-        'exact',
-        'exact: the filters of the training (Pillow); fast: OpenCV area averaging, not bit-exact; '
-        'device: an antialiased cubic filter on the device of the network, not bit-exact',
-        choices=('exact', 'fast', 'device'),
+        'auto',
+        'exact: the filters of CUT3R (Pillow); fast: OpenCV area averaging; device: an '
+        'antialiased cubic filter on the device of the network; auto: fast for networks with '
+        'two-view geometry, which are trained on rendered images, and exact for others',
+        choices=('auto', 'exact', 'fast', 'device'),
     )
     keep_view: bool = setting(
         False, 'stretch the image slightly to whole patches instead of cropping it'

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class FrameValidation(Notices):
             ignored['camera'] = f'is for {size}, the image is {width}x{height}'
             text = f'calibration {ignored["camera"]}; the calibration is ignored'
             notice = self.count('calibration of another size', text, frame.stamp_ns)
-        gap_s, usual_gap_s = 0.0, float(np.median(self.gaps_s)) if self.gaps_s else 0.0
+        gap_s, usual_gap_s = 0.0, median(self.gaps_s) if self.gaps_s else 0.0
         if self.last_stamp_ns is not None:
             gap_s = (frame.stamp_ns - self.last_stamp_ns) * 1e-9
             self.gaps_s = [*self.gaps_s[1 - _GAPS :], gap_s]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class HealthMonitor:
         change = telemetry.get('state_change', float('nan'))
         changes = self.state_changes
         if config.max_state_change > 0 and len(changes) > _MIN_FRAMES:
-            usual_change = float(np.median(changes))
+            usual_change = median(changes)
             if change > config.max_state_change * usual_change:
                 return Problem(f'large state update ({change / usual_change:.1f} x median)')
         cosine = telemetry.get('tracking_cosine', float('nan'))
@@ -89,7 +90,7 @@ class HealthMonitor:
     def usual_confidence(self) -> float:
         """Median confidence over 1 of the newest frames; NaN until there are a few."""
         confidences = self.confidences
-        return float(np.median(confidences)) if len(confidences) > _MIN_FRAMES else float('nan')
+        return median(confidences) if len(confidences) > _MIN_FRAMES else float('nan')
 
     @property
     def is_uncertain(self) -> bool:

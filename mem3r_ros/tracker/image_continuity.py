@@ -12,6 +12,7 @@ brightness decides instead, and where corners are not found again features are m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 from typing import NamedTuple
 
 import cv2
@@ -188,7 +189,7 @@ class ImageContinuity:
         return found
 
     def _is_unrelated(self, found: Comparison) -> bool:
-        usual = float(np.median(self.shares)) if len(self.shares) > _MIN_FRAMES else np.nan
+        usual = median(self.shares) if len(self.shares) > _MIN_FRAMES else np.nan
         is_poor = not usual >= _POOR_TEXTURE
         if is_poor and found.similarity > _SIMILAR:
             return False
@@ -209,7 +210,7 @@ class ImageContinuity:
         """Count images of which one half is found again and the other is not."""
         is_damaged = False
         if len(self.halves) > _MIN_FRAMES:
-            limit = _HALF_SHARE * float(np.median(self.halves))
+            limit = _HALF_SHARE * median(self.halves)
             is_damaged = found.worse_half < limit and found.other_half > _MIN_OTHER_HALF
         self.num_damaged = self.num_damaged + 1 if is_damaged else 0
 
@@ -221,6 +222,8 @@ def _flat_rows(grey: np.ndarray) -> Flaw:
     Its rows hold the columns of the last good row, or a middle grey. Even sky and floor of a
     simulated camera, enlarged images and images of vertical stripes are no damage.
     """
+    if np.abs(grey[-1].astype(np.int16) - grey[-2]).mean() >= _SAME_ROW:
+        return Flaw()  # nearly always
     steps = cv2.absdiff(grey[1:], grey[:-1])
     change = cv2.reduce(steps, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] / grey.shape[1]
     changing = np.flatnonzero(change >= _SAME_ROW)

@@ -44,12 +44,15 @@ class Preparation:
         """
         Prepare for a network.
 
-        :param model_config: has img_size, patch_size and optionally resize_by and flow_scale.
+        :param model_config: has img_size, patch_size and optionally resize_by, flow_scale and
+            two_view.
         """
         self._size = tuple(model_config.img_size)
         self._patch_size = model_config.patch_size
         self._by_area = getattr(model_config, 'resize_by', 'long_side') == 'area'
         self._flow_scale = getattr(model_config, 'flow_scale', 1)
+        # The input of a network like CUT3R must equal that of its training bit by bit.
+        self._auto = 'exact' if getattr(model_config, 'two_view', None) is None else 'fast'
         self._plans: dict[tuple, PixelMap] = {}
         self._rectifiers: dict[Intrinsics, Rectifier] = {}
         self._small_valid: dict[tuple, np.ndarray | None] = {}
@@ -91,7 +94,8 @@ class Preparation:
             ignore = masked if ignore is None else ignore | masked
         make_greys = partial(self._greys, image, pixels, masked)
         job = None if helpers is None else helpers.start(make_greys)
-        small = _small(image, pixels, masked, config.resampling)
+        resampling = self._auto if config.resampling == 'auto' else config.resampling
+        small = _small(image, pixels, masked, resampling)
         grey, fine_gray = make_greys() if job is None else job.result()
         return Prepared(
             image=image,

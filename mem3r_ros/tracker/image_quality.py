@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 
 import cv2
 import numpy as np
@@ -46,10 +47,11 @@ class ImageQuality:
         # Every image enters the window, so a scene with little detail is accepted after half a
         # window.
         window = self.sharpness
-        sharpness = float(cv2.Laplacian(grey, cv2.CV_16S).var())
+        _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+        sharpness = float(deviation[0, 0]) ** 2
         window.append(sharpness)
         del window[:-_WINDOW]
-        usual = float(np.median(window))
+        usual = median(window)
         if len(window) > _MIN_FRAMES and sharpness < config.min_sharpness * usual:
             return Flaw(f'blurred (sharpness is {100 * sharpness / usual:.0f} % of the median)')
         return Flaw()

@@ -11,6 +11,7 @@ network, so another scale factor is no acceleration.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class MotionModel:
         """
         if increment is None or len(self.velocities) < _MIN_VELOCITIES:
             return 0.0
-        shortest_s = _SHORTEST * float(np.median(self.durations_s))
+        shortest_s = _SHORTEST * median(self.durations_s)
         duration_s = max(duration_s, shortest_s)
         velocities = factor * np.array(self.velocities)
         # The nearer of the two: one noisy increment must not cause the rejection of the next.

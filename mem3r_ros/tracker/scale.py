@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import math
+from statistics import median
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Scale:
             return 1.0
         if not self.log_votes:
             return math.exp(self.log_factor_before or 0.0)
-        return math.exp(float(np.median(self.log_votes)))
+        return math.exp(median(self.log_votes))
 
     def spread(self, config: ScaleConfig, model_spread: float) -> float:
         """
@@ -158,7 +159,7 @@ class Scale:
         self.break_path()
         self.log_boundary_variance = 0.0
         if self.log_votes:
-            self.log_factor_before = float(np.median(self.log_votes))
+            self.log_factor_before = median(self.log_votes)
         self.log_votes, self.is_unit_new = [], True
 
     def give_up(self) -> bool:

@@ -38,7 +38,7 @@ from mem3r_ros.tracker.measurement import (
 )
 from mem3r_ros.tracker.network_input import Upload
 from mem3r_ros.tracker.path import by_outside_poses, coasted, move, refined, status_of
-from mem3r_ros.tracker.pixel_map import network_tensor, normalised
+from mem3r_ros.tracker.pixel_map import network_tensor
 from mem3r_ros.tracker.place_input import give_to_places
 from mem3r_ros.tracker.scale_sources import observe_scale
 from mem3r_ros.tracker.snapshot import Snapshot, read_snapshot, write_snapshot
@@ -155,7 +155,7 @@ class Tracker:
         # In the order in which the results are needed, but for the shortest.
         grey, ignore = prepared.grey, prepared.ignore_grey
         compared = self._start_check(flaw, stream.continuity.compare, grey, ignore, config.health)
-        flow = self._start_flow(prepared, flaw.is_blind)
+        flow = self._start_flow(image, prepared)
         motion = self._start_check(flaw, stream.stillness.measure, grey, config.stillness)
         with clock('network'):
             if flow is not None:
@@ -233,12 +233,14 @@ class Tracker:
 
     # Parts of begin.
 
-    def _start_flow(self, prepared: Prepared, is_blind: bool) -> PendingFlow | None:
+    def _start_flow(self, image: FrameInput | None, prepared: Prepared) -> PendingFlow | None:
         """Search the flow of a frame beside the checks of its image, if that is wanted."""
-        if is_blind or self.flow_search is None or prepared.small is None:
+        if image is None or self.flow_search is None or prepared.small is None:
             return None
-        image = normalised(torch.from_numpy(prepared.small))
-        return self.flow_search.start(image, prepared.fine_gray, self._stream.state.motion)
+        pixels = image.image
+        if pixels.device.type != 'cpu':
+            pixels = network_tensor(prepared.small)
+        return self.flow_search.start(pixels, prepared.fine_gray, self._stream.state.motion)
 
     def _start_check(
         self, flaw: Flaw, check: Callable[..., Result], *arguments: Any
