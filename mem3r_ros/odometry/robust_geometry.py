@@ -17,6 +17,7 @@ from mem3r_ros.odometry.pinhole import camera_matrix
 _MIN_POINTS = 20  # fewer leave an essential matrix undetermined
 _CONFIDENCE = 0.999
 _MIN_SHARE = 0.5  # of inliers; below, the scene is no rigid one seen twice
+_MAX_TRIALS = 250  # of five points; with that share of inliers 220 reach the confidence
 
 
 def epipolar_inliers(
@@ -36,7 +37,13 @@ def epipolar_inliers(
         return None
     try:
         _, inliers = cv2.findEssentialMat(
-            first, second, camera_matrix(camera), cv2.USAC_MAGSAC, _CONFIDENCE, limit_px
+            first,
+            second,
+            camera_matrix(camera),
+            cv2.USAC_MAGSAC,
+            _CONFIDENCE,
+            limit_px,
+            _MAX_TRIALS,
         )
     except cv2.error:
         return None
@@ -68,7 +75,7 @@ def pose_from_points(
             iterationsCount=200,
             reprojectionError=limit_px,
             confidence=_CONFIDENCE,
-            flags=cv2.SOLVEPNP_SQPNP,
+            flags=cv2.SOLVEPNP_AP3P,
         )
     except cv2.error:
         return None
