@@ -19,10 +19,12 @@ class FrameInput:
     stamp_ns: int
     grey: np.ndarray  # [H, W] uint8, rectified
     camera: Intrinsics  # of ``grey``
-    T_previous_camera: np.ndarray | None  # by the network; None starts a new window
+    T_previous_camera: np.ndarray | None  # by the network; None after a break
     depth: DepthImage | None = None  # None: no keyframe can be made of this frame
     ignore: np.ndarray | None = None  # [H, W] bool, pixels without corners
     is_calibrated: bool = True  # False: the focal length of ``camera`` is a guess
+    # After a break: whether the camera can only be where the window has been.
+    is_near: bool = True
     is_scale_held: bool = False  # metres were measured in the present scale of the window
 
 

@@ -31,6 +31,7 @@ class Location:
     T_window_camera: np.ndarray  # [4, 4]
     covariance: np.ndarray  # [6, 6], left perturbation, window's axes
     outliers: np.ndarray  # rows of landmarks that do not fit
+    num_inliers: int
 
     def seen_from(self, T_window_previous: np.ndarray) -> np.ndarray:
         """Return the covariance of the motion from another camera, in its axes, [6, 6]."""
@@ -86,7 +87,12 @@ def locate(
     if not np.isfinite(found.T_window_camera).all():
         return None
     is_wrong = found.error_px > _OUTLIER * pixel_sigma
-    return Location(orthonormalise(found.T_window_camera), found.covariance, rows[is_wrong])
+    return Location(
+        orthonormalise(found.T_window_camera),
+        found.covariance,
+        rows[is_wrong],
+        int((~is_wrong).sum()),
+    )
 
 
 def _best_start(

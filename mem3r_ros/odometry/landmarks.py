@@ -81,6 +81,13 @@ class Landmarks:
         unseen = np.full((len(self), 1, 2), np.nan)
         self.seen = np.concatenate([self.seen, unseen], axis=1)
 
+    def track_only(self, rows: np.ndarray, outliers: Sequence[int] | np.ndarray) -> None:
+        """Track only these landmarks of the newest frame, indices [P], without the outliers."""
+        self.is_tracked = np.zeros(len(self), bool)
+        self.is_tracked[rows] = True
+        self.is_tracked[np.asarray(outliers, int)] = False
+        self.seen[~self.is_tracked, -1] = np.nan
+
     def points_in(
         self, T_window_camera: np.ndarray, poses: np.ndarray, camera: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:

@@ -22,7 +22,7 @@ from mem3r_ros.odometry import corner_search, scale_carriers
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.agreement import is_plausible, with_disagreement
 from mem3r_ros.odometry.config import RefinementConfig
-from mem3r_ros.odometry.corner_tracks import new_corners, working_image
+from mem3r_ros.odometry.corner_tracks import working_image
 from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
 from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
@@ -31,17 +31,16 @@ from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, is_key_expected,
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
-from mem3r_ros.odometry.pinhole import camera_array, rays_of
-from mem3r_ros.odometry.problem import Problem
+from mem3r_ros.odometry.new_landmarks import add_corners
+from mem3r_ros.odometry.pinhole import camera_array
+from mem3r_ros.odometry.relocation import Relocation, relocated
+from mem3r_ros.odometry.window_problem import take_solution, window_problem
 
 REFERENCE_WIDTH = 640  # px at which thresholds are stated
 _MIN_INLIER_SHARE = 0.4  # of the corners that agree with a pose
-_OUTLIER = 4.0  # standard deviations of a pixel, at an adjustment
-_UNSURE = 2.0  # factor on the spread of a depth at an edge
-_ITERATIONS = 6
-_LEAST_DECREASE = 1e-2  # of the cost; each keyframe adjusts most of the window again
 _SETTLED_KEYFRAMES = 4
 _MAX_FLAWED = 3  # keyframes
+_LEAST_FOUND = 20  # landmarks that link a frame after a break to the window
 _NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
 _ADDED = {'is_added': True}  # metadata of fields that older snapshots do not have
 _NEW_SHARE = 0.3  # of a frame in the usual error of the last motion
@@ -63,6 +62,7 @@ class SlidingWindow:
     velocity_error_px: float = field(default=0.0, metadata=_ADDED)  # usual one of velocity
     T_window_camera: np.ndarray = field(default_factory=lambda: np.eye(4))  # as published
     log_depth_ratio: float = 0.0  # depth of the window over that of the network
+    is_scale_carried: bool = field(default=False, metadata=_ADDED)  # over a break
     log_step_ratios: list[float] = field(default_factory=list)  # the same of keyframe steps
     since_key: np.ndarray = field(default_factory=lambda: np.eye(4))  # network's motion
     since_key_variance: np.ndarray = field(default_factory=lambda: np.zeros(2))
@@ -84,14 +84,22 @@ class SlidingWindow:
         self.image_camera = self.focal.camera(camera, frame.is_calibrated)
         self.camera = camera_array(self.image_camera)
         is_new = self.previous is None or self.previous.shape != grey.shape
+        before, place = self.T_window_camera, None
         if is_new or frame.T_previous_camera is None:
-            self._start(grey, frame, config)
-            return None
-        motion = self._scaled(frame.T_previous_camera, config)
-        before = self.T_window_camera
-        expected = (before @ motion.T, before @ self.velocity)
+            can_be_found = frame.is_near and not is_new
+            found = self._motion_over_break(grey) if can_be_found else None
+            if found is None:
+                self._start(grey, frame, config)
+                return None
+            motion, place = found
+            expected = (place.T_window_camera,) * 2
+        else:
+            motion = self._scaled(frame.T_previous_camera, config)
+            expected = (before @ motion.T, before @ self.velocity)
         seen = self._track(grey, expected)
         location, reason = self._located(seen, expected, config)
+        if place is not None and (location is None or location.num_inliers < _LEAST_FOUND):
+            return self._start_at(place, grey, frame, config)
         self.previous = grey
         T = expected[0] if location is None else location.T_window_camera
         self._append(T, seen, location)
@@ -104,14 +112,16 @@ class SlidingWindow:
         if is_key and frame.depth is not None:
             reason = self._take_keyframe(frame, grey, config) or reason
         self.T_window_camera = self.poses[-1].copy()
-        self.velocity = orthonormalise(invert(before) @ self.T_window_camera)
+        moved = orthonormalise(invert(before) @ self.T_window_camera)
+        if place is None:
+            self.velocity = moved.copy()
         covariance = None
         if location is not None:
             stated = location.seen_from(before)
-            covariance, flaw = with_disagreement(stated, self.velocity, motion)
+            covariance, flaw = with_disagreement(stated, moved, motion)
             reason = flaw or reason
         return WindowEstimate(
-            T_previous_camera=self.velocity.copy(),
+            T_previous_camera=moved,
             covariance=covariance,
             num_tracked=len(seen),
             num_inliers=int(self.landmarks.is_tracked.sum()),
@@ -154,24 +164,38 @@ class SlidingWindow:
 
     def current_keyframes(self) -> list[Keyframe]:
         """Return the keyframes as they are adjusted now, oldest first."""
-        return [
-            keyframe_at(
-                position,
-                self.keyframes,
-                self.landmarks,
-                self.poses,
-                self.image_camera,
-                self.depth_camera,
-                self.depth_scale,
-            )
-            for position in range(len(self.keyframes))
-        ]
+        now = (self.keyframes, self.landmarks, self.poses, self.image_camera)
+        depth = (self.depth_camera, self.depth_scale)
+        return [keyframe_at(index, *now, *depth) for index in range(len(self.keyframes))]
 
     # The steps of a frame.
 
-    def _start(self, grey: np.ndarray, frame: FrameInput, config: RefinementConfig) -> None:
-        """Begin a new window at the pose of this frame; the counts go on."""
+    def _start_at(
+        self, place: Relocation, grey: np.ndarray, frame: FrameInput, config: RefinementConfig
+    ) -> WindowEstimate | None:
+        """Begin a new window at a known place, in the scale of the last one if that is known."""
+        ratio = place.log_depth_ratio(frame.depth, self.camera)
+        moved = orthonormalise(invert(self.T_window_camera) @ place.T_window_camera)
+        self.T_window_camera = place.T_window_camera
+        self._start(grey, frame, config, ratio)
+        num_found = len(place.pixels)
+        return WindowEstimate(moved, None, num_found, num_found, True, 'motion by features alone')
+
+    def _start(
+        self,
+        grey: np.ndarray,
+        frame: FrameInput,
+        config: RefinementConfig,
+        log_depth_ratio: float | None = None,
+    ) -> None:
+        """
+        Begin a new window at the pose of this frame; the counts go on.
+
+        :param log_depth_ratio: its depth over the network's; None: the first keyframes decide.
+        """
         fresh = SlidingWindow(
+            log_depth_ratio=log_depth_ratio or 0.0,
+            is_scale_carried=log_depth_ratio is not None,
             camera=self.camera,
             image_camera=self.image_camera,
             num_taken=self.num_taken,
@@ -192,13 +216,25 @@ class SlidingWindow:
         """Return the network's motion in the scale of the window, and add it up."""
         T = T_previous_camera.copy()
         self.since_key_path += float(np.linalg.norm(T[:3, 3]))
-        if self.log_step_ratios:
-            T[:3, 3] *= math.exp(float(np.median(self.log_step_ratios)))
+        # After a break the network has other units, and no step has been compared with it yet.
+        T[:3, 3] *= math.exp(float(np.median(self.log_step_ratios or [self.log_depth_ratio])))
         motion = MotionPrior.of(T, config)
         total = self._since_key().then(motion)
         self.since_key = total.T
         self.since_key_variance = np.array([total.position_variance, total.rotation_variance])
         return motion
+
+    def _motion_over_break(self, grey: np.ndarray) -> tuple[MotionPrior, Relocation] | None:
+        """Return the motion over a break by features; it is good enough to search landmarks."""
+        newest = self.current_keyframes()[-1]
+        place = relocated(newest, grey, self.width_scale)
+        if place is None:
+            return None
+        unsure = (self.landmarks.usual_depth**2, 1.0)  # the landmarks decide alone
+        self.since_key = invert(newest.T_window_camera) @ place.T_window_camera
+        self.since_key_variance = np.array(unsure)
+        self.since_key_path, self.log_step_ratios, self.wants_keyframe = 0.0, [], True
+        return MotionPrior(invert(self.T_window_camera) @ place.T_window_camera, *unsure), place
 
     def _since_key(self) -> MotionPrior:
         return MotionPrior(self.since_key, *map(float, self.since_key_variance))
@@ -236,22 +272,17 @@ class SlidingWindow:
             scale_carriers.established(self.landmarks)[seen],
             self.pixel_sigma(config),
         )
-        if location is None:
-            return None, f"{len(seen)} corners: the motion is the network's"
-        num_inliers = len(seen) - len(location.outliers)
-        if num_inliers < max(MIN_LANDMARKS, _MIN_INLIER_SHARE * len(seen)):
-            return None, f"{num_inliers} of {len(seen)} corners agree: the motion is the network's"
+        least = max(MIN_LANDMARKS, _MIN_INLIER_SHARE * len(seen))
+        if location is None or location.num_inliers < least:
+            num = '' if location is None else f'{location.num_inliers} of '
+            agree = '' if location is None else ' agree'
+            return None, f"{num}{len(seen)} corners{agree}: the motion is the network's"
         return location, ''
 
     def _append(self, T: np.ndarray, seen: np.ndarray, location: Location | None) -> None:
         """Put the frame at the end of the window."""
         landmarks = self.landmarks
-        is_tracked = np.zeros(len(landmarks), bool)
-        is_tracked[seen] = True
-        if location is not None:
-            is_tracked[location.outliers] = False
-        landmarks.is_tracked = is_tracked
-        landmarks.seen[~is_tracked, -1] = np.nan
+        landmarks.track_only(seen, () if location is None else location.outliers)
         self.poses = np.concatenate([self.poses, T[None]])
         self.is_key = False
         landmarks.note_parallax(self.poses, self.camera)
@@ -270,7 +301,8 @@ class SlidingWindow:
             self.T_window_camera = self.poses[-1].copy()
             self._start(grey, frame, config)
             return f'{flaw}; the window starts anew'
-        if len(self.keyframes) < _SETTLED_KEYFRAMES and not frame.is_scale_held:
+        is_held = frame.is_scale_held or self.is_scale_carried
+        if len(self.keyframes) < _SETTLED_KEYFRAMES and not is_held:
             self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
         if min(step, path) > 0.0:
@@ -313,28 +345,13 @@ class SlidingWindow:
     def _adjust(self, config: RefinementConfig) -> str:
         """Adjust all frames and landmarks; return why the result was discarded, or nothing."""
         landmarks, num_frames = self.landmarks, len(self.poses)
-        rows = np.flatnonzero(np.isfinite(landmarks.seen[..., 0]).sum(axis=1) > 1)
-        seen = np.isfinite(landmarks.seen[rows, :, 0])
-        seen[np.arange(len(rows)), landmarks.anchor[rows]] = False
-        landmark, frame = np.nonzero(seen)
-        problem = Problem(
-            T_window_camera=self.poses,
-            is_fixed=np.arange(num_frames) == 0,
-            anchor=landmarks.anchor[rows],
-            anchor_pixels=landmarks.measured[rows],
-            guess_pixels=landmarks.adjusted[rows],
-            inverse_depth=landmarks.inverse_depth[rows],
-            prior_inverse_depth=landmarks.prior[rows],
-            prior_sigma=landmarks.prior_sigma[rows],
-            landmark=landmark,
-            frame=frame,
-            pixels=landmarks.seen[rows[landmark], frame],
-            camera=self.camera,
-            pixel_sigma=self.pixel_sigma(config),
-            motions=self.keyframes.motion_factors(self._since_key()),
-            focal_sigma=self.focal.prior_sigma(num_frames),
-            max_iterations=_ITERATIONS,
-            least_decrease=_LEAST_DECREASE,
+        rows, problem = window_problem(
+            landmarks,
+            self.poses,
+            self.camera,
+            self.pixel_sigma(config),
+            self.keyframes.motion_factors(self._since_key()),
+            self.focal.prior_sigma(num_frames),
         )
         try:
             solution = adjust(problem)
@@ -349,13 +366,7 @@ class SlidingWindow:
         if not is_plausible(invert(self.poses[-1]) @ poses[-1], landmarks.usual_depth):
             return 'keyframes not adjusted: the result is too far away'
         self.poses = poses
-        landmarks.adjusted[rows] = solution.anchor_pixels
-        landmarks.inverse_depth[rows] = solution.inverse_depth
-        landmarks.variance[rows] = solution.inverse_depth_variance
-        is_wrong = solution.error_px > _OUTLIER * problem.pixel_sigma
-        wrong, where = rows[landmark[is_wrong]], frame[is_wrong]
-        landmarks.seen[wrong, where] = np.nan
-        landmarks.is_tracked[wrong[where == num_frames - 1]] = False
+        take_solution(landmarks, rows, problem, solution)
         self._rescale(change.scale)
         self.camera[:2] *= self.focal.update(solution)
         return ''
@@ -386,15 +397,4 @@ class SlidingWindow:
         )
         if ratio is not None:
             self.log_depth_ratio = (1.0 - config.scale_follow) * ratio
-        self._add_corners(grey, frame, config)
-
-    def _add_corners(self, grey: np.ndarray, frame: FrameInput, config: RefinementConfig) -> None:
-        landmarks = self.landmarks
-        tracked = landmarks.seen[landmarks.is_tracked, -1]
-        pixels = new_corners(grey, tracked, config.num_corners, frame.ignore)
-        depth, is_sure = frame.depth.along(rays_of(pixels, self.camera))
-        usable = np.isfinite(depth)
-        pixels, depth, is_sure = pixels[usable], depth[usable], is_sure[usable]
-        inverse_depth = 1.0 / (depth * self.depth_scale)
-        relative = config.depth_sigma * np.where(is_sure, 1.0, _UNSURE)
-        landmarks.add(grey, pixels, inverse_depth, relative * inverse_depth)
+        add_corners(self.landmarks, frame, grey, self.camera, self.depth_scale, config)

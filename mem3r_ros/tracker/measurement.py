@@ -29,6 +29,8 @@ from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.uncertainty import increment_covariance, window_covariance
 
 ALL_OUTPUTS = frozenset({'depth', 'points', 'confidence'})
+# After a longer break the camera may be at another place that looks alike.
+_LONGEST_BREAK_S = 10.0
 _MIN_SIDE_PX = 100  # smaller images hold too few corners for the window
 _POSSIBLE = ALL_OUTPUTS | {'image'}
 
@@ -174,8 +176,15 @@ def window_input(context: FrameContext, measured: Measurement, stream: StreamSta
         T_previous_camera=measured.increment,
         depth=depth,
         is_calibrated=prepared.camera is not None,
+        is_near=_is_near(context, stream),
         is_scale_held=stream.scale.is_measured,
     )
+
+
+def _is_near(context: FrameContext, stream: StreamState) -> bool:
+    """Return whether the camera has been measured a short time ago."""
+    blind_s = stream.odometry.blind_s(context.stamp_ns)
+    return blind_s < _LONGEST_BREAK_S and not context.decision.is_after_restore
 
 
 def by_window(estimate: WindowEstimate) -> dict[str, Any]:

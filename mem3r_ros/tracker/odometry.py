@@ -67,6 +67,10 @@ class Odometry:
         """Whether there has been a frame."""
         return self.stamp_ns is not None
 
+    def blind_s(self, stamp_ns: int) -> float:
+        """Return the time from the last measured frame to a stamp; 0 before the first one."""
+        return 0.0 if self.stamp_ns is None else self.coasted_s + (stamp_ns - self.stamp_ns) * 1e-9
+
     def start(self, stamp_ns: int) -> None:
         """Begin at the first frame, or continue from the present pose without a velocity."""
         # Nothing links the frames before and after: the covariance becomes the published one.

@@ -211,13 +211,15 @@ class Tracker:
         """Estimate path, scale and depth by an accepted frame; return its result."""
         stream, config, context = self._stream, self.config, accepted.context
         measured = accepted.measured
-        follow_decision(context.decision, context.stamp_ns, stream, config)
         if measured is None:
+            follow_decision(context.decision, context.stamp_ns, stream, config)
             tracked = coasted(accepted, stream, config)
             stream.add_report(context.number, config)
             return tracked
         stream.dense_outputs.observe_focal(context.prepared, measured.view)
         own = refined(context, measured, stream, config)  # the scale is measured with it
+        is_linked = own.increment is not None
+        follow_decision(context.decision, context.stamp_ns, stream, config, is_linked)
         measured = by_outside_poses(context, own, stream, config)
         with context.clock('odometry'):
             move(context, measured, stream, config)
