@@ -123,6 +123,13 @@ def test_an_image_that_shares_nothing_begins_a_new_window(scene, image):
     assert len(window.keyframes) == 1
 
 
+def test_a_camera_that_may_be_elsewhere_is_not_searched_among_the_landmarks(scene):
+    window, frame = started(scene), given(scene, AGAIN, is_after_break=True)
+
+    assert window.process(replace(frame, is_near=False), CONFIG) is None
+    assert len(window.keyframes) == 1
+
+
 def test_odometry_goes_on_over_missing_images_as_if_they_were_there(scene):
     def error_m(gap_ns, indices):
         oracle = OracleNetwork(scene, shrink=2)

@@ -182,9 +182,10 @@ def window_input(context: FrameContext, measured: Measurement, stream: StreamSta
 
 
 def _is_near(context: FrameContext, stream: StreamState) -> bool:
-    """Return whether the camera has been measured a short time ago."""
-    blind_s = stream.odometry.blind_s(context.stamp_ns)
-    return blind_s < _LONGEST_BREAK_S and not context.decision.is_after_restore
+    """Return whether the camera has been measured a short time ago, in a scale that is kept."""
+    decision, blind_s = context.decision, stream.odometry.blind_s(context.stamp_ns)
+    is_another = decision.is_after_restore or decision.gives_up_scale
+    return blind_s < _LONGEST_BREAK_S and not is_another
 
 
 def by_window(estimate: WindowEstimate) -> dict[str, Any]:
