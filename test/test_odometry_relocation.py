@@ -3,6 +3,7 @@
 """After a break the camera is found among the landmarks of the window, and the scale goes on."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,10 @@ from mem3r_ros.geometry import invert, rotation_angle
 from mem3r_ros.odometry import DepthImage, FrameInput, RefinementConfig, SlidingWindow
 import mem3r_ros.odometry.window as window_module
 from mem3r_ros.tracker import CameraFrame, Tracker
+from mem3r_ros.tracker.decision import Decision
+from mem3r_ros.tracker.image_quality import Flaw
+from mem3r_ros.tracker.measurement import is_near
+from mem3r_ros.tracker.odometry import Odometry
 from mem3r_ros.worlds import WorldConfig, render_clip
 
 WORLD = WorldConfig(world='room', path='handheld', moving_share=0.0, motion_blur_share=0.0)
@@ -148,5 +153,26 @@ def test_odometry_goes_on_over_missing_images_as_if_they_were_there(scene):
 
     error = error_m(3_000_000_000, [*range(LAST + 1), *later(AGAIN)])
 
-    assert any('stale' in reason for reason in reasons)
+    stale = next(reason for reason in reasons if reason.startswith('stale'))
+    assert stale.endswith('the motion over the break is measured')
     assert error < without + 0.02
+
+
+@pytest.mark.parametrize(
+    'gap_s, decided, is_searched',
+    [
+        (3.0, {}, True),
+        (12.0, {}, False),
+        (3.0, {'is_after_restore': True}, False),
+        (3.0, {'gives_up_scale': True}, False),
+    ],
+)
+def test_a_camera_is_searched_after_short_breaks_in_a_scale_that_is_kept(
+    gap_s, decided, is_searched
+):
+    odometry = Odometry()
+    odometry.start(1_000_000_000)
+    decision = Decision(Flaw(), False, True, 'stale input', **decided)
+    context = SimpleNamespace(stamp_ns=1_000_000_000 + int(1e9 * gap_s), decision=decision)
+
+    assert is_near(context, SimpleNamespace(odometry=odometry)) is is_searched

@@ -76,19 +76,9 @@ def apply_break(
 
 
 def follow_decision(
-    decision: Decision,
-    stamp_ns: int,
-    stream: StreamState,
-    config: TrackerConfig,
-    is_linked: bool = False,
+    decision: Decision, stamp_ns: int, stream: StreamState, config: TrackerConfig
 ) -> None:
-    """
-    Let the path follow a break.
-
-    :param is_linked: the window has measured the motion over it, so the path goes on.
-    """
-    if is_linked:
-        return
+    """Let the path follow a break."""
     is_restored = decision.is_after_restore
     if decision.starts_segment:
         coast_s = config.health.coast_s

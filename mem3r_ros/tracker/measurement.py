@@ -176,12 +176,12 @@ def window_input(context: FrameContext, measured: Measurement, stream: StreamSta
         T_previous_camera=measured.increment,
         depth=depth,
         is_calibrated=prepared.camera is not None,
-        is_near=_is_near(context, stream),
+        is_near=is_near(context, stream),
         is_scale_held=stream.scale.is_measured,
     )
 
 
-def _is_near(context: FrameContext, stream: StreamState) -> bool:
+def is_near(context: FrameContext, stream: StreamState) -> bool:
     """Return whether the camera has been measured a short time ago, in a scale that is kept."""
     decision, blind_s = context.decision, stream.odometry.blind_s(context.stamp_ns)
     is_another = decision.is_after_restore or decision.gives_up_scale

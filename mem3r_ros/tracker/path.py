@@ -89,4 +89,6 @@ def status_of(
         or stream.scale.is_measured
     )
     status, reason = status_of_pose(accepted.num_good, accepted.warning, is_settled)
+    if context.decision.starts_segment and measured.increment is not None:
+        reason = f'{reason}; the motion over the break is measured'
     return status, reason or measured.window_reason

@@ -218,8 +218,8 @@ class Tracker:
             return tracked
         stream.dense_outputs.observe_focal(context.prepared, measured.view)
         own = refined(context, measured, stream, config)  # the scale is measured with it
-        is_linked = own.increment is not None
-        follow_decision(context.decision, context.stamp_ns, stream, config, is_linked)
+        if own.increment is None:  # otherwise the window has measured the motion over a break
+            follow_decision(context.decision, context.stamp_ns, stream, config)
         measured = by_outside_poses(context, own, stream, config)
         with context.clock('odometry'):
             move(context, measured, stream, config)
