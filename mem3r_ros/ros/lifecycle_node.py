@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-import gc
 import time
 import traceback
 from typing import Any
@@ -31,6 +30,7 @@ from mem3r_ros.ros import parameters
 from mem3r_ros.ros.diagnostics_publisher import DiagnosticsPublisher
 from mem3r_ros.ros.frame_result import FrameResult, InputFrame
 from mem3r_ros.ros.frame_statistics import FrameCounts, StageTimes
+from mem3r_ros.ros.garbage import collect_and_freeze
 from mem3r_ros.ros.input_refusals import InputRefusals
 from mem3r_ros.ros.node_config import NodeConfig
 from mem3r_ros.ros.node_snapshot import NodeSnapshot
@@ -144,6 +144,7 @@ class Mem3rNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the threads, then subscribe."""
+        collect_and_freeze()
         self.pipeline = Pipeline(
             self.config,
             self.worker,
@@ -173,7 +174,7 @@ class Mem3rNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the stream, the network and its GPU memory."""
         self._free()
-        gc.collect()
+        collect_and_freeze()
         if self.device.startswith('cuda'):
             torch.cuda.empty_cache()
         return TransitionCallbackReturn.SUCCESS

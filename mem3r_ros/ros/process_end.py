@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 import threading
 from typing import NoReturn
+
+from mem3r_ros.ros.garbage import collect_and_freeze
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # ros2 launch sends SIGTERM 5 s after SIGINT, and SIGKILL 5 s later.
@@ -57,7 +58,7 @@ def release_middleware() -> None:
     entity lives, the middleware keeps its shared memory, and :func:`leave` would let it stay in
     /dev/shm.
     """
-    gc.collect()
+    collect_and_freeze()
 
 
 def leave(code: int) -> NoReturn:

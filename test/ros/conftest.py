@@ -4,7 +4,6 @@
 
 from collections.abc import Callable, Iterator
 import fcntl
-import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -70,8 +69,10 @@ def ros_context(ros_domain: int) -> Iterator[Any]:
     import rclpy
     from rclpy.context import Context
 
+    from mem3r_ros.ros.garbage import collect_and_freeze
+
     # A node of the test before that a reference cycle keeps alive would still answer for its name.
-    gc.collect()
+    collect_and_freeze()
     context = Context()
     rclpy.init(context=context, domain_id=ros_domain)
     yield context

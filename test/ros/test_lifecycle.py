@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifecycle transitions, over the services that a lifecycle manager uses."""
 
+import gc
 import subprocess
 import sys
 import threading
 from types import SimpleNamespace
+import weakref
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -40,6 +42,13 @@ def run_with_signal(watcher, args):
 node._run = run_with_signal
 node.main(sys.argv)
 """
+
+
+class Ring:
+    """Refers to itself, so that only the garbage collector frees it."""
+
+    def __init__(self):
+        self.itself = self
 
 
 @pytest.fixture
@@ -85,6 +94,31 @@ def test_each_transition_leads_to_its_state(start_node, manager):
     assert node.tracker is None
     assert manager('configure') == (True, 'inactive')
     assert manager('inactive_shutdown') == (True, 'finalized')
+
+
+def test_a_collection_of_garbage_leaves_the_libraries_out_while_it_is_active(start_node, manager):
+    start_node(autostart=False)
+    manager('configure')
+    gc.unfreeze()
+    num_objects = len(gc.get_objects())
+
+    manager('activate')
+
+    assert len(gc.get_objects()) < 0.1 * num_objects
+
+
+def test_cleanup_frees_what_was_left_out(start_node, manager):
+    start_node(autostart=False)
+    manager('configure')
+    ring = Ring()
+    is_alive = weakref.ref(ring)
+    manager('activate')
+    del ring
+
+    manager('deactivate')
+    manager('cleanup')
+
+    assert is_alive() is None
 
 
 def test_a_missing_model_is_reported_and_leaves_it_unconfigured(start_node, manager):
