@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
-import cv2
 import numpy as np
 
 from mem3r_ros.camera import Intrinsics
@@ -77,7 +76,7 @@ def fused_view(
     if pixels is None:
         return network
     camera = pixels.network_camera(source_camera)
-    grey = cv2.cvtColor(pixels.apply_fast(prepared.image), cv2.COLOR_RGB2GRAY)
+    grey = pixels.apply_fast(prepared.source_grey)
     log_depth = resampled_log_depth(network.depth_m, network.camera, camera)
     fused = fusion.fuse(grey, camera, log_depth, is_still, config.fusion)
     return DepthView(fused.depth_m, fused.confidence, camera, pixels)

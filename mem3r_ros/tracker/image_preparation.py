@@ -26,6 +26,7 @@ class Prepared:
     """One frame in the formats that the stages need."""
 
     image: np.ndarray  # [H, W, 3] uint8, rectified, camera resolution
+    source_grey: np.ndarray  # [H, W] uint8, of ``image``
     small: np.ndarray | None  # [h, w, 3] uint8, the network's input; None: the device makes it
     fine_gray: np.ndarray | None  # [k h, k w] uint8, for the flow of a network with scale k
     grey: np.ndarray  # [.., about 320] uint8, rectified
@@ -96,9 +97,10 @@ class Preparation:
         job = None if helpers is None else helpers.start(make_greys)
         resampling = self._auto if config.resampling == 'auto' else config.resampling
         small = _small(image, pixels, masked, resampling)
-        grey, fine_gray = make_greys() if job is None else job.result()
+        source_grey, grey, fine_gray = make_greys() if job is None else job.result()
         return Prepared(
             image=image,
+            source_grey=source_grey,
             small=small,
             fine_gray=fine_gray,
             grey=grey,
@@ -112,17 +114,18 @@ class Preparation:
 
     def _greys(
         self, image: np.ndarray, pixels: PixelMap, masked: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the grey images for the checks and for the flow."""
-        return _working_grey(image), self._fine_gray(image, pixels, masked)
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return the grey images: of the camera's size, for the checks, and for the flow."""
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        return grey, _working_grey(grey), self._fine_gray(grey, pixels, masked)
 
     def _fine_gray(
-        self, image: np.ndarray, pixels: PixelMap, masked: np.ndarray | None
+        self, grey: np.ndarray, pixels: PixelMap, masked: np.ndarray | None
     ) -> np.ndarray | None:
         scale = self._flow_scale
         if scale == 1:
             return None
-        fine = cv2.cvtColor(pixels.enlarged(scale).apply_fast(image), cv2.COLOR_RGB2GRAY)
+        fine = pixels.enlarged(scale).apply_fast(grey)
         if masked is None:
             return fine
         return _without(fine, masked.repeat(scale, axis=0).repeat(scale, axis=1))
@@ -149,12 +152,12 @@ class Preparation:
             cache.clear()
 
 
-def _working_grey(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    if width > WORKING_WIDTH:
-        size = (WORKING_WIDTH, max(1, round(height * WORKING_WIDTH / width)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+def _working_grey(grey: np.ndarray) -> np.ndarray:
+    height, width = grey.shape
+    if width <= WORKING_WIDTH:
+        return grey
+    size = (WORKING_WIDTH, max(1, round(height * WORKING_WIDTH / width)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
 
 
 def _small(

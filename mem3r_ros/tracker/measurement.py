@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mem3r_ros.errors import UserError
@@ -171,7 +170,7 @@ def window_input(context: FrameContext, measured: Measurement, stream: StreamSta
         depth = DepthImage(view.depth * measured.unit, outputs.network_camera(prepared))
     return FrameInput(
         stamp_ns=context.stamp_ns,
-        grey=cv2.cvtColor(prepared.image, cv2.COLOR_RGB2GRAY),
+        grey=prepared.source_grey,
         camera=outputs.source_camera(prepared),
         T_previous_camera=measured.increment,
         depth=depth,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from mem3r_ros.odometry.pinhole import rays_of
@@ -37,7 +36,7 @@ def give_to_places(
             T_odom_camera=T_odom_camera.copy(),
             path_m=places.path_m,
             stretch=places.stretch,
-            grey=cv2.cvtColor(prepared.image, cv2.COLOR_RGB2GRAY),
+            grey=prepared.source_grey,
             camera=stream.dense_outputs.source_camera(prepared),
             depth=measured.view.depth * np.float32(metres * measured.unit),
             depth_camera=stream.dense_outputs.network_camera(prepared),
