@@ -131,6 +131,7 @@ def variants(model: Mem3R, wanted: Collection[str] = ()) -> list[Variant]:
         ('wanted heads only', True, none, {'outputs': ODOMETRY_AND_DEPTH}),
         ('kept memory', True, none, {'keeps_memory': True}),
         ('channels-last heads', True, SpeedUps(channels_last=True), {}),
+        ('rotated pairs', True, SpeedUps(rotated_pairs=True), {}),
         ('bfloat16 heads', half, SpeedUps(bfloat16_heads=True), {}),
         ('bfloat16 attention', half, SpeedUps(bfloat16_attention=True), {'fused': True}),
         ('bfloat16 camera memory', slots, SpeedUps(bfloat16_memory=True), {}),

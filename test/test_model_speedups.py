@@ -132,11 +132,12 @@ def test_camera_memory_state_gate_and_pose_head_keep_float32(wide):
     ('levers', 'limit'),
     [
         (SpeedUps(channels_last=True), 1e-4),
+        (SpeedUps(rotated_pairs=True), 1e-4),
         (SpeedUps(bfloat16_heads=True), 0.03),
         (SpeedUps(bfloat16_attention=True), 0.03),
         pytest.param(SpeedUps(int8_linear=True), 0.05, marks=needs_int8),
     ],
-    ids=['channels_last', 'bfloat16_heads', 'bfloat16_attention', 'int8_linear'],
+    ids=['channels_last', 'rotated_pairs', 'bfloat16_heads', 'bfloat16_attention', 'int8_linear'],
 )
 def test_each_lever_changes_pose_depth_and_state_little(wide, levers, limit):
     prediction, state = last_of(wide)

@@ -143,7 +143,7 @@ def load_backend(config: BackendConfig) -> tuple[Network | ExportedStep, str]:
     ):
         SpeedUps.int8(model).apply(model)
     elif device == 'cpu' and dtype == torch.float32:
-        SpeedUps.float32().apply(model)
+        SpeedUps.float32(model).apply(model)
     if not config.num_threads and runs_in_parallel(config.pipelined) and not is_large(model):
         # Its operations are too small for two threads; the other core finishes the last image.
         use_num_threads(1)

@@ -39,14 +39,19 @@ class SpeedUps:
 
     int8_linear: bool = False  # large linear layers in int8, see model.int8
     channels_last: bool = False  # dense heads with the channels of a pixel side by side
+    rotated_pairs: bool = False  # rotary positions by one complex product, see model.layers
     bfloat16_heads: bool = False  # dense heads in bfloat16
     bfloat16_attention: bool = False  # products of tokens in bfloat16, in the places of int8
     bfloat16_memory: bool = False  # linear layers of CUT3R's camera memory in bfloat16
 
     @classmethod
-    def float32(cls) -> SpeedUps:
-        """Return the levers of ``dtype: float32``, which change nothing but the rounding."""
-        return cls(channels_last=True)
+    def float32(cls, model: Mem3R) -> SpeedUps:
+        """
+        Return the levers of ``dtype: float32``, which change nothing but the rounding.
+
+        A large network hardly gains by fewer operations, and would need its weights twice.
+        """
+        return cls(channels_last=True, rotated_pairs=not is_large(model))
 
     @classmethod
     def int8(cls, model: Mem3R) -> SpeedUps:
@@ -70,9 +75,10 @@ class SpeedUps:
 
         :raises UserError: int8 is asked for and does not run here.
         """
-        if self.bfloat16_attention:
+        if self.bfloat16_attention or self.rotated_pairs:
             for attention in _attention_layers(model):
-                use_neighbours(attention)
+                if self.bfloat16_attention or not getattr(attention, 'round_float16', False):
+                    use_neighbours(attention)
         if self.int8_linear:
             count = convert_linear_layers(model)
             logger.info('%d linear layers compute in int8', count)
