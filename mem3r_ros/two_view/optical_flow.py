@@ -25,7 +25,7 @@ MIN_CORRELATION = 0.6  # below it (-1 to 1) a shift of the whole image is reject
 MIN_CORRELATION_GAIN = 0.1  # over the correlation without a shift
 MIN_SEARCH_SIDE = 16  # px; smaller images are too small for a template search
 SMOOTHNESS = 40.0  # weight of smooth flow over the images: fills textureless walls from their rims
-STRIDE_PX = 3  # between patches
+STRIDE_PX = 4  # between patches
 DESCENT_STEPS = 16  # gradient descent steps of each patch
 VARIATIONAL_STEPS = 3  # variational refinement steps of the dense flow
 # The backward search uses other settings: two equal searches make the same errors.
