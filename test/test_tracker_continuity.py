@@ -238,6 +238,15 @@ def test_a_turn_too_fast_for_corners_is_no_other_scene(index, monkeypatch):
     assert 'unrelated' in flaw_after(views)
 
 
+def test_a_fast_turn_that_blurs_the_image_is_no_other_scene():
+    image = np.hstack([rendered_scene(number, 1, (640, 480)).images[0] for number in (3, 11)])
+    random = np.random.default_rng(0)
+    views = [panned(image, turn, random) for turn in (0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.54)]
+    views[-1] = cv2.blur(views[-1], (3, 1))
+
+    assert not flaw_after(views)
+
+
 def test_features_do_not_accept_shuffled_blocks():
     random = np.random.default_rng(0)
     for index in MOVING_WORLDS:

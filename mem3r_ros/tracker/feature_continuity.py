@@ -9,11 +9,11 @@ import numpy as np
 
 from mem3r_ros.odometry.feature_matches import matched_features
 
-_NUM_FEATURES = 400
+_NUM_FEATURES = 800
 _EPIPOLAR_PX = 1.0
 # Between pairs of images of recordings, and noise, other scenes and shuffled blocks. Other scenes
-# have few inliers; shuffled blocks have many, but at most half of the matches.
-_MIN_INLIERS = 40
+# have at most half as many inliers; shuffled blocks have many, but at most half of the matches.
+_MIN_INLIERS = 30
 _MIN_SHARE = 0.6  # of the matches
 _MIN_HALF = 0.03  # of the inliers in each half of the new image; one that is destroyed has none
 
