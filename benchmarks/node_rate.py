@@ -50,6 +50,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 
 from mem3r_ros.cli.benchmark import moving_texture  # noqa: E402
+from mem3r_ros.model.freed_memory import keep_freed_memory  # noqa: E402
 from mem3r_ros.model.processor import processor_name  # noqa: E402
 from mem3r_ros.ros.conversions import header_at, stamp_ns  # noqa: E402
 from mem3r_ros.ros.replay.node_process import NodeProcess  # noqa: E402
@@ -116,6 +117,7 @@ def camera(size: str, rate_hz: float) -> None:
 
 def listener(topics: list[str]) -> None:
     """Subscribe to topics until the parent ends this process."""
+    keep_freed_memory()  # page faults for each cloud would take time from the node
     rclpy.init()
     node = Node('benchmark_listener')
     for topic in topics:
