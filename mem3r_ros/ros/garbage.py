@@ -11,9 +11,9 @@ def collect_and_freeze() -> None:
     """
     Free unused objects now, and leave the others out of the automatic collections.
 
-    torch and rclpy have 300,000 objects. An automatic full collection looks at each of them, about
-    once a minute, and stops all threads of the node for a quarter of a second. Objects that are
-    left out are freed when nothing refers to them; reference cycles wait for the next call.
+    torch and rclpy have hundreds of thousands of objects. An automatic full collection visits each
+    of them, and all threads of the node wait meanwhile: longer than an image takes. Objects that
+    are left out are freed when nothing refers to them; reference cycles wait for the next call.
     """
     gc.unfreeze()
     gc.collect()
