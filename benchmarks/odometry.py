@@ -13,8 +13,8 @@ Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames,
 metres; AbsRel after one median scale for the run, near steps of depth too, AUSE of the confidence
 beside a random order, scale of the depth over that of the path; processor time of an image (what
 the window costs is the difference of *ours* and *ours, no window*), statuses. The last line is the
-geometric mean of the tracker's ATE over that of the best online baseline. Writes odometry.md,
-odometry.json and index.html.
+geometric mean of the tracker's ATE over that of the best online baseline. --drop leaves images
+out. Writes odometry.md, odometry.json and index.html.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pathlib import Path
 import time
 
 import cv2
+from dropped_images import DROPS, without_dropped
 import numpy as np
 from textbook_odometry import BASELINES, depth_pnp
 
@@ -359,6 +360,7 @@ def main() -> None:
     parser.add_argument('--worlds', nargs='*', default=[], metavar='KIND:INDEX')
     parser.add_argument('--world-frames', type=int, default=60)
     parser.add_argument('--max-frames', type=int)
+    parser.add_argument('--drop', choices=DROPS, default='nothing', help='images that are missing')
     parser.add_argument('--model', default='mem3r-tiny')
     parser.add_argument('--colmap', action='store_true', help='run pycolmap too (slow)')
     parser.add_argument('--join', nargs='+', type=Path, metavar='FOLDER', help='outputs to join')
@@ -382,7 +384,8 @@ def main() -> None:
     if not sources:
         parser.error('give at least one SEQUENCE or world')
     for name, load in sources:
-        found[name], drawings[name] = compare(name, load(), model, args.output, args.colmap)
+        frames = without_dropped(load(), args.drop)
+        found[name], drawings[name] = compare(name, frames, model, args.output, args.colmap)
         text = table(found)
         (args.output / 'odometry.md').write_text(text)
         values = {key: [asdict(result) for result in rows] for key, rows in found.items()}

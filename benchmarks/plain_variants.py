@@ -131,12 +131,12 @@ def variants(model: Mem3R, wanted: Collection[str] = ()) -> list[Variant]:
         ('wanted heads only', True, none, {'outputs': ODOMETRY_AND_DEPTH}),
         ('kept memory', True, none, {'keeps_memory': True}),
         ('channels-last heads', True, SpeedUps(channels_last=True), {}),
-        ('rotated pairs', True, SpeedUps(rotated_pairs=True), {}),
+        ('rotated pairs', True, SpeedUps(rotated_pairs=True), {'fused': True}),
         ('bfloat16 heads', half, SpeedUps(bfloat16_heads=True), {}),
         ('bfloat16 attention', half, SpeedUps(bfloat16_attention=True), {'fused': True}),
         ('bfloat16 camera memory', slots, SpeedUps(bfloat16_memory=True), {}),
         ('int8 linear layers', int8, SpeedUps(int8_linear=True), {}),
-        ('dtype float32', True, none, together),
+        ('dtype float32', True, SpeedUps.float32(model), together),
         ('dtype int8', int8, everything, together),
     ]
     return [
