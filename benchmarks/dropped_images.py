@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from mem3r_ros.data.sequence import SequenceFrame
+from mem3r_ros.errors import UserError
 
 _BURST = 10
 DROPS = ('nothing', 'every-third', 'every-second', 'two-of-three', 'burst')
@@ -15,7 +16,10 @@ def without_dropped(frames: list[SequenceFrame], drop: str) -> list[SequenceFram
     Return the frames that are left.
 
     :param drop: one of ``DROPS``; a burst is ten images in the middle.
+    :raises UserError: a burst would leave nothing on one of its sides.
     """
+    if drop == 'burst' and len(frames) < _BURST + 2:
+        raise UserError(f'{len(frames)} images are too few to leave out {_BURST} in the middle')
     middle = (len(frames) - _BURST) // 2
     return {
         'nothing': frames,
