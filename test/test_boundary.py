@@ -35,6 +35,7 @@ LAYERS = [
         'camera',
         'cloud',
         'child_process',
+        'interruption',
         'cloud_config',
         'picture_config',
         'trajectory',

@@ -3,6 +3,7 @@
 """Thirty bad images among good ones: every one is in the summary of the run, with its reason."""
 
 import json
+import signal
 
 from bag_writer import COMPRESSED, TYPES, header, write_bag
 import cv2
@@ -13,6 +14,7 @@ from mem3r_ros.cli.main import main
 from mem3r_ros.data import open_sequence
 from mem3r_ros.data.video import VideoFile, _Times
 from mem3r_ros.errors import UserError
+from mem3r_ros.reports import RunRecorder
 from mem3r_ros.tracker import Tracker
 from mem3r_ros.trajectory import read_tum
 
@@ -115,6 +117,26 @@ def test_an_interrupted_run_leaves_all_its_results_so_far(tmp_path, monkeypatch)
     assert len(read_tum(output / 'trajectory.txt')) == 4
     assert (output / 'map.ply').exists()
     assert '</html>' in (output / 'index.html').read_text()
+
+
+@pytest.mark.fault('Ctrl-C while a result is recorded', 'that result is written as a whole')
+def test_an_interrupt_while_a_frame_is_recorded_comes_behind_it(tmp_path, monkeypatch):
+    add_pose = RunRecorder.add_pose
+
+    def interrupted(recorder, stamp_ns, pose):
+        if stamp_ns == 4 * 10**9 // 30:
+            signal.raise_signal(signal.SIGINT)
+        add_pose(recorder, stamp_ns, pose)
+
+    monkeypatch.setattr(RunRecorder, 'add_pose', interrupted)
+    folder, output = pictures(tmp_path / 'images', *[(64, 48)] * 9), tmp_path / 'out'
+
+    words = ['run', str(folder), '--output', str(output), '--set', 'pipelined=false']
+    assert main(words) == 130
+
+    summary = json.loads((output / 'summary.json').read_text())
+    assert summary['balance']['is_interrupted'] and summary['num_poses'] == 5
+    assert summary['timing']['total']['count'] == 5  # recorded last
 
 
 # Videos.

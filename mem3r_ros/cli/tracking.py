@@ -17,6 +17,7 @@ from mem3r_ros.cli.settings import config_from as config_from
 from mem3r_ros.data import Sequence, SequenceFrame
 from mem3r_ros.data.clock_guard import ClockGuard
 from mem3r_ros.errors import BadFrame
+from mem3r_ros.interruption import uninterrupted
 from mem3r_ros.refusals import Refusals
 from mem3r_ros.reports import RunRecorder
 from mem3r_ros.reports.balance import Balance
@@ -91,7 +92,8 @@ def track_sequence(
 
     def record(frame: SequenceFrame, result: Future[TrackedFrame], started_s: float) -> None:
         tracked = result.result()
-        record_frame(recorder, frame, tracked, 1e3 * (time.perf_counter() - started_s))
+        with uninterrupted():
+            record_frame(recorder, frame, tracked, 1e3 * (time.perf_counter() - started_s))
         if on_frame is not None:
             on_frame(frame, tracked)
 

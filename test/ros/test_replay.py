@@ -29,6 +29,8 @@ from mem3r_ros.ros.conversions import (
     stamp_ns,
     transform_message,
 )
+from mem3r_ros.ros.replay.bag_player import PlayedImage
+from mem3r_ros.ros.replay.session import _ReplayRun
 from mem3r_ros.trajectory import read_tum
 
 NUM_IMAGES = 12
@@ -266,6 +268,44 @@ def test_an_interrupted_replay_leaves_all_its_results_so_far(ros_domain, model_f
     assert len(read_tum(output / 'trajectory.txt')) == balance['posed']
     assert len(read_ply(output / 'map.ply')[0]) > 0
     assert '</html>' in (output / 'index.html').read_text()
+
+
+def test_an_interrupt_waits_until_the_received_result_is_recorded():
+    class Receiver:
+        num_answered = num_recorded = 0
+
+        def is_connected(self):
+            return True
+
+        def place_cameras(self):
+            pass
+
+    class Executor:
+        def spin_once(self, timeout_sec):
+            receiver.num_answered += 1
+            if receiver.num_answered == 3:
+                signal.raise_signal(signal.SIGINT)
+            receiver.num_recorded += 1
+
+    class Player:
+        def has_subscribers(self):
+            return True
+
+        def play(self, wait_for_turn):
+            for index in range(9):
+                wait_for_turn()
+                yield PlayedImage(index, None)
+
+    receiver = Receiver()
+    run = _ReplayRun(None, Executor(), None, receiver)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.play(Player(), None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert receiver.num_answered == receiver.num_recorded == 3
 
 
 @pytest.mark.fault(

@@ -25,6 +25,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from mem3r_ros.data import open_sequence
 from mem3r_ros.errors import UserError
+from mem3r_ros.interruption import uninterrupted
 from mem3r_ros.reports import RunRecorder, RunResult
 from mem3r_ros.reports.balance import Balance
 from mem3r_ros.ros.conversions import frame_name
@@ -165,7 +166,7 @@ class _ReplayRun:
     def _wait_for_turn(self) -> None:
         self._wait_for_answers(self.num_sent - _WINDOW + 1)
         # Read the messages that have arrived meanwhile, so that answers do not pile up.
-        self._executor.spin_once(timeout_sec=0.0)
+        self._spin_once(0.0)
 
     def _wait_for_answers(self, count: int) -> None:
         self._wait(
@@ -179,7 +180,7 @@ class _ReplayRun:
         deadline = time.monotonic() + timeout_s
         answered = self._receiver.num_answered
         while not is_done():
-            self._executor.spin_once(timeout_sec=0.05)
+            self._spin_once(0.05)
             if self._receiver.num_answered != answered:
                 answered = self._receiver.num_answered
                 deadline = time.monotonic() + timeout_s
@@ -191,7 +192,11 @@ class _ReplayRun:
     def _spin_for(self, duration_s: float) -> None:
         deadline = time.monotonic() + duration_s
         while time.monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=0.02)
+            self._spin_once(0.02)
+
+    def _spin_once(self, timeout_s: float) -> None:
+        with uninterrupted():  # a result is recorded as a whole
+            self._executor.spin_once(timeout_sec=timeout_s)
 
 
 def _given_parameters(options: ReplayOptions) -> dict[str, Any]:
