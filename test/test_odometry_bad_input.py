@@ -135,16 +135,16 @@ def test_a_burst_of_ten_dropped_frames_is_no_jump_off_the_path(scene):
 def test_an_adjustment_that_fails_is_reported_with_a_larger_covariance(
     scene, usual, monkeypatch, failure
 ):
-    adjust = window.adjust
+    adjusted = window.adjusted
 
-    def wrong(problem):
+    def wrong(*arguments):
         if failure == 'singular':
             raise np.linalg.LinAlgError('singular')
-        solution = adjust(problem)
+        solution = adjusted(*arguments)
         solution.T_window_camera[-1, :3, 3] += 50.0
         return solution
 
-    monkeypatch.setattr(window, 'adjust', wrong)
+    monkeypatch.setattr(window, 'adjusted', wrong)
     tracked = track(scene)
 
     assert any('not adjusted' in frame.reason for frame in tracked)

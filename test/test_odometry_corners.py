@@ -47,6 +47,21 @@ def test_no_corner_is_found_where_pixels_are_ignored_or_where_there_is_nothing()
     assert not len(new_corners(np.full(SIZE[::-1], 90, np.uint8), np.zeros((0, 2)), 200, None))
 
 
+def test_weak_corners_as_on_a_plain_floor_are_left_out():
+    random = np.random.default_rng(0)
+    floor = cv2.GaussianBlur(random.normal(128.0, 40.0, (240, 320)), (0, 0), 6)
+    noisy = np.round(floor + random.normal(0.0, 1.0, floor.shape)).astype(np.uint8)
+    floor_with_a_box = noisy.copy()
+    floor_with_a_box[80:160, 100:220] = 30
+
+    assert len(new_corners(noisy, np.zeros((0, 2)), 100, None)) == 0
+    found = new_corners(floor_with_a_box, np.zeros((0, 2)), 100, None)
+    at_box = [[100, 80], [219, 80], [100, 159], [219, 159]]
+    assert len(found) >= 4
+    for corner in at_box:
+        assert np.linalg.norm(found - corner, axis=1).min() < 3.0
+
+
 def test_corners_are_tracked_from_a_wrong_expectation_too():
     image = texture()
     moved = warped(image, np.eye(2), [7.3, -4.6])

@@ -178,10 +178,10 @@ def test_equal_frames_give_equal_bits(scene):
 
 
 def test_an_adjustment_that_fails_leaves_the_window_going(scene, monkeypatch):
-    def singular(problem):
+    def singular(problem, *_):
         raise np.linalg.LinAlgError('singular')
 
-    monkeypatch.setattr('mem3r_ros.odometry.window.adjust', singular)
+    monkeypatch.setattr('mem3r_ros.odometry.window.adjusted', singular)
 
     position, _ = errors(run(SlidingWindow(), frames(scene)), scene)
 
@@ -189,13 +189,13 @@ def test_an_adjustment_that_fails_leaves_the_window_going(scene, monkeypatch):
 
 
 def test_an_adjustment_that_moves_far_is_discarded(scene, monkeypatch):
-    def wild(problem):
+    def wild(problem, *_):
         solution = adjust(problem)
         poses = solution.T_window_camera.copy()
         poses[-1, :3, 3] += 0.7
         return replace(solution, T_window_camera=poses)
 
-    monkeypatch.setattr('mem3r_ros.odometry.window.adjust', wild)
+    monkeypatch.setattr('mem3r_ros.odometry.window.adjusted', wild)
 
     position, _ = errors(run(SlidingWindow(), frames(scene)), scene)
 
@@ -205,7 +205,7 @@ def test_an_adjustment_that_moves_far_is_discarded(scene, monkeypatch):
 def test_after_three_discarded_adjustments_the_window_starts_anew(scene, monkeypatch):
     window, left, lengths = SlidingWindow(), [3], []
 
-    def wild(problem):
+    def wild(problem, *_):
         solution = adjust(problem)
         if not left[0]:
             return solution
@@ -214,7 +214,7 @@ def test_after_three_discarded_adjustments_the_window_starts_anew(scene, monkeyp
         poses[-1, :3, 3] += 0.7
         return replace(solution, T_window_camera=poses)
 
-    monkeypatch.setattr('mem3r_ros.odometry.window.adjust', wild)
+    monkeypatch.setattr('mem3r_ros.odometry.window.adjusted', wild)
     estimates = []
     for frame in frames(scene):
         estimates.append(window.process(frame, CONFIG))

@@ -22,6 +22,8 @@ _STEPS = 10  # of each level, at most
 _LEAST_STEP_PX = 0.03  # the alignment with the patches goes on from there
 _CHECK_WINDOW_PX = 15  # of the backward search, which starts at its answer and needs no pyramid
 _MIN_STRENGTH = 0.02  # of the strongest tenth of the cells
+# Weaker ones, as on a plain floor, are found again anywhere: what noise of 4.5 grey levels shows.
+_LEAST_STRENGTH = 2.3e-4
 _BORDER = 8  # px at the edge of the image without corners
 _CORNER_BLOCK_PX = 5
 _STRIP_ROWS = 64
@@ -132,7 +134,8 @@ def new_corners(
     blocks = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, cell * cell)
     best = blocks.argmax(axis=1)
     peak = blocks[np.arange(len(blocks)), best]
-    wanted = ~occupied & (peak > _MIN_STRENGTH * np.percentile(peak, 90)) & (peak > 1e-6)
+    least = max(_MIN_STRENGTH * np.percentile(peak, 90), _LEAST_STRENGTH)
+    wanted = ~occupied & (peak > least)
     index = np.flatnonzero(wanted)
     x = index % columns * cell + best[index] % cell
     y = index // columns * cell + best[index] // cell

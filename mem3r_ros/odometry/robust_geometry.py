@@ -32,11 +32,36 @@ def epipolar_inliers(
     :param limit_px: distance from the epipolar line.
     :return: [P] bool; None where the essential matrix is not determined.
     """
+    found = _essential_matrix(first, second, camera, limit_px)
+    return None if found is None else found[1]
+
+
+def relative_pose(
+    first: np.ndarray, second: np.ndarray, camera: np.ndarray, limit_px: float
+) -> np.ndarray | None:
+    """
+    Find the motion between two images, with a step of length 1; parameters as above.
+
+    :return: T_first_second, [4, 4]; None where the essential matrix is not determined.
+    """
+    found = _essential_matrix(first, second, camera, limit_px)
+    if found is None:
+        return None
+    E, inliers = found
+    mask = inliers.astype(np.uint8)
+    _, R, t, _ = cv2.recoverPose(E, first, second, camera_matrix(camera), mask=mask)
+    return invert(matrix(R, t.ravel()))
+
+
+def _essential_matrix(
+    first: np.ndarray, second: np.ndarray, camera: np.ndarray, limit_px: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the essential matrix [3, 3] and its inliers [P] bool, if it is determined."""
     moved = np.linalg.norm(first - second, axis=1)
     if len(first) < _MIN_POINTS or np.median(moved) < 1.5 * limit_px:
         return None
     try:
-        _, inliers = cv2.findEssentialMat(
+        E, inliers = cv2.findEssentialMat(
             first,
             second,
             camera_matrix(camera),
@@ -47,9 +72,9 @@ def epipolar_inliers(
         )
     except cv2.error:
         return None
-    if inliers is None or inliers.mean() < _MIN_SHARE:
+    if E is None or E.shape != (3, 3) or inliers is None or inliers.mean() < _MIN_SHARE:
         return None
-    return inliers.ravel() > 0
+    return E, inliers.ravel() > 0
 
 
 def pose_from_points(

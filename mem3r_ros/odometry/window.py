@@ -19,7 +19,6 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, orthonormalise
 from mem3r_ros.odometry import corner_search, scale_carriers
-from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.agreement import is_plausible, with_disagreement
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import working_image
@@ -34,6 +33,7 @@ from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
 from mem3r_ros.odometry.new_landmarks import add_corners
 from mem3r_ros.odometry.pinhole import camera_array
 from mem3r_ros.odometry.relocation import Relocation, relocated
+from mem3r_ros.odometry.second_start import adjusted
 from mem3r_ros.odometry.window_problem import take_solution, window_problem
 
 REFERENCE_WIDTH = 640  # px at which thresholds are stated
@@ -354,7 +354,7 @@ class SlidingWindow:
             self.focal.prior_sigma(num_frames),
         )
         try:
-            solution = adjust(problem)
+            solution = adjusted(problem, landmarks.seen, self.width_scale)
         except np.linalg.LinAlgError as error:
             return f'keyframes not adjusted: {error}'
         poses, change = solution.T_window_camera, scale_carriers.UNCHANGED

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 mem3r_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""An adjustment whose first guess is far off, as after wrong motions of the network."""
+
+import numpy as np
+import pytest
+
+from mem3r_ros.geometry import invert, matrix, rotation_angle, so3_exp, transform_points
+from mem3r_ros.odometry import second_start
+from mem3r_ros.odometry.adjustment import adjust
+from mem3r_ros.odometry.pinhole import project, rays_of
+from mem3r_ros.odometry.problem import Problem
+from mem3r_ros.odometry.second_start import adjusted
+
+CAMERA = np.array([500.0, 500.0, 320.0, 240.0])
+NUM_FRAMES, NUM_LANDMARKS = 6, 150
+
+
+def drive(turn_rad, pixel_noise=0.3, seed=0):
+    """Return a drive straight ahead whose first guess turns at each step, and what is seen."""
+    random = np.random.default_rng(seed)
+    indices = np.arange(NUM_FRAMES)
+    steps = np.array([[0.0, 0.0, 1.0]]) * indices[:, None]
+    pixels = random.uniform([120, 100], [520, 380], (NUM_LANDMARKS, 2))
+    points = rays_of(pixels, CAMERA) * random.uniform(10.0, 60.0, NUM_LANDMARKS)[:, None]
+    seen = np.stack(
+        [
+            project(transform_points(invert(matrix(np.eye(3), step)), points), CAMERA)
+            for step in steps
+        ],
+        axis=1,
+    )
+    seen += random.normal(0.0, pixel_noise, seen.shape)
+    turns = np.array([[0.0, turn_rad, 0.0]]) * indices[:, None]
+    predicted = np.exp(random.normal(0.0, 0.3, NUM_LANDMARKS)) / 25.0
+    landmark, frame = (
+        axis.ravel() for axis in np.meshgrid(np.arange(NUM_LANDMARKS), indices[1:], indexing='ij')
+    )
+    problem = Problem(
+        T_window_camera=np.stack([matrix(so3_exp(w), t) for w, t in zip(turns, steps)]),
+        is_fixed=indices < 1,
+        anchor=np.zeros(NUM_LANDMARKS, int),
+        anchor_pixels=seen[:, 0],
+        guess_pixels=seen[:, 0],
+        inverse_depth=predicted,
+        prior_inverse_depth=predicted,
+        prior_sigma=0.4 * predicted,
+        landmark=landmark,
+        frame=frame,
+        pixels=seen[landmark, frame],
+        camera=CAMERA,
+        pixel_sigma=0.5,
+        max_iterations=6,
+        least_decrease=1e-2,
+    )
+    return problem, seen
+
+
+def turn_deg(solution):
+    return np.degrees(max(rotation_angle(T[:3, :3]) for T in solution.T_window_camera))
+
+
+def test_a_window_whose_first_guess_turns_by_degrees_is_adjusted_from_the_observations():
+    problem, seen = drive(turn_rad=0.3)
+
+    assert turn_deg(adjust(problem)) > 10.0
+    assert turn_deg(adjusted(problem, seen, 1.0)) < 0.1
+
+
+def test_lengths_of_the_steps_stay_those_of_the_first_guess():
+    problem, seen = drive(turn_rad=0.3)
+
+    positions = adjusted(problem, seen, 1.0).T_window_camera[:, :3, 3]
+
+    lengths = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    assert lengths == pytest.approx(np.full(NUM_FRAMES - 1, lengths[0]), rel=0.1)
+    assert 0.5 < lengths[0] < 2.0
+
+
+def test_a_good_fit_needs_no_second_start(monkeypatch):
+    problem, seen = drive(turn_rad=0.02)
+    monkeypatch.setattr(second_start, '_by_essential_matrices', None)
+
+    assert turn_deg(adjusted(problem, seen, 1.0)) < 0.1
+
+
+def test_of_two_poor_fits_the_first_one_stays_if_the_second_is_no_better():
+    problem, seen = drive(turn_rad=0.0, pixel_noise=4.0)
+
+    first, chosen = adjust(problem), adjusted(problem, seen, 1.0)
+
+    assert first.cost > 0.8 * len(problem.landmark)
+    assert (chosen.T_window_camera == first.T_window_camera).all()
+
+
+def test_a_second_start_that_cannot_be_solved_leaves_the_first_result(monkeypatch):
+    problem, seen = drive(turn_rad=0.3)
+    first = adjust(problem)
+
+    def once(problem):
+        if problem.T_window_camera is start:
+            return first
+        raise np.linalg.LinAlgError('singular')
+
+    start = problem.T_window_camera
+    monkeypatch.setattr(second_start, 'adjust', once)
+
+    assert adjusted(problem, seen, 1.0) is first
