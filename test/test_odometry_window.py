@@ -11,7 +11,13 @@ import pytest
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, rotation_angle, se3_exp
-from mem3r_ros.odometry import DepthImage, FrameInput, RefinementConfig, SlidingWindow
+from mem3r_ros.odometry import (
+    DepthImage,
+    FrameInput,
+    RefinementConfig,
+    SlidingWindow,
+    corner_search,
+)
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.scale_carriers import onto_published
 from mem3r_ros.worlds import WorldConfig, render_clip
@@ -283,3 +289,26 @@ def test_all_fields_of_the_window_are_plain_values_or_stages(scene):
     for item in fields(window):
         if item.metadata.get('is_packed', True):
             assert isinstance(getattr(window, item.name), (np.ndarray, bool, int, float, list))
+
+
+@pytest.mark.parametrize(('num_corners', 'is_followed'), [(20, False), (60, True)])
+def test_few_corners_turn_the_camera_only_where_another_motion_agrees(
+    scene, monkeypatch, num_corners, is_followed
+):
+    find, roll = corner_search.find, np.radians(15.0)
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    inputs, window, index = list(frames(scene)), SlidingWindow(), 8
+
+    def rolled(*arguments):
+        found = find(*arguments)
+        centre = arguments[2][2:]
+        pixels = centre + (found.pixels[:num_corners] - centre) @ turn.T
+        return corner_search.Found(found.rows[:num_corners], pixels, found.is_rigid[:num_corners])
+
+    run(window, inputs[:index])
+    monkeypatch.setattr(corner_search, 'find', rolled)
+    estimate = window.process(inputs[index], CONFIG)
+
+    off = invert(inputs[index].T_previous_camera) @ estimate.T_previous_camera
+    assert (np.degrees(rotation_angle(off[:3, :3])) > 10.0) == is_followed
+    assert estimate.reason

@@ -9,17 +9,22 @@ which sees the whole image, contradicts them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import math
 
 import numpy as np
 
-from mem3r_ros.geometry import rotation_angle, so3_log
+from mem3r_ros.geometry import invert, rotation_angle, so3_log
+from mem3r_ros.odometry.frame_location import Location
 from mem3r_ros.odometry.motion_prior import MotionPrior
 
 _MAX_DISTANCE = 5.0  # standard deviations of both motions
 # What an adjustment may move the newest frame: parts of the usual depth, and rad.
 _MAX_SHIFT = 0.15
 _MAX_TURN_RAD = 0.1
+# Corners fewer than these are not followed into a turn beyond this from every expectation.
+_FEW_CORNERS = 30
+_SURPRISING_TURN_RAD = 0.17
 
 
 def with_disagreement(
@@ -44,6 +49,19 @@ def with_disagreement(
         f'{degrees:.2g} degrees between two images'
     )
     return covariance + np.outer(difference, difference), reason
+
+
+def is_surprising(location: Location, expected: Sequence[np.ndarray]) -> bool:
+    """
+    Return whether few corners show a turn that nothing else explains, so they may be mismatched.
+
+    :param location: of a frame by its corners.
+    :param expected: T_window_camera of it by the network, and by the last motion.
+    """
+    if location.num_inliers >= _FEW_CORNERS:
+        return False
+    turns = [invert(T)[:3, :3] @ location.T_window_camera[:3, :3] for T in expected]
+    return min(map(rotation_angle, turns)) > _SURPRISING_TURN_RAD
 
 
 def is_plausible(departure: np.ndarray, usual_depth: float) -> bool:

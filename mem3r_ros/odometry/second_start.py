@@ -3,10 +3,10 @@
 """
 A second start for an adjustment that does not fit its observations.
 
-The network's motion may be wrong by degrees. The first landmarks are then placed by a wrong motion,
-and the window stays in a local minimum, because each new frame is located by these landmarks. The
-second start takes rotation and direction of each step from the essential matrix of its two frames,
-and the length of the step from the first start. The better of both minima is the result.
+The network's motion may be wrong by degrees. The first landmarks are then placed by it, and the
+window stays in a local minimum, because each new frame is located by these landmarks. The second
+start takes rotation and direction of each step from the essential matrix of its two frames, and
+the length of the step from the first start. The better of both minima is the result.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, orthonormalise
 from mem3r_ros.odometry import corner_search, scale_carriers
-from mem3r_ros.odometry.agreement import is_plausible, with_disagreement
+from mem3r_ros.odometry.agreement import is_plausible, is_surprising, with_disagreement
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import working_image
 from mem3r_ros.odometry.focal_length import FocalLength
@@ -117,8 +117,7 @@ class SlidingWindow:
             self.velocity = moved.copy()
         covariance = None
         if location is not None:
-            stated = location.seen_from(before)
-            covariance, flaw = with_disagreement(stated, moved, motion)
+            covariance, flaw = with_disagreement(location.seen_from(before), moved, motion)
             reason = flaw or reason
         return WindowEstimate(
             T_previous_camera=moved,
@@ -277,6 +276,8 @@ class SlidingWindow:
             num = '' if location is None else f'{location.num_inliers} of '
             agree = '' if location is None else ' agree'
             return None, f"{num}{len(seen)} corners{agree}: the motion is the network's"
+        if is_surprising(location, expected):
+            return None, f"{location.num_inliers} corners disagree: the motion is the network's"
         return location, ''
 
     def _append(self, T: np.ndarray, seen: np.ndarray, location: Location | None) -> None:
@@ -389,8 +390,7 @@ class SlidingWindow:
             self.num_taken, frame.stamp_ns, self.poses[-1], motion, grey, frame.depth
         )
         self.num_taken += 1
-        self.since_key, self.since_key_variance = np.eye(4), np.zeros(2)
-        self.since_key_path = 0.0
+        self.since_key, self.since_key_variance, self.since_key_path = np.eye(4), np.zeros(2), 0.0
         established = self.landmarks.is_tracked & scale_carriers.established(self.landmarks)
         ratio = scale_carriers.log_depth_ratio(
             self.landmarks, established, self.poses, self.camera, frame.depth
