@@ -90,7 +90,7 @@ def test_depth_asked_for_now_and_then_is_fused_too():
         tracked = run(stream, oracle, [index], outputs=outputs)[-1]
     fog = cv2.GaussianBlur(scene().depth[-1], (0, 0), 20)
 
-    assert abs_rel(tracked.depth, scene().depth[-1]) < 0.8 * abs_rel(fog, scene().depth[-1])
+    assert abs_rel(tracked.depth, scene().depth[-1]) < 0.9 * abs_rel(fog, scene().depth[-1])
 
 
 def test_a_restored_stream_goes_on_with_its_fused_depth():

@@ -18,9 +18,9 @@ class RefinementConfig:
         dynamic=True,
     )
     num_keyframes: int = setting(
-        12, 'keyframes that are adjusted together', low=3, high=40, unit='frames'
+        15, 'keyframes that are adjusted together', low=3, high=40, unit='frames'
     )
-    num_corners: int = setting(200, 'corners that are tracked', low=30, high=2000)
+    num_corners: int = setting(220, 'corners that are tracked', low=30, high=2000)
     pixel_noise: float = setting(
         0.5,
         'standard deviation of a tracked corner in an image 640 px wide; in proportion to the '
