@@ -22,9 +22,8 @@ _MAX_DISTANCE = 5.0  # standard deviations of both motions
 # What an adjustment may move the newest frame: parts of the usual depth, and rad.
 _MAX_SHIFT = 0.15
 _MAX_TURN_RAD = 0.1
-# Corners fewer than these are not followed into a turn beyond this from every expectation.
-_FEW_CORNERS = 30
-_SURPRISING_TURN_RAD = 0.17
+_FEW_CORNERS = 30  # below, a turn that no expected motion shows is not followed
+_SURPRISING_TURN_RAD = 0.17  # from each expected motion
 
 
 def with_disagreement(
@@ -53,7 +52,7 @@ def with_disagreement(
 
 def is_surprising(location: Location, expected: Sequence[np.ndarray]) -> bool:
     """
-    Return whether few corners show a turn that nothing else explains, so they may be mismatched.
+    Return whether few corners show a turn that no expected motion has: they may be mismatched.
 
     :param location: of a frame by its corners.
     :param expected: T_window_camera of it by the network, and by the last motion.

@@ -22,7 +22,8 @@ _STEPS = 10  # of each level, at most
 _LEAST_STEP_PX = 0.03  # the alignment with the patches goes on from there
 _CHECK_WINDOW_PX = 15  # of the backward search, which starts at its answer and needs no pyramid
 _MIN_STRENGTH = 0.02  # of the strongest tenth of the cells
-# Weaker ones, as on a plain floor, are found again anywhere: what noise of 4.5 grey levels shows.
+# Weaker corners, as on a plain floor, are matched to wrong places. White noise with a standard
+# deviation of 4.5 grey levels has this strength.
 _LEAST_STRENGTH = 2.3e-4
 _BORDER = 8  # px at the edge of the image without corners
 _CORNER_BLOCK_PX = 5
