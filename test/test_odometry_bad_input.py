@@ -181,6 +181,6 @@ def test_a_network_without_two_view_geometry_and_training_gives_rotations_by_cor
         errors.append(rotation_angle(T[:3, :3].T @ T_true[:3, :3]))
         true.append(rotation_angle(T_true[:3, :3]))
     assert np.mean(errors) < 0.4 * np.mean(true)
-    assert sum(frame.health.window_covariance is None for frame in tracked[8:]) < 2
+    assert all(frame.health.window_covariance is not None for frame in tracked[9:])
     assert any('corners and network disagree' in frame.reason for frame in tracked)
     assert np.isfinite(tracked[-1].depth).any()

@@ -292,7 +292,7 @@ def test_all_fields_of_the_window_are_plain_values_or_stages(scene):
 
 
 @pytest.mark.parametrize(('num_corners', 'is_followed'), [(20, False), (60, True)])
-def test_few_corners_turn_the_camera_only_where_another_motion_agrees(
+def test_only_many_corners_turn_the_camera_against_network_and_last_motion(
     scene, monkeypatch, num_corners, is_followed
 ):
     find, roll = corner_search.find, np.radians(15.0)
