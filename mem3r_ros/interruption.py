@@ -26,17 +26,18 @@ def uninterrupted() -> Iterator[None]:
     if not callable(before):
         yield
         return
-    interrupted: list[tuple[int, FrameType | None]] = []
+    is_interrupted = False
 
     def remember(number: int, frame: FrameType | None) -> None:
-        if interrupted:
+        nonlocal is_interrupted
+        if is_interrupted:
             before(number, frame)
-        interrupted.append((number, frame))
+        is_interrupted = True
 
     signal.signal(signal.SIGINT, remember)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if interrupted:
-        before(*interrupted[0])
+    if is_interrupted:
+        signal.raise_signal(signal.SIGINT)
