@@ -277,7 +277,7 @@ class SlidingWindow:
             agree = '' if location is None else ' agree'
             return None, f"{num}{len(seen)} corners{agree}: the motion is the network's"
         if is_surprising(location, expected):
-            return None, f"{location.num_inliers} corners disagree: the motion is the network's"
+            return None, f"a turn by {location.num_inliers} corners: the motion is the network's"
         return location, ''
 
     def _append(self, T: np.ndarray, seen: np.ndarray, location: Location | None) -> None:
