@@ -31,6 +31,7 @@ import time
 import cv2
 from dropped_images import DROPS, without_dropped
 import numpy as np
+from scipy.stats import gmean
 from textbook_odometry import BASELINES, depth_pnp
 
 from mem3r_ros.camera import Intrinsics, Rectifier
@@ -141,6 +142,13 @@ def rendered(name: str, num_frames: int) -> list[SequenceFrame]:
         )
         for i in range(num_frames)
     ]
+
+
+def true_path(frames: list[SequenceFrame]) -> Trajectory:
+    """Return the true poses, of the frames that have one."""
+    known = [frame for frame in frames if frame.T_world_camera is not None]
+    stamps = np.array([frame.stamp_ns for frame in known])
+    return Trajectory(stamps, np.stack([frame.T_world_camera for frame in known]))
 
 
 def run_tracker(
@@ -270,11 +278,7 @@ def compare(
     name: str, frames: list[SequenceFrame], model: object, output: Path, has_colmap: bool
 ) -> tuple[list[Result], str]:
     """Run all methods on a sequence; return their figures and the plots as SVG."""
-    known = [frame for frame in frames if frame.T_world_camera is not None]
-    truth = Trajectory(
-        np.array([frame.stamp_ns for frame in known]),
-        np.stack([frame.T_world_camera for frame in known]),
-    )
+    truth = true_path(frames)
     runs = {method: run_tracker(frames, model, *variant) for method, variant in VARIANTS.items()}
     runs |= {method: run_baseline(frames, method) for method in BASELINES}
     if any(frame.depth_m is not None for frame in frames):
@@ -323,7 +327,7 @@ def table(found: dict[str, list[Result]]) -> str:
     lines.append('')
     for method in VARIANTS:
         ratios = {name: ratio(results, method) for name, results in found.items()}
-        mean = math.exp(float(np.mean(np.log(list(ratios.values())))))
+        mean = gmean(list(ratios.values()))
         worst = max(ratios, key=ratios.get)
         lines.append(
             f'{method}: ATE over the best online baseline {mean:.2f} (geometric mean), '

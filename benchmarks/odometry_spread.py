@@ -21,12 +21,12 @@ import sys
 import cv2
 from dropped_images import DROPS, without_dropped
 import numpy as np
-from odometry import OURS, measure, read, run_baseline, run_tracker
+from odometry import OURS, measure, read, run_baseline, run_tracker, true_path
+from scipy.stats import gmean
 from textbook_odometry import BASELINES
 
 from mem3r_ros.data.sequence import SequenceFrame
 from mem3r_ros.model import load_model
-from mem3r_ros.trajectory import Trajectory
 
 NOISE = 1.0  # grey levels
 LIMIT = 1.1  # of the ratio
@@ -51,9 +51,7 @@ def _noisy(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 def run(frames: list[SequenceFrame], model: object) -> tuple[float, float]:
     """Return the ATE of the tracker and of the best textbook method, m."""
-    known = [frame for frame in frames if frame.T_world_camera is not None]
-    stamps = np.array([frame.stamp_ns for frame in known])
-    truth = Trajectory(stamps, np.stack([frame.T_world_camera for frame in known]))
+    truth = true_path(frames)
     ours = measure(OURS, run_tracker(frames, model, True, True), truth)
     textbook = [measure(name, run_baseline(frames, name), truth) for name in BASELINES]
     return ours.ate_m, min(result.ate_m for result in textbook)
@@ -67,14 +65,10 @@ def row(name: str, errors_m: Sequence[tuple[float, float]]) -> str:
     """
     ours, textbook = np.array(errors_m).T
     ratio = ours / textbook
-    cells = [f'{_mean(ours):.4f}', f'{ours.min():.4f}', f'{ours.max():.4f}']
-    cells += [f'{_mean(textbook):.4f}', f'{textbook.min():.4f}', f'{textbook.max():.4f}']
-    cells += [f'{_mean(ratio):.2f}', f'{ratio.max():.2f}', str(int((ratio > LIMIT).sum()))]
+    cells = [f'{gmean(ours):.4f}', f'{ours.min():.4f}', f'{ours.max():.4f}']
+    cells += [f'{gmean(textbook):.4f}', f'{textbook.min():.4f}', f'{textbook.max():.4f}']
+    cells += [f'{gmean(ratio):.2f}', f'{ratio.max():.2f}', str(int((ratio > LIMIT).sum()))]
     return f'| {name} | {len(ours)} | {" | ".join(cells)} |\n'
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.exp(np.log(values).mean()))
 
 
 def main() -> None:
