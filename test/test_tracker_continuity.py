@@ -234,7 +234,23 @@ def test_a_turn_too_fast_for_corners_is_no_other_scene(index, monkeypatch):
     views = [panned(image, turn, random) for turn in (0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.5)]
 
     assert not flaw_after(views)
+    monkeypatch.setattr(image_continuity, 'show_fast_turn', lambda *_: False)
+    assert not flaw_after(views)
     monkeypatch.setattr(image_continuity, 'show_one_scene', lambda *_: False)
+    assert 'unrelated' in flaw_after(views)
+
+
+@pytest.mark.parametrize('turn', [0.25, 0.3, 0.35])
+def test_a_turn_whose_blur_hides_all_features_is_no_other_scene(turn, monkeypatch):
+    image = np.hstack([rendered_scene(number, 1, (640, 480)).images[0] for number in (3, 11)])
+    random = np.random.default_rng(0)
+    views = [panned(image, at, random) for at in (0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, turn)]
+    views[-1] = cv2.blur(views[-1], (15, 1))
+    greys = [cv2.cvtColor(view, cv2.COLOR_RGB2GRAY) for view in views]
+
+    assert not show_one_scene(*greys[-2:], None)
+    assert not flaw_after(views)
+    monkeypatch.setattr(image_continuity, 'show_fast_turn', lambda *_: False)
     assert 'unrelated' in flaw_after(views)
 
 

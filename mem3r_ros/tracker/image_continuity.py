@@ -6,7 +6,8 @@ Finds images that do not continue the stream: noise, damaged images, cuts, a fro
 Corners of the last image are tracked into the new one and back (Lucas and Kanade 1981), and an
 epipolar geometry is fitted to them. In images of one moving camera a good part of the corners
 fits; in others only as many as chance allows. Where the scene has little texture the coarse
-brightness decides instead, and where corners are not found again features are matched.
+brightness decides instead. Where corners are not found again they are searched once more as after
+a fast turn, and then features are matched.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from mem3r_ros.helper_threads import Job
 from mem3r_ros.tracker.config import HealthConfig
 from mem3r_ros.tracker.corners import grid_corners
+from mem3r_ros.tracker.fast_turn import show_fast_turn
 from mem3r_ros.tracker.feature_continuity import show_one_scene
 from mem3r_ros.tracker.image_quality import Flaw
 
@@ -182,11 +184,13 @@ class ImageContinuity:
         ignore: np.ndarray | None,
         by_corners: Comparison | None = None,
     ) -> Comparison:
-        """Compare two images by corners; a share that features contradict becomes NaN."""
+        """Compare two images by corners; a share that closer looks contradict becomes NaN."""
         found = by_corners or _compare(before, grey, ignore)
-        if self._is_unrelated(found) and show_one_scene(before, grey, ignore):
-            return found._replace(share=np.nan)
-        return found
+        if not self._is_unrelated(found):
+            return found
+        images = (before, grey, ignore)
+        is_one_scene = show_fast_turn(*images) or show_one_scene(*images)
+        return found._replace(share=np.nan) if is_one_scene else found
 
     def _is_unrelated(self, found: Comparison) -> bool:
         usual = median(self.shares) if len(self.shares) > _MIN_FRAMES else np.nan
