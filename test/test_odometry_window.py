@@ -19,7 +19,8 @@ from mem3r_ros.odometry import (
     corner_search,
 )
 from mem3r_ros.odometry.adjustment import adjust
-from mem3r_ros.odometry.scale_carriers import onto_published
+from mem3r_ros.odometry.landmarks import Landmarks
+from mem3r_ros.odometry.scale_carriers import log_depth_ratio, onto_published
 from mem3r_ros.worlds import WorldConfig, render_clip
 
 WORLD = WorldConfig(world='room', path='handheld', moving_share=0.0, motion_blur_share=0.0)
@@ -312,3 +313,18 @@ def test_only_many_corners_turn_the_camera_against_network_and_last_motion(
     off = invert(inputs[index].T_previous_camera) @ estimate.T_previous_camera
     assert (np.degrees(rotation_angle(off[:3, :3])) > 10.0) == is_followed
     assert estimate.reason
+
+
+@pytest.mark.parametrize('num_landmarks, part', [(15, 0.5), (150, 0.9)])
+def test_few_landmarks_change_the_ratio_of_depths_less_than_many(num_landmarks, part):
+    """As in a fast turn, which few landmarks survive, with depths that are wrong by blur."""
+    random, grey = np.random.default_rng(0), np.zeros((240, 320), np.uint8)
+    camera = np.array([250.0, 250.0, 160.0, 120.0])
+    landmarks, pixels = Landmarks(), random.uniform(30, 210, (num_landmarks, 2))
+    landmarks.add_frame()
+    landmarks.add(grey, pixels, np.full(num_landmarks, 0.5), np.full(num_landmarks, 0.1))
+    everywhere = DepthImage(np.ones((60, 80), np.float32), Intrinsics(62.5, 62.5, 40, 30, 80, 60))
+    given = (landmarks, np.ones(num_landmarks, bool), np.eye(4)[None], camera, everywhere)
+
+    assert log_depth_ratio(*given) == pytest.approx(np.log(2.0))
+    assert log_depth_ratio(*given, 0.0) == pytest.approx(part * np.log(2.0), rel=0.02)

@@ -22,6 +22,7 @@ from mem3r_ros.odometry.pinhole import DepthImage, rays_of
 MIN_PARALLAX_RAD = np.radians(1.0)  # from here on a depth is established
 ESTABLISHED_SIGMA = 0.005  # relative spread of an established depth that leaves the window
 _MIN_LANDMARKS = 10
+_LAST_COUNTS = 15  # landmarks that the last ratio of depths counts as much as
 _MAX_RESCALE = 2.0  # of one adjustment
 _LEAST_SPREAD = 1e-9  # of keyframe positions
 
@@ -56,11 +57,16 @@ def log_depth_ratio(
     poses: np.ndarray,
     camera: np.ndarray,
     image: DepthImage,
+    last: float | None = None,
 ) -> float | None:
     """
     Compare the depth of landmarks with the network's in the newest frame.
 
+    In a fast turn few landmarks are left, and blur makes their depths wrong. The network's own
+    scale changes slowly, so the last ratio counts there too.
+
     :param chosen: which landmarks, all seen in it, [N] bool.
+    :param last: log of the last ratio; None: it does not count.
     :return: log of the ratio; None with too few of them.
     """
     rows = np.flatnonzero(chosen)
@@ -71,7 +77,10 @@ def log_depth_ratio(
     usable = is_sure & (depth > 0)
     if usable.sum() < _MIN_LANDMARKS:
         return None
-    return float(np.median(np.log(depth[usable] / predicted[usable])))
+    measured = float(np.median(np.log(depth[usable] / predicted[usable])))
+    if last is None:
+        return measured
+    return last + (measured - last) * len(rows) / (len(rows) + _LAST_COUNTS)
 
 
 def onto_published(poses: np.ndarray, published: np.ndarray, with_scale: bool) -> Similarity:

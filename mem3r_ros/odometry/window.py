@@ -307,8 +307,7 @@ class SlidingWindow:
             self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
         if min(step, path) > 0.0:
-            self.log_step_ratios.append(math.log(step / path))
-            del self.log_step_ratios[:-_STEP_RATIOS]
+            self.log_step_ratios = [*self.log_step_ratios, math.log(step / path)][-_STEP_RATIOS:]
         self._add_keyframe(frame, grey, self._since_key(), config)
         return flaw
 
@@ -392,8 +391,9 @@ class SlidingWindow:
         self.num_taken += 1
         self.since_key, self.since_key_variance, self.since_key_path = np.eye(4), np.zeros(2), 0.0
         established = self.landmarks.is_tracked & scale_carriers.established(self.landmarks)
+        last = self.log_depth_ratio if self.has_settled else None
         ratio = scale_carriers.log_depth_ratio(
-            self.landmarks, established, self.poses, self.camera, frame.depth
+            self.landmarks, established, self.poses, self.camera, frame.depth, last
         )
         if ratio is not None:
             self.log_depth_ratio = (1.0 - config.scale_follow) * ratio
