@@ -175,12 +175,12 @@ def test_a_network_without_two_view_geometry_and_training_gives_rotations_by_cor
     tracked = [tracker.track(scene.frame(index), {'depth'}) for index in range(16)]
 
     errors, true = [], []
-    for index in range(8, 16):
+    for index in range(9, 16):  # the window has settled
         T = invert(tracked[index - 1].T_odom_camera) @ tracked[index].T_odom_camera
         T_true = invert(scene.T_world_camera[index - 1]) @ scene.T_world_camera[index]
         errors.append(rotation_angle(T[:3, :3].T @ T_true[:3, :3]))
         true.append(rotation_angle(T_true[:3, :3]))
-    assert np.mean(errors) < 0.4 * np.mean(true)
+    assert np.mean(errors) < 0.35 * np.mean(true)
     assert all(frame.health.window_covariance is not None for frame in tracked[9:])
     assert any('corners and network disagree' in frame.reason for frame in tracked)
     assert np.isfinite(tracked[-1].depth).any()

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An adjustment whose first guess is far off, as after wrong motions of the network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from mem3r_ros.odometry.problem import Problem
 from mem3r_ros.odometry.second_start import adjusted
 
 CAMERA = np.array([500.0, 500.0, 320.0, 240.0])
-NUM_FRAMES, NUM_LANDMARKS = 6, 150
+NUM_FRAMES, NUM_LANDMARKS = 8, 150
 
 
 def drive(turn_rad, pixel_noise=0.3, seed=0):
@@ -106,3 +108,94 @@ def test_a_second_start_that_cannot_be_solved_leaves_the_first_result(monkeypatc
     monkeypatch.setattr(second_start, 'adjust', once)
 
     assert adjusted(problem, seen, 1.0) is first
+
+
+def turning_drive(num_frames, num_far=110, num_near=40):
+    """
+    Return a drive round a bend, and what is seen of a road and far trees.
+
+    The network sees a wall at 5 m in place of both, and takes the turn for a step sideways.
+    """
+    random, count = np.random.default_rng(0), num_far + num_near
+    turn, poses = matrix(so3_exp(np.array([0.0, 0.045, 0.0])), np.array([0.05, 0.0, 1.0])), []
+    for _ in range(num_frames):
+        poses.append(poses[-1] @ turn if poses else np.eye(4))
+    pixels = np.concatenate(
+        [
+            random.uniform([250, 180], [560, 240], (num_far, 2)),
+            random.uniform([200, 280], [560, 420], (num_near, 2)),
+        ]
+    )
+    depth = np.concatenate([random.uniform(60, 90, num_far), 800.0 / (pixels[num_far:, 1] - 230)])
+    points = rays_of(pixels, CAMERA) * depth[:, None]
+    seen = np.stack(
+        [project(transform_points(invert(T), points), CAMERA) for T in poses], axis=1
+    ) + random.normal(0.0, 0.3, (count, num_frames, 2))
+    guess = [np.eye(4)]
+    for _ in range(num_frames - 1):
+        guess.append(guess[-1] @ matrix(np.eye(3), np.array([0.2, 0.0, 0.2])))
+    predicted = np.full(count, 1 / 5.0) * np.exp(random.normal(0.0, 0.1, count))
+    landmark, frame = (
+        axis.ravel()
+        for axis in np.meshgrid(np.arange(count), np.arange(1, num_frames), indexing='ij')
+    )
+    problem = Problem(
+        T_window_camera=np.stack(guess),
+        is_fixed=np.arange(num_frames) < 1,
+        anchor=np.zeros(count, int),
+        anchor_pixels=seen[:, 0],
+        guess_pixels=seen[:, 0],
+        inverse_depth=predicted,
+        prior_inverse_depth=predicted,
+        prior_sigma=0.4 * predicted,
+        landmark=landmark,
+        frame=frame,
+        pixels=seen[landmark, frame],
+        camera=CAMERA,
+        pixel_sigma=0.5,
+        max_iterations=6,
+        least_decrease=1e-2,
+    )
+    return problem, seen, np.stack(poses), 1.0 / depth
+
+
+def turn_errors_deg(solution, poses):
+    return np.degrees(
+        [rotation_angle((invert(a) @ b)[:3, :3]) for a, b in zip(solution.T_window_camera, poses)]
+    )
+
+
+def test_a_flat_wall_in_place_of_road_and_trees_does_not_outvote_the_observations():
+    problem, seen, poses, inverse_depth = turning_drive(num_frames=4)
+
+    assert turn_errors_deg(adjust(problem), poses).max() > 1.0
+    solution = adjusted(problem, seen, 1.0)
+    assert turn_errors_deg(solution, poses).max() < 0.2
+    assert solution.contradicts_depth
+    scale = np.median(solution.inverse_depth[-40:] / inverse_depth[-40:])
+    assert solution.inverse_depth[-40:] / scale == pytest.approx(inverse_depth[-40:], rel=0.2)
+
+
+def test_its_path_has_the_length_that_the_network_predicts():
+    problem, seen, _, _ = turning_drive(num_frames=4)
+
+    positions = adjusted(problem, seen, 1.0).T_window_camera[:, :3, 3]
+
+    length = np.linalg.norm(np.diff(positions, axis=0), axis=1).sum()
+    assert length == pytest.approx(3 * np.hypot(0.2, 0.2))
+
+
+def test_depths_that_fit_the_observations_are_kept():
+    problem, seen, poses, inverse_depth = turning_drive(num_frames=4)
+    problem = replace(
+        problem,
+        T_window_camera=poses,
+        inverse_depth=inverse_depth,
+        prior_inverse_depth=inverse_depth,
+        prior_sigma=0.4 * inverse_depth,
+    )
+
+    solution = adjusted(problem, seen, 1.0)
+
+    assert not solution.contradicts_depth
+    assert turn_errors_deg(solution, poses).max() < 0.2

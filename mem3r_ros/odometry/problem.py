@@ -66,3 +66,4 @@ class Solution:
     num_iterations: int
     has_converged: bool
     cost: float
+    contradicts_depth: bool = False  # the observations do not fit the prior inverse depths
