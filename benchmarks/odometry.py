@@ -14,7 +14,8 @@ metres; AbsRel after one median scale for the run, near steps of depth too, AUSE
 beside a random order, scale of the depth over that of the path; processor time of an image (what
 the window costs is the difference of *ours* and *ours, no window*), statuses. The last line is the
 geometric mean of the tracker's ATE over that of the best online baseline. --drop leaves images
-out. Writes odometry.md, odometry.json and index.html.
+out; --focal-error makes the calibration of the tracker and of the textbook methods wrong. Writes
+odometry.md, odometry.json and index.html.
 """
 
 from __future__ import annotations
@@ -125,6 +126,14 @@ def read(name: str, max_frames: int | None) -> list[SequenceFrame]:
     if frames[0].camera is None:
         raise UserError(f'{name} has no calibration, which the textbook methods need')
     return frames
+
+
+def with_focal_error(frames: list[SequenceFrame], percent: float) -> list[SequenceFrame]:
+    """Give all frames a calibration whose focal length is too long by so much."""
+    if not percent:
+        return frames
+    factor = 1.0 + percent / 100.0
+    return [replace(frame, camera=frame.camera.zoomed(factor)) for frame in frames]
 
 
 def rendered(name: str, num_frames: int) -> list[SequenceFrame]:
@@ -365,6 +374,9 @@ def main() -> None:
     parser.add_argument('--world-frames', type=int, default=60)
     parser.add_argument('--max-frames', type=int)
     parser.add_argument('--drop', choices=DROPS, default='nothing', help='images that are missing')
+    parser.add_argument(
+        '--focal-error', type=float, default=0.0, metavar='PERCENT', help='of the calibration'
+    )
     parser.add_argument('--model', default='mem3r-tiny')
     parser.add_argument('--colmap', action='store_true', help='run pycolmap too (slow)')
     parser.add_argument('--join', nargs='+', type=Path, metavar='FOLDER', help='outputs to join')
@@ -388,7 +400,7 @@ def main() -> None:
     if not sources:
         parser.error('give at least one SEQUENCE or world')
     for name, load in sources:
-        frames = without_dropped(load(), args.drop)
+        frames = with_focal_error(without_dropped(load(), args.drop), args.focal_error)
         found[name], drawings[name] = compare(name, frames, model, args.output, args.colmap)
         text = table(found)
         (args.output / 'odometry.md').write_text(text)

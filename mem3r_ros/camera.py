@@ -97,6 +97,10 @@ class Intrinsics:
             height=height,
         )
 
+    def zoomed(self, factor: float) -> Intrinsics:
+        """Return the camera with ``factor`` times the focal length."""
+        return replace(self, fx=self.fx * factor, fy=self.fy * factor)
+
     def matched(self, width: int, height: int) -> Intrinsics | None:
         """
         Return the calibration at the size of an image, ``width`` x ``height`` pixels.

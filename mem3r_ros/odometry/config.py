@@ -32,6 +32,13 @@ class RefinementConfig:
     depth_sigma: float = setting(
         0.4, 'standard deviation of a predicted log depth', low=0.01, high=10.0
     )
+    calibration_sigma: float = setting(
+        0.003,
+        'standard deviation of the log focal length of a calibration: the window refines it; 0: '
+        'the calibration is exact',
+        low=0.0,
+        high=0.5,
+    )
     position_share: float = setting(
         0.6,
         "standard deviation of the network's translation along its direction as a part of its "

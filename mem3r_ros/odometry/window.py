@@ -351,7 +351,7 @@ class SlidingWindow:
             self.camera,
             self.pixel_sigma(config),
             self.keyframes.motion_factors(self._since_key()),
-            self.focal.prior_sigma(num_frames),
+            self.focal.prior(num_frames, config.calibration_sigma),
         )
         try:
             solution = adjusted(problem, landmarks.seen, self.width_scale)

@@ -20,7 +20,7 @@ def window_problem(
     camera: np.ndarray,
     pixel_sigma: float,
     motions: MotionFactors,
-    focal_sigma: float,
+    focal: tuple[float, float],
 ) -> tuple[np.ndarray, Problem]:
     """
     Return the landmarks that two frames see, indices [N], and the adjustment of all frames.
@@ -28,7 +28,7 @@ def window_problem(
     :param poses: of the frames, the first one is held, [K, 4, 4].
     :param camera: fx, fy, cx, cy.
     :param motions: by the network, between neighbours.
-    :param focal_sigma: of the log focal length; 0: it is known.
+    :param focal: expected log departure of the focal length, and its spread; 0: it is known.
     """
     rows = np.flatnonzero(np.isfinite(landmarks.seen[..., 0]).sum(axis=1) > 1)
     seen = np.isfinite(landmarks.seen[rows, :, 0])
@@ -49,7 +49,8 @@ def window_problem(
         camera=camera,
         pixel_sigma=pixel_sigma,
         motions=motions,
-        focal_sigma=focal_sigma,
+        focal_sigma=focal[1],
+        prior_log_focal=focal[0],
         max_iterations=_ITERATIONS,
         least_decrease=_LEAST_DECREASE,
     )

@@ -258,6 +258,7 @@ def _tracking_values(tracked: TrackedFrame) -> dict[str, Any]:
         'state_change': health.state_change,
         'tracking_cosine': health.tracking_cosine,
         'focal_spread': health.focal_spread,
+        'focal_departure': health.focal_departure,
     }
     if tracked.intrinsics is not None:
         values['focal_px'] = tracked.intrinsics.fx

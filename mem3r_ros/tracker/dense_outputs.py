@@ -134,7 +134,10 @@ class DenseOutputs:
             prepared.pixels,
         )
         source_camera = self.source_camera(prepared)
-        found = fused_view(fusion, network, prepared, source_camera, is_still, config.depth)
+        factor = self._window_focal.factor
+        found = fused_view(
+            fusion, network, prepared, source_camera, factor, is_still, config.depth
+        )
         if config.depth.resolution == 'network':
             return found.at(network.camera, network.pixels)
         return found

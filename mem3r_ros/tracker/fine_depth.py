@@ -60,6 +60,7 @@ def fused_view(
     network: DepthView,
     prepared: Prepared,
     source_camera: Intrinsics,
+    focal_factor: float,
     is_still: bool,
     config: DepthConfig,
 ) -> DepthView:
@@ -69,6 +70,7 @@ def fused_view(
     :param fusion: has been given the motion of this frame.
     :param network: depth and confidence of the network.
     :param source_camera: of the rectified image.
+    :param focal_factor: the focal length of the motion over that of ``source_camera``.
     :param is_still: whether the camera is at rest.
     :return: the network's own view where fusion is off or the images are too small.
     """
@@ -78,5 +80,6 @@ def fused_view(
     camera = pixels.network_camera(source_camera)
     grey = pixels.apply_fast(prepared.source_grey)
     log_depth = resampled_log_depth(network.depth_m, network.camera, camera)
-    fused = fusion.fuse(grey, camera, log_depth, is_still, config.fusion)
+    moved_by = camera.zoomed(focal_factor)
+    fused = fusion.fuse(grey, moved_by, log_depth, is_still, config.fusion)
     return DepthView(fused.depth_m, fused.confidence, camera, pixels)

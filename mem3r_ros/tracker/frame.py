@@ -52,6 +52,7 @@ class Health:
     is_metric_guess: bool = False  # whether metres are those of the network, not measured
     window_covariance: np.ndarray | None = None  # [6, 6] of the increment, by the sliding window
     focal_spread: float = float('nan')  # relative standard deviation; 0 when calibrated
+    focal_departure: float = 0.0  # of the focal length from that of the calibration, relative
     is_still: bool = False
     brightness: float = float('nan')  # mean grey level of the image, 0-255
     stage_ms: dict[str, float] = field(default_factory=dict)

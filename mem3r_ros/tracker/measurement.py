@@ -167,7 +167,8 @@ def window_input(context: FrameContext, measured: Measurement, stream: StreamSta
     prepared, outputs, view = context.prepared, stream.dense_outputs, measured.view
     depth = None
     if view is not None:
-        depth = DepthImage(view.depth * measured.unit, outputs.network_camera(prepared))
+        camera = outputs.network_camera(prepared).zoomed(stream.window.focal.factor)
+        depth = DepthImage(view.depth * measured.unit, camera)
     return FrameInput(
         stamp_ns=context.stamp_ns,
         grey=prepared.source_grey,

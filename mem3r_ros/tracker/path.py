@@ -21,6 +21,8 @@ from mem3r_ros.tracker.measurement import (
 from mem3r_ros.tracker.stream_state import StreamState
 from mem3r_ros.tracker.tracked_frame import tracked_frame
 
+_MAX_DEPARTURE = 0.07  # of the focal length; estimates from good calibrations err by less
+
 
 def coasted(accepted: AcceptedFrame, stream: StreamState, config: TrackerConfig) -> TrackedFrame:
     """Extrapolate the pose of a frame that gave none."""
@@ -45,6 +47,22 @@ def refined(
         if estimate is not None:
             measured = replace(measured, **by_window(estimate))
     return replace(measured, unit=measured.unit * stream.window.depth_scale)
+
+
+def calibration_notice(before: float, context: FrameContext, stream: StreamState) -> str:
+    """
+    Report a calibration that the images contradict, when that is found.
+
+    :param before: relative departure of the focal length from the calibration before this frame.
+    """
+    now = stream.window.focal.factor - 1.0
+    if abs(now) < _MAX_DEPARTURE or abs(before) >= _MAX_DEPARTURE:
+        return ''
+    text = (
+        f'the images show a focal length {100 * abs(now):.0f} % '
+        f'{"longer" if now > 0 else "shorter"} than the calibration; calibrate the camera'
+    )
+    return stream.notices.count('calibration contradicted', text, context.stamp_ns)
 
 
 def by_outside_poses(

@@ -55,6 +55,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     'window.velocity_error_px': (0.0, _ANY),
     'window_focal.log_ratio': (math.log(0.02), math.log(24.0)),
     'window_focal.sigma': (0.0, _ANY),
+    'window_focal.calibrated': (math.log(0.02), math.log(24.0)),
+    'window_focal.log_departure': (-_LOG_SCALE, _LOG_SCALE),
     'window.log_depth_ratio': (-_LOG_SCALE, _LOG_SCALE),
     'window.log_step_ratios': (-_LOG_SCALE, _LOG_SCALE),
     'window.since_key_path': (0.0, _ANY),

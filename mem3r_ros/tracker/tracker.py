@@ -37,7 +37,14 @@ from mem3r_ros.tracker.measurement import (
     wanted_outputs,
 )
 from mem3r_ros.tracker.network_input import Upload
-from mem3r_ros.tracker.path import by_outside_poses, coasted, move, refined, status_of
+from mem3r_ros.tracker.path import (
+    by_outside_poses,
+    calibration_notice,
+    coasted,
+    move,
+    refined,
+    status_of,
+)
 from mem3r_ros.tracker.pixel_map import network_tensor
 from mem3r_ros.tracker.place_input import give_to_places
 from mem3r_ros.tracker.scale_sources import observe_scale
@@ -217,6 +224,7 @@ class Tracker:
             stream.add_report(context.number, config)
             return tracked
         stream.dense_outputs.observe_focal(context.prepared, measured.view)
+        departure = stream.window.focal.factor - 1.0
         own = refined(context, measured, stream, config)  # the scale is measured with it
         if own.increment is None:  # otherwise the window has measured the motion over a break
             follow_decision(context.decision, context.stamp_ns, stream, config)
@@ -228,7 +236,7 @@ class Tracker:
         if accepted.crossing is not None:
             stream.follow_crossing(accepted.crossing)
         give_to_places(context, measured, stream, config)
-        notice = accepted.notice or notice
+        notice = accepted.notice or notice or calibration_notice(departure, context, stream)
         tracked = tracked_frame(accepted, measured, stream, config, status, reason, notice)
         stream.add_report(context.number, config)
         return tracked
