@@ -3,6 +3,7 @@
 """Focal length of a camera without calibration, estimated with the window."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -85,6 +86,14 @@ def test_an_exact_calibration_is_not_touched(room):
     window = run(room, 1.1, True, RefinementConfig(calibration_sigma=0.0))
 
     assert window.image_camera.fx == 1.1 * room.camera.fx
+
+
+def test_a_focal_length_never_departs_by_more_than_a_lens_can():
+    focal, step = FocalLength(calibrated=0.0, log_departure=0.2), 0.1
+    solution = SimpleNamespace(log_focal=step, log_focal_sigma=0.003)
+
+    assert focal.update(solution) == pytest.approx(np.exp(0.05))
+    assert focal.factor == pytest.approx(np.exp(0.25))
 
 
 def test_another_calibration_starts_without_a_departure():

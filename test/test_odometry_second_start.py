@@ -18,6 +18,32 @@ CAMERA = np.array([500.0, 500.0, 320.0, 240.0])
 NUM_FRAMES, NUM_LANDMARKS = 8, 150
 
 
+def problem_of(guess, seen, predicted):
+    """Return the adjustment of poses [M, 4, 4] with predicted inverse depths in the first one."""
+    num_landmarks, num_frames = seen.shape[:2]
+    landmark, frame = (
+        axis.ravel()
+        for axis in np.meshgrid(np.arange(num_landmarks), np.arange(1, num_frames), indexing='ij')
+    )
+    return Problem(
+        T_window_camera=guess,
+        is_fixed=np.arange(num_frames) < 1,
+        anchor=np.zeros(num_landmarks, int),
+        anchor_pixels=seen[:, 0],
+        guess_pixels=seen[:, 0],
+        inverse_depth=predicted,
+        prior_inverse_depth=predicted,
+        prior_sigma=0.4 * predicted,
+        landmark=landmark,
+        frame=frame,
+        pixels=seen[landmark, frame],
+        camera=CAMERA,
+        pixel_sigma=0.5,
+        max_iterations=6,
+        least_decrease=1e-2,
+    )
+
+
 def drive(turn_rad, pixel_noise=0.3, seed=0):
     """Return a drive straight ahead whose first guess turns at each step, and what is seen."""
     random = np.random.default_rng(seed)
@@ -35,27 +61,8 @@ def drive(turn_rad, pixel_noise=0.3, seed=0):
     seen += random.normal(0.0, pixel_noise, seen.shape)
     turns = np.array([[0.0, turn_rad, 0.0]]) * indices[:, None]
     predicted = np.exp(random.normal(0.0, 0.3, NUM_LANDMARKS)) / 25.0
-    landmark, frame = (
-        axis.ravel() for axis in np.meshgrid(np.arange(NUM_LANDMARKS), indices[1:], indexing='ij')
-    )
-    problem = Problem(
-        T_window_camera=np.stack([matrix(so3_exp(w), t) for w, t in zip(turns, steps)]),
-        is_fixed=indices < 1,
-        anchor=np.zeros(NUM_LANDMARKS, int),
-        anchor_pixels=seen[:, 0],
-        guess_pixels=seen[:, 0],
-        inverse_depth=predicted,
-        prior_inverse_depth=predicted,
-        prior_sigma=0.4 * predicted,
-        landmark=landmark,
-        frame=frame,
-        pixels=seen[landmark, frame],
-        camera=CAMERA,
-        pixel_sigma=0.5,
-        max_iterations=6,
-        least_decrease=1e-2,
-    )
-    return problem, seen
+    guess = np.stack([matrix(so3_exp(w), t) for w, t in zip(turns, steps)])
+    return problem_of(guess, seen, predicted), seen
 
 
 def turn_deg(solution):
@@ -135,27 +142,7 @@ def turning_drive(num_frames, num_far=110, num_near=40):
     for _ in range(num_frames - 1):
         guess.append(guess[-1] @ matrix(np.eye(3), np.array([0.2, 0.0, 0.2])))
     predicted = np.full(count, 1 / 5.0) * np.exp(random.normal(0.0, 0.1, count))
-    landmark, frame = (
-        axis.ravel()
-        for axis in np.meshgrid(np.arange(count), np.arange(1, num_frames), indexing='ij')
-    )
-    problem = Problem(
-        T_window_camera=np.stack(guess),
-        is_fixed=np.arange(num_frames) < 1,
-        anchor=np.zeros(count, int),
-        anchor_pixels=seen[:, 0],
-        guess_pixels=seen[:, 0],
-        inverse_depth=predicted,
-        prior_inverse_depth=predicted,
-        prior_sigma=0.4 * predicted,
-        landmark=landmark,
-        frame=frame,
-        pixels=seen[landmark, frame],
-        camera=CAMERA,
-        pixel_sigma=0.5,
-        max_iterations=6,
-        least_decrease=1e-2,
-    )
+    problem = problem_of(np.stack(guess), seen, predicted)
     return problem, seen, np.stack(poses), 1.0 / depth
 
 
@@ -199,3 +186,13 @@ def test_depths_that_fit_the_observations_are_kept():
 
     assert not solution.contradicts_depth
     assert turn_errors_deg(solution, poses).max() < 0.2
+
+
+def test_a_camera_that_stands_still_keeps_the_first_result():
+    problem, seen, _, _ = turning_drive(num_frames=4)
+    problem = replace(problem, T_window_camera=np.tile(np.eye(4), (4, 1, 1)))
+
+    solution = adjusted(problem, seen, 1.0)
+
+    assert np.isfinite(solution.T_window_camera).all()
+    assert not solution.contradicts_depth

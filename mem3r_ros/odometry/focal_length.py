@@ -20,6 +20,7 @@ from mem3r_ros.odometry.problem import Solution
 _START_SIGMA = 0.25  # of the logarithm, by the network
 _MIN_FRAMES = 4  # of a window that can show the focal length
 _MIN_CALIBRATED = 10  # of one that can show that a calibration is wrong
+_MAX_DEPARTURE = 0.25  # of the logarithm from a calibration; more is no lens but a wrong window
 _CAUCHY = 3.0  # spreads of a calibration from which on it counts for less: it is wrong then
 _FORGET = 1.1  # growth of the spread from one adjustment to the next
 _SEEN = 0.05  # spread after an adjustment from which on it is believed
@@ -93,8 +94,9 @@ class FocalLength:
             return 1.0
         step = float(np.clip(solution.log_focal, -_MAX_STEP, _MAX_STEP))
         if self.calibrated is not None:
-            self.log_departure += step
-            return math.exp(step)
+            before, after = self.log_departure, self.log_departure + step
+            self.log_departure = float(np.clip(after, -_MAX_DEPARTURE, _MAX_DEPARTURE))
+            return math.exp(self.log_departure - before)
         self.log_ratio += step
         self.sigma = solution.log_focal_sigma
         return math.exp(step)

@@ -83,9 +83,11 @@ def _by_observations(
     second = adjust(
         replace(free, T_window_camera=start, inverse_depth=depth, prior_inverse_depth=depth)
     )
-    if second.cost > (1.0 - _FEW_LEAST_GAIN) * first.cost:
+    length = _path_length(problem.T_window_camera)
+    has_moved = min(length, _path_length(second.T_window_camera)) > 0.0
+    if not has_moved or second.cost > (1.0 - _FEW_LEAST_GAIN) * first.cost:
         return None
-    return _with_length(second, _path_length(problem.T_window_camera))
+    return _with_length(second, length)
 
 
 def _with_length(solution: Solution, length: float) -> Solution:
