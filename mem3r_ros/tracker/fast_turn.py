@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mem3r_ros.tracker.corners import grid_corners
+from mem3r_ros.tracker.corners import found_again, grid_corners
 
 _WIDTH = 107  # px of the small images
 _COARSE = (48, 36)  # px; images whose shift is searched
@@ -22,10 +22,9 @@ _PARTS = ((4, 32, 0, 24), (4, 32, 24, 48), (0, 18, 6, 42), (18, 36, 6, 42), (9, 
 _NUM_SHIFTS = 2  # best ones that are tried
 _NUM_CELLS = 120
 _MARGIN_PX = 4  # of the image; corners that move beyond are not expected to be found
-_BACKWARD_PX = 1.0
+_NUM_LEVELS = 3  # of the pyramid
 _EPIPOLAR_PX = 1.0
-_RESIDUAL = 5.0  # grey levels around a corner that always count as alike
-_RESIDUAL_FACTOR = 2.5  # and this many times the median of the image
+_RESIDUAL_FACTOR = 2.5  # times the usual one
 _LEAST_SHIFT = 0.06  # of the size of the image; less is no fast turn
 # Of 640 pairs of other scenes, noise, shuffled, half destroyed and mirrored images one passes.
 _MIN_INLIERS = 12
@@ -72,7 +71,7 @@ def _shifts(before: np.ndarray, grey: np.ndarray) -> list[np.ndarray]:
 def _fits(first: np.ndarray, second: np.ndarray, corners: np.ndarray, shift: np.ndarray) -> bool:
     """Return whether enough corners [N, 1, 2] are found near a shift [2] px, as one motion."""
     start, expected = corners[:, 0], corners + shift
-    moved, is_found = _tracked(first, second, corners, expected, shift)
+    moved, is_found = found_again(first, second, corners, shift, _NUM_LEVELS, _RESIDUAL_FACTOR)
     if is_found.sum() < _MIN_INLIERS:
         return False
     end = moved[is_found, 0]
@@ -91,27 +90,3 @@ def _fits(first: np.ndarray, second: np.ndarray, corners: np.ndarray, shift: np.
         for half in (is_upper, ~is_upper)
         if (stays & half).sum() >= _MIN_IN_HALF
     )
-
-
-def _tracked(
-    first: np.ndarray,
-    second: np.ndarray,
-    corners: np.ndarray,
-    expected: np.ndarray,
-    shift: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return where corners are, [N, 1, 2], and which are found there and back, [N] bool."""
-    if not len(corners):
-        return corners, np.zeros(0, bool)
-    options = {'winSize': (15, 15), 'maxLevel': 3, 'flags': cv2.OPTFLOW_USE_INITIAL_FLOW}
-    moved, found, residual = cv2.calcOpticalFlowPyrLK(
-        first, second, corners, expected.copy(), **options
-    )
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, moved, moved - shift, **options)
-    is_near = np.linalg.norm((back - corners)[:, 0], axis=1) < _BACKWARD_PX
-    inside = ((moved[:, 0] >= 0) & (moved[:, 0] < second.shape[::-1])).all(axis=1)
-    is_found = (found.ravel() == 1) & (found_back.ravel() == 1) & is_near & inside
-    if is_found.any():
-        usual = float(np.median(residual.ravel()[is_found]))
-        is_found &= residual.ravel() < max(_RESIDUAL_FACTOR * usual, _RESIDUAL)
-    return moved, is_found

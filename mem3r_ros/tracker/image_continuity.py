@@ -21,7 +21,7 @@ import numpy as np
 
 from mem3r_ros.helper_threads import Job
 from mem3r_ros.tracker.config import HealthConfig
-from mem3r_ros.tracker.corners import grid_corners
+from mem3r_ros.tracker.corners import found_again, grid_corners
 from mem3r_ros.tracker.fast_turn import show_fast_turn
 from mem3r_ros.tracker.feature_continuity import show_one_scene
 from mem3r_ros.tracker.image_quality import Flaw
@@ -30,9 +30,8 @@ _NUM_CELLS = 120
 _MIN_CORNERS = 12
 _MIN_SIDE = 90  # px; corners in smaller images say too little
 _REFERENCE_WIDTH = 320  # px at which pixels are stated
-_BACKWARD_PX = 1.0
-_RESIDUAL = 5.0  # grey levels around a corner that always count as alike
-_RESIDUAL_FACTOR = 4.0  # and this many times the median of the image
+_NUM_LEVELS = 4  # of the pyramid
+_RESIDUAL_FACTOR = 4.0  # times the usual one
 _EPIPOLAR_PX = 1.0
 _MARGIN_PX = 8  # of the image; corners that move beyond are not expected to be found
 _WINDOW = 60  # frames that the usual shares are computed from
@@ -184,7 +183,7 @@ class ImageContinuity:
         ignore: np.ndarray | None,
         by_corners: Comparison | None = None,
     ) -> Comparison:
-        """Compare two images by corners; a share that closer looks contradict becomes NaN."""
+        """Compare two images by corners; a share that further checks contradict becomes NaN."""
         found = by_corners or _compare(before, grey, ignore)
         if not self._is_unrelated(found):
             return found
@@ -246,7 +245,8 @@ def _compare(before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None) ->
     corners = grid_corners(before, _NUM_CELLS, ignore)
     if len(corners) < _MIN_CORNERS:
         return Comparison(np.nan, 1.0, 1.0, similarity, 0.0)
-    moved, is_found = _tracked(before, grey, corners)
+    still = np.zeros(2, np.float32)
+    moved, is_found = found_again(before, grey, corners, still, _NUM_LEVELS, _RESIDUAL_FACTOR)
     start, end = corners[:, 0], moved[:, 0]
     if is_found.sum() < _MIN_CORNERS:
         return Comparison(is_found.mean(), 1.0, 1.0, similarity, 0.0)
@@ -258,25 +258,6 @@ def _compare(before: np.ndarray, grey: np.ndarray, ignore: np.ndarray | None) ->
     motion_px = float(np.median(np.linalg.norm(flow, axis=1))) * _REFERENCE_WIDTH / grey.shape[1]
     halves = _halves(start, np.median(flow, axis=0), is_found, grey.shape)
     return Comparison(num_fitting / len(start), *halves, similarity, motion_px)
-
-
-def _tracked(
-    before: np.ndarray, grey: np.ndarray, corners: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return where corners are, [N, 1, 2], and which of them were found there and back, [N]."""
-    options = {'winSize': (15, 15), 'maxLevel': 4}
-    moved, found, residual = cv2.calcOpticalFlowPyrLK(before, grey, corners, None, **options)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(grey, before, moved, None, **options)
-    error = np.linalg.norm((back - corners)[:, 0], axis=1)
-    size = np.array(grey.shape[::-1])
-    inside = ((moved[:, 0] >= 0) & (moved[:, 0] < size)).all(axis=1)
-    is_found = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < _BACKWARD_PX)
-    is_found &= inside
-    if is_found.any():
-        # What is found by chance looks less alike than the rest of the image.
-        usual = float(np.median(residual.ravel()[is_found]))
-        is_found &= residual.ravel() < max(_RESIDUAL_FACTOR * usual, _RESIDUAL)
-    return moved, is_found
 
 
 def _halves(
