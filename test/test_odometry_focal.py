@@ -14,7 +14,8 @@ from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert
 from mem3r_ros.odometry import DepthImage, FrameInput, RefinementConfig, SlidingWindow
 from mem3r_ros.odometry.focal_length import FocalLength
-from mem3r_ros.tracker import CameraFrame, Tracker
+from mem3r_ros.tracker import CameraFrame, Tracker, TrackerConfig
+from mem3r_ros.tracker import tracker as tracker_stages
 from mem3r_ros.worlds import WorldConfig, render_clip
 
 WORLD = WorldConfig(world='hall', path='walk', moving_share=0.0, motion_blur_share=0.0)
@@ -88,7 +89,7 @@ def test_an_exact_calibration_is_not_touched(room):
     assert window.image_camera.fx == 1.1 * room.camera.fx
 
 
-def test_a_focal_length_never_departs_by_more_than_a_lens_can():
+def test_a_focal_length_departs_from_its_calibration_by_a_quarter_at_most():
     focal, step = FocalLength(calibrated=0.0, log_departure=0.2), 0.1
     solution = SimpleNamespace(log_focal=step, log_focal_sigma=0.003)
 
@@ -104,18 +105,39 @@ def test_another_calibration_starts_without_a_departure():
     assert focal.factor == 1.0
 
 
-def test_a_wrong_calibration_is_reported_once(room):
-    camera = room.camera.zoomed(1.1)
-    oracle, results = OracleNetwork(room), []
-    tracker = Tracker(oracle)
-    for index in range(len(room)):
+def follow(room):
+    """Track with a calibration that is wrong by a tenth; return the tracker and its results."""
+    camera, oracle = room.camera.zoomed(1.1), OracleNetwork(room)
+    tracker, results = Tracker(oracle), []
+    for index, image in enumerate(room.images):
         oracle.now = index
-        results.append(
-            tracker.track(CameraFrame((index + 1) * 66_000_000, room.images[index], camera))
-        )
+        results.append(tracker.track(CameraFrame((index + 1) * 66_000_000, image, camera)))
+    return tracker, results
+
+
+def test_a_wrong_calibration_is_reported_once(room):
+    _, results = follow(room)
 
     notices = [frame.notice for frame in results if 'calibration' in frame.notice]
     assert len(notices) == 1
     assert 'shorter than the calibration' in notices[0]
     assert results[-1].health.counts['calibration contradicted'] == 1
     assert results[-1].health.focal_departure == pytest.approx(1 / 1.1 - 1, abs=0.03)
+
+
+def test_a_wrong_calibration_is_counted_beside_another_notice(room, monkeypatch):
+    monkeypatch.setattr(tracker_stages, 'observe_scale', lambda *_: 'another notice')
+
+    _, results = follow(room)
+
+    assert results[-1].health.counts['calibration contradicted'] == 1
+
+
+def test_without_the_window_the_calibration_is_used_as_it_is(room):
+    tracker, results = follow(room)
+    assert results[-1].health.focal_departure != 0.0
+
+    tracker.configure(TrackerConfig(refinement=RefinementConfig(enabled=False)))
+    last = CameraFrame((len(room) + 1) * 66_000_000, room.images[-2], room.camera.zoomed(1.1))
+
+    assert tracker.track(last).health.focal_departure == 0.0

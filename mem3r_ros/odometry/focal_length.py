@@ -20,7 +20,9 @@ from mem3r_ros.odometry.problem import Solution
 _START_SIGMA = 0.25  # of the logarithm, by the network
 _MIN_FRAMES = 4  # of a window that can show the focal length
 _MIN_CALIBRATED = 10  # of one that can show that a calibration is wrong
-_MAX_DEPARTURE = 0.25  # of the logarithm from a calibration; more is no lens but a wrong window
+_MAX_DEPARTURE = (
+    0.25  # of the logarithm from a calibration; a larger one is an error of the window
+)
 _CAUCHY = 3.0  # spreads of a calibration from which on it counts for less: it is wrong then
 _FORGET = 1.1  # growth of the spread from one adjustment to the next
 _SEEN = 0.05  # spread after an adjustment from which on it is believed
@@ -53,6 +55,15 @@ class FocalLength:
         """The focal length over that of the calibration; 1 without one."""
         return math.exp(self.log_departure)
 
+    @property
+    def departure(self) -> float:
+        """Relative difference of the focal length to that of the calibration."""
+        return self.factor - 1.0
+
+    def forget_calibration(self) -> None:
+        """Use a calibration as it is, until an adjustment refines it."""
+        self.calibrated, self.log_departure = None, 0.0
+
     def camera(self, camera: Intrinsics, is_calibrated: bool) -> Intrinsics:
         """
         Return the camera to use.
@@ -65,7 +76,7 @@ class FocalLength:
             if self.calibrated != own:
                 self.calibrated, self.log_departure = own, 0.0
             return camera.zoomed(self.factor)
-        self.calibrated, self.log_departure = None, 0.0
+        self.forget_calibration()
         if self.log_ratio is None:
             self.log_ratio, self.sigma = own, _START_SIGMA
         focal_px = math.exp(self.log_ratio) * camera.width

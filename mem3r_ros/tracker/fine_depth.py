@@ -80,6 +80,6 @@ def fused_view(
     camera = pixels.network_camera(source_camera)
     grey = pixels.apply_fast(prepared.source_grey)
     log_depth = resampled_log_depth(network.depth_m, network.camera, camera)
-    moved_by = camera.zoomed(focal_factor)
-    fused = fusion.fuse(grey, moved_by, log_depth, is_still, config.fusion)
+    refined = camera.zoomed(focal_factor)
+    fused = fusion.fuse(grey, refined, log_depth, is_still, config.fusion)
     return DepthView(fused.depth_m, fused.confidence, camera, pixels)

@@ -39,6 +39,7 @@ def refined(
 ) -> Measurement:
     """Replace the network's motion by that of the window, and its depth scale too."""
     if not is_refined(context.prepared, config):
+        stream.window.focal.forget_calibration()  # the motion is not that of the window
         return measured
     if not context.decision.is_still:
         with context.clock('refinement'):
@@ -55,7 +56,7 @@ def calibration_notice(before: float, context: FrameContext, stream: StreamState
 
     :param before: relative departure of the focal length from the calibration before this frame.
     """
-    now = stream.window.focal.factor - 1.0
+    now = stream.window.focal.departure
     if abs(now) < _MAX_DEPARTURE or abs(before) >= _MAX_DEPARTURE:
         return ''
     text = (

@@ -104,7 +104,7 @@ def _health(
         scale_spread=stream.scale_spread(config),
         is_metric_guess=stream.scale.is_guess(config.scale),
         focal_spread=0.0 if is_calibrated else stream.dense_outputs.focal_spread,
-        focal_departure=stream.window.focal.factor - 1.0,
+        focal_departure=stream.window.focal.departure,
         is_still=context.decision.is_still,
         brightness=float(context.prepared.grey[::4, ::4].mean()),
         stage_ms=context.clock.stage_ms,

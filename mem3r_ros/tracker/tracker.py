@@ -224,7 +224,7 @@ class Tracker:
             stream.add_report(context.number, config)
             return tracked
         stream.dense_outputs.observe_focal(context.prepared, measured.view)
-        departure = stream.window.focal.factor - 1.0
+        departure = stream.window.focal.departure
         own = refined(context, measured, stream, config)  # the scale is measured with it
         if own.increment is None:  # otherwise the window has measured the motion over a break
             follow_decision(context.decision, context.stamp_ns, stream, config)
@@ -236,7 +236,8 @@ class Tracker:
         if accepted.crossing is not None:
             stream.follow_crossing(accepted.crossing)
         give_to_places(context, measured, stream, config)
-        notice = accepted.notice or notice or calibration_notice(departure, context, stream)
+        wrong_calibration = calibration_notice(departure, context, stream)
+        notice = accepted.notice or notice or wrong_calibration
         tracked = tracked_frame(accepted, measured, stream, config, status, reason, notice)
         stream.add_report(context.number, config)
         return tracked
