@@ -22,7 +22,7 @@ from mem3r_ros.odometry.pinhole import DepthImage, rays_of
 MIN_PARALLAX_RAD = np.radians(1.0)  # from here on a depth is established
 ESTABLISHED_SIGMA = 0.005  # relative spread of an established depth that leaves the window
 _MIN_LANDMARKS = 10
-_LAST_COUNTS = 15  # landmarks that the last ratio of depths counts as much as
+_LAST_COUNTS = 15  # landmarks whose weight the last ratio of depths has
 _MAX_RESCALE = 2.0  # of one adjustment
 _LEAST_SPREAD = 1e-9  # of keyframe positions
 
