@@ -283,6 +283,19 @@ def test_adjusted_keyframes_are_laid_onto_the_published_ones(scale):
     assert change.scale == pytest.approx(1 / scale)
 
 
+def test_a_path_that_was_adjusted_to_another_shape_keeps_its_size():
+    # The first motions of a stream may point anywhere. If the corners then contradict them, the
+    # path must not shrink: metres would be wrong by any factor.
+    published = np.tile(np.eye(4), (5, 1, 1))
+    published[:, 0, 3] = np.arange(5.0)
+    poses = np.tile(np.eye(4), (5, 1, 1))
+    poses[:, 1, 3] = 0.8 * np.arange(5.0)
+
+    change = onto_published(poses, published, with_scale=True)
+
+    assert change.scale == pytest.approx(1 / 0.8)
+
+
 def test_all_fields_of_the_window_are_plain_values_or_stages(scene):
     window = SlidingWindow()
     run(window, frames(scene))

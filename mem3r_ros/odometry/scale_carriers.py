@@ -11,6 +11,7 @@ window still holds its first keyframe, an adjustment keeps the size of the publi
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 
 import numpy as np
 
@@ -97,6 +98,8 @@ def onto_published(poses: np.ndarray, published: np.ndarray, with_scale: bool) -
     spread = float(((source - source.mean(axis=0)) ** 2).sum())
     scale = 1.0
     if with_scale and spread > _LEAST_SPREAD:
-        shared = (target - target.mean(axis=0)) * (source - source.mean(axis=0))
-        scale = float(np.clip(shared.sum() / spread, 1.0 / _MAX_RESCALE, _MAX_RESCALE))
+        # Least squares would shrink a path whose shape has changed, keyframe by keyframe.
+        size = float(((target - target.mean(axis=0)) ** 2).sum())
+        scale = math.sqrt(size / spread)
+        scale = min(max(scale, 1.0 / _MAX_RESCALE), _MAX_RESCALE)
     return Similarity(R, target.mean(axis=0) - scale * source.mean(axis=0), scale)
