@@ -14,8 +14,9 @@ metres; AbsRel after one median scale for the run, near steps of depth too, AUSE
 beside a random order, scale of the depth over that of the path; processor time of an image (what
 the window costs is the difference of *ours* and *ours, no window*), statuses. The last line is the
 geometric mean of the tracker's ATE over that of the best online baseline. --drop leaves images
-out; --focal-error makes the calibration of the tracker and of the textbook methods wrong. Writes
-odometry.md, odometry.json and index.html.
+out; --focal-error makes the calibration of the tracker and of the textbook methods wrong.
+--colmap-truth measures against the poses of COLMAP in place of the recorded ones, which some
+recordings' images contradict. Writes odometry.md, odometry.json and index.html.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ FIRST_DEPTH = 8  # frames; before, no motion has shown any depth
 OURS = 'ours'
 TRUE_DEPTH = 'PnP on true depth'
 OFFLINE = ('COLMAP', TRUE_DEPTH)
+MIN_LOCATED = 0.9  # of the images, for the poses of COLMAP to be a truth
 VARIANTS = {
     OURS: (True, True),  # the window, the calibration
     'ours, no window': (False, True),
@@ -255,6 +257,25 @@ def run_colmap(frames: list[SequenceFrame], folder: Path) -> Run | None:
     return Run(Trajectory(stamps, np.stack([found[index] for index in order])))
 
 
+def with_colmap_truth(frames: list[SequenceFrame], folder: Path) -> list[SequenceFrame]:
+    """
+    Replace the recorded poses by those of COLMAP, in the frame and scale of the recorded ones.
+
+    :raises UserError: COLMAP locates too few of the images.
+    """
+    run = run_colmap(frames, folder)
+    num_located = 0 if run is None else len(run.path)
+    if num_located < MIN_LOCATED * len(frames):
+        raise UserError(
+            f'COLMAP locates {num_located} of {len(frames)} images of {folder.name}; '
+            f'measure against the recorded poses'
+        )
+    estimate, true = matched(run.path, true_path(frames))
+    poses = align(estimate, true, True).apply(estimate.poses)
+    located = dict(zip(estimate.stamps_ns.tolist(), poses, strict=True))
+    return [replace(frame, T_world_camera=located.get(frame.stamp_ns)) for frame in frames]
+
+
 def measure(method: str, run: Run, truth: Trajectory) -> Result:
     """Compare a path with the truth."""
     error = trajectory_error(run.path, truth)
@@ -379,6 +400,9 @@ def main() -> None:
     )
     parser.add_argument('--model', default='mem3r-tiny')
     parser.add_argument('--colmap', action='store_true', help='run pycolmap too (slow)')
+    parser.add_argument(
+        '--colmap-truth', action='store_true', help='measure against the poses of COLMAP'
+    )
     parser.add_argument('--join', nargs='+', type=Path, metavar='FOLDER', help='outputs to join')
     parser.add_argument('--output', type=Path, default=Path('odometry_output'))
     args = parser.parse_args()
@@ -400,7 +424,10 @@ def main() -> None:
     if not sources:
         parser.error('give at least one SEQUENCE or world')
     for name, load in sources:
-        frames = with_focal_error(without_dropped(load(), args.drop), args.focal_error)
+        frames = without_dropped(load(), args.drop)
+        if args.colmap_truth:
+            frames = with_colmap_truth(frames, args.output / name)
+        frames = with_focal_error(frames, args.focal_error)
         found[name], drawings[name] = compare(name, frames, model, args.output, args.colmap)
         text = table(found)
         (args.output / 'odometry.md').write_text(text)
