@@ -296,6 +296,13 @@ def test_a_path_that_was_adjusted_to_another_shape_keeps_its_size():
     assert change.scale == pytest.approx(1 / 0.8)
 
 
+def test_a_published_path_without_length_gives_no_scale():
+    poses = np.tile(np.eye(4), (5, 1, 1))
+    poses[:, 1, 3] = np.arange(5.0)
+
+    assert onto_published(poses, np.tile(np.eye(4), (5, 1, 1)), with_scale=True).scale == 1.0
+
+
 def test_all_fields_of_the_window_are_plain_values_or_stages(scene):
     window = SlidingWindow()
     run(window, frames(scene))

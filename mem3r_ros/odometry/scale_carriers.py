@@ -95,11 +95,13 @@ def onto_published(poses: np.ndarray, published: np.ndarray, with_scale: bool) -
     turns = rotation_vectors(published[:, :3, :3] @ poses[:, :3, :3].transpose(0, 2, 1))
     R = so3_exp(turns.mean(axis=0))
     target, source = published[:, :3, 3], poses[:, :3, 3] @ R.T
-    spread = float(((source - source.mean(axis=0)) ** 2).sum())
     scale = 1.0
-    if with_scale and spread > _LEAST_SPREAD:
+    if with_scale:
+        size, own_size = (
+            float(((path - path.mean(axis=0)) ** 2).sum()) for path in (target, source)
+        )
         # Least squares would shrink a path whose shape has changed, keyframe by keyframe.
-        size = float(((target - target.mean(axis=0)) ** 2).sum())
-        scale = math.sqrt(size / spread)
-        scale = min(max(scale, 1.0 / _MAX_RESCALE), _MAX_RESCALE)
+        if min(size, own_size) > _LEAST_SPREAD:
+            scale = math.sqrt(size / own_size)
+            scale = min(max(scale, 1.0 / _MAX_RESCALE), _MAX_RESCALE)
     return Similarity(R, target.mean(axis=0) - scale * source.mean(axis=0), scale)
