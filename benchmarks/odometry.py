@@ -399,8 +399,9 @@ def main() -> None:
         '--focal-error', type=float, default=0.0, metavar='PERCENT', help='of the calibration'
     )
     parser.add_argument('--model', default='mem3r-tiny')
-    parser.add_argument('--colmap', action='store_true', help='run pycolmap too (slow)')
-    parser.add_argument(
+    colmap = parser.add_mutually_exclusive_group()
+    colmap.add_argument('--colmap', action='store_true', help='run pycolmap too (slow)')
+    colmap.add_argument(
         '--colmap-truth', action='store_true', help='measure against the poses of COLMAP'
     )
     parser.add_argument('--join', nargs='+', type=Path, metavar='FOLDER', help='outputs to join')
