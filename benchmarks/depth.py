@@ -6,10 +6,10 @@ Depth of the tracker with and without fusion, against true depth.
     python benchmarks/depth.py SEQUENCE... --worlds room:11 street:14 --output benchmarks/results
 
 A sequence is any recording with depth that ``mem3r evaluate`` reads; a world is rendered. A row
-gives AbsRel after one median scale for the whole run, near steps of depth and elsewhere. AUSE of
-the confidence stands beside that of a random order. ``depth / path`` is the scale of the depth
-over that of the path (1 if they agree). The last column is the time of the fusion per frame.
-Writes depth.md and a picture beside the truth.
+gives AbsRel after one scale for the whole run (the median ratio of a pixel), near steps of depth
+and elsewhere. AUSE of the confidence stands beside that of a random order. ``depth / path`` is
+the scale of the depth over that of the path (1 if they agree). The last column is the time of the
+fusion per frame. Writes depth.md and a picture beside the truth.
 """
 
 from __future__ import annotations

@@ -10,9 +10,10 @@ standing still; the best line at constant velocity, fitted to the truth; KLT+E, 
 with the calibration (textbook_odometry.py); PnP on the true depth where it is known, which shows
 how well truth and images agree. With --colmap also COLMAP, which is offline and needs pycolmap.
 Figures: ATE after Sim(3), RPE, drift of the scale over stretches of ten frames, error of the
-metres; AbsRel after one median scale for the run, near steps of depth too, AUSE of the confidence
-beside a random order, scale of the depth over that of the path; processor time of an image (what
-the window costs is the difference of *ours* and *ours, no window*), statuses. The last line is the
+metres; AbsRel after one scale for the run (the median ratio of a pixel), near steps of depth too,
+AUSE of the confidence beside a random order, scale of the depth over that of the path; AbsRel and
+scale once more by the ratio of the median depths; processor time of an image (what the window
+costs is the difference of *ours* and *ours, no window*), statuses. The last line is the
 geometric mean of the tracker's ATE over that of the best online baseline. --drop leaves images
 out; --focal-error makes the calibration of the tracker and of the textbook methods wrong.
 --colmap-truth measures against the poses of COLMAP in place of the recorded ones, which some
@@ -76,6 +77,8 @@ COLUMNS = (
     ('AUSE', 'ause', '{:.2f}'),
     ('random', 'ause_random', '{:.2f}'),
     ('depth / path', 'depth_over_path', '{:.2f}'),
+    ('AbsRel by medians', 'abs_rel_by_medians', '{:.3f}'),
+    ('depth / path by medians', 'depth_over_path_by_medians', '{:.2f}'),
     ('CPU ms', 'time_ms', '{:.0f}'),
 )
 
@@ -95,6 +98,8 @@ class Result:
     ause: float = math.nan
     ause_random: float = math.nan  # of a confidence without meaning
     depth_over_path: float = math.nan  # scale of the depth over that of the path
+    abs_rel_by_medians: float = math.nan  # with the ratio of the medians as scale, and the same
+    depth_over_path_by_medians: float = math.nan
     time_ms: float = math.nan  # processor time of an image
     statuses: str = ''
     is_online: bool = True
@@ -301,6 +306,8 @@ def measure(method: str, run: Run, truth: Trajectory) -> Result:
         ause=run.depth.ause,
         ause_random=run.depth.ause_random,
         depth_over_path=error.scale / run.depth.scale,
+        abs_rel_by_medians=run.depth.abs_rel_by_medians,
+        depth_over_path_by_medians=error.scale / run.depth.ratio_of_medians,
     )
 
 

@@ -20,6 +20,23 @@ def test_one_scale_serves_all_frames_of_a_run():
     assert found.abs_rel == pytest.approx((0.0 + 0.0 + 0.2) / 3)
 
 
+def test_the_scale_is_that_of_most_pixels_not_of_the_median_pixel():
+    """As where a table fills half of the image: the median pixel is on it or on the wall."""
+    true_m = np.full((40, 60), 1.0)
+    true_m[:, 29:] = 3.0
+    depth_m = true_m / 2.0
+    depth_m[:, 29:31] = 0.5  # the step is blurred by two pixels
+    meter = DepthQualityMeter(thinning=1)
+    meter.add(depth_m, np.ones_like(true_m), true_m)
+
+    found = meter.result()
+
+    assert found.scale == pytest.approx(2.0)
+    assert found.abs_rel == pytest.approx(2 / 60 * 2 / 3)
+    assert found.ratio_of_medians == pytest.approx(6.0)
+    assert found.abs_rel_by_medians > 1.0
+
+
 def test_errors_near_a_step_are_counted_apart():
     true_m = np.full((40, 80), 2.0)
     true_m[:, 30:] = 4.0
