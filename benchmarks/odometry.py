@@ -228,8 +228,15 @@ def run_true_depth(frames: list[SequenceFrame]) -> Run:
 
 
 def run_colmap(frames: list[SequenceFrame], folder: Path) -> Run | None:
-    """Run COLMAP's incremental mapper offline; None where it finds no model."""
-    import pycolmap
+    """
+    Run COLMAP's incremental mapper offline; None where it finds no model.
+
+    :raises UserError: pycolmap is not installed.
+    """
+    try:
+        import pycolmap
+    except ImportError as error:
+        raise UserError('COLMAP needs the package pycolmap: pip install pycolmap') from error
 
     images, work = folder / 'images', folder / 'colmap'
     for path in (images, work):
