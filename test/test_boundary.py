@@ -32,6 +32,7 @@ LAYERS = [
         'config',
         'geometry',
         'se3',
+        'snapshot_fields',
         'camera',
         'cloud',
         'child_process',

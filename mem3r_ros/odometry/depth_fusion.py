@@ -29,6 +29,7 @@ from mem3r_ros.odometry.edge_smoothing import spread_by_edges
 from mem3r_ros.odometry.flow_triangulation import FlowTriangulation, texture
 from mem3r_ros.odometry.fusion_config import DepthFusionConfig
 from mem3r_ros.odometry.pixel_rays import MovedRays
+from mem3r_ros.snapshot_fields import NOT_PACKED
 
 _NUM_REFERENCES = 8
 _PARALLAX = 0.03  # of the image width: the parallax of the image that is matched
@@ -72,7 +73,7 @@ class DepthFusion:
     network_shift: float = 0.0  # log of metres of the map per metre of the network
     metres_per_unit: float = 1.0
     _matcher: tuple[tuple[int, int], FlowTriangulation] | None = field(
-        default=None, repr=False, metadata={'is_packed': False}
+        default=None, repr=False, metadata=NOT_PACKED
     )
 
     def move(self, increment: np.ndarray | None, metres_per_unit: float) -> None:

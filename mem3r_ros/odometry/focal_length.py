@@ -16,6 +16,7 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.odometry.problem import Solution
+from mem3r_ros.snapshot_fields import ADDED
 
 _START_SIGMA = 0.25  # of the logarithm, by the network
 _MIN_FRAMES = 4  # of a window that can show the focal length
@@ -30,7 +31,6 @@ _MAX_STEP = 0.1  # of the logarithm in one adjustment
 # Adjustments share their images, and their errors are not independent: on recordings the focal
 # length errs about ten times as much as an adjustment states.
 _ERROR = 10.0
-_ADDED = {'is_added': True}  # metadata of fields that older snapshots do not have
 
 
 @dataclass(slots=True)
@@ -40,8 +40,8 @@ class FocalLength:
     log_ratio: float | None = None
     sigma: float | None = None
     # The same by the calibration, and how far the true one departs from it.
-    calibrated: float | None = field(default=None, metadata=_ADDED)
-    log_departure: float = field(default=0.0, metadata=_ADDED)
+    calibrated: float | None = field(default=None, metadata=ADDED)
+    log_departure: float = field(default=0.0, metadata=ADDED)
 
     @property
     def estimate(self) -> tuple[float, float] | None:

@@ -35,14 +35,13 @@ from mem3r_ros.odometry.pinhole import camera_array
 from mem3r_ros.odometry.relocation import Relocation, relocated
 from mem3r_ros.odometry.second_start import adjusted
 from mem3r_ros.odometry.window_problem import take_solution, window_problem
+from mem3r_ros.snapshot_fields import ADDED, NOT_PACKED
 
 REFERENCE_WIDTH = 640  # px at which thresholds are stated
 _MIN_INLIER_SHARE = 0.4  # of the corners that agree with a pose
 _SETTLED_KEYFRAMES = 4
 _MAX_FLAWED = 3  # keyframes
 _LEAST_FOUND = 20  # landmarks that link a frame after a break to the window
-_NOT_PACKED = {'is_packed': False}  # metadata of fields that a snapshot leaves to others
-_ADDED = {'is_added': True}  # metadata of fields that older snapshots do not have
 _NEW_SHARE = 0.3  # of a frame in the usual error of the last motion
 _STEP_RATIOS = 10  # keyframe steps that are compared with the network's
 
@@ -57,21 +56,21 @@ class SlidingWindow:
     is_key: bool = True  # whether the newest frame is a keyframe
     wants_keyframe: bool = True  # whether the next frame should be one
     num_taken: int = 0  # keyframes of the stream
-    num_flawed: int = field(default=0, metadata=_ADDED)  # discarded adjustments in a row
+    num_flawed: int = field(default=0, metadata=ADDED)  # discarded adjustments in a row
     velocity: np.ndarray = field(default_factory=lambda: np.eye(4))  # the last motion
-    velocity_error_px: float = field(default=0.0, metadata=_ADDED)  # usual one of velocity
+    velocity_error_px: float = field(default=0.0, metadata=ADDED)  # usual one of velocity
     T_window_camera: np.ndarray = field(default_factory=lambda: np.eye(4))  # as published
     log_depth_ratio: float = 0.0  # depth of the window over that of the network
-    is_scale_carried: bool = field(default=False, metadata=_ADDED)  # over a break
+    is_scale_carried: bool = field(default=False, metadata=ADDED)  # over a break
     log_step_ratios: list[float] = field(default_factory=list)  # the same of keyframe steps
     since_key: np.ndarray = field(default_factory=lambda: np.eye(4))  # network's motion
     since_key_variance: np.ndarray = field(default_factory=lambda: np.zeros(2))
     since_key_path: float = 0.0  # length of it in units of the network
-    depth_camera: Intrinsics | None = field(default=None, metadata=_NOT_PACKED)
-    image_camera: Intrinsics | None = field(default=None, metadata=_NOT_PACKED)
-    landmarks: Landmarks = field(default_factory=Landmarks, metadata=_NOT_PACKED)
-    keyframes: Keyframes = field(default_factory=Keyframes, metadata=_NOT_PACKED)
-    focal: FocalLength = field(default_factory=FocalLength, metadata=_NOT_PACKED)
+    depth_camera: Intrinsics | None = field(default=None, metadata=NOT_PACKED)
+    image_camera: Intrinsics | None = field(default=None, metadata=NOT_PACKED)
+    landmarks: Landmarks = field(default_factory=Landmarks, metadata=NOT_PACKED)
+    keyframes: Keyframes = field(default_factory=Keyframes, metadata=NOT_PACKED)
+    focal: FocalLength = field(default_factory=FocalLength, metadata=NOT_PACKED)
 
     def process(self, frame: FrameInput, config: RefinementConfig) -> WindowEstimate | None:
         """

@@ -15,6 +15,7 @@ from mem3r_ros.places.place_map import PlaceMap
 from mem3r_ros.places.retrieval import words_of
 from mem3r_ros.places.sighting import Features
 from mem3r_ros.places.similarity import Placed
+from mem3r_ros.snapshot_fields import ADDED
 
 # K places, F features of the richest one, E channels of a token, L edges, A pairs that look alike
 
@@ -50,9 +51,7 @@ class PlaceRecord:
     num_taken: int = 0
     num_recognised: int = 0
     num_alike: int = 0
-    alike_m: np.ndarray = field(  # [A] distances; older snapshots do not have them
-        default_factory=lambda: np.zeros(0), metadata={'is_added': True}
-    )
+    alike_m: np.ndarray = field(default_factory=lambda: np.zeros(0), metadata=ADDED)  # [A]
     last_recognised_ns: int | None = None
     stretch_now: int = 0
     path_now_m: float = 0.0

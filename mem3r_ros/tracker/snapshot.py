@@ -19,7 +19,6 @@ from mem3r_ros.files import write_bytes
 from mem3r_ros.text_files import parse_json
 
 VERSION = 3
-NOT_PACKED = {'is_packed': False}  # metadata of a field that is not saved by ``pack``
 _FORMAT = 'mem3r_ros stream'
 
 

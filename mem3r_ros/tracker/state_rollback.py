@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mem3r_ros.tracker.snapshot import NOT_PACKED
+from mem3r_ros.snapshot_fields import NOT_PACKED
 
 _INTERVAL = 30  # remembered frames between two kept states
 _RETRY = 10  # uncertain frames between two attempts: each costs another run of the network
