@@ -16,10 +16,12 @@ from mem3r_ros.odometry import (
     FrameInput,
     RefinementConfig,
     SlidingWindow,
+    agreement,
     corner_search,
 )
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.landmarks import Landmarks
+from mem3r_ros.odometry.pinhole import project, rays_of
 from mem3r_ros.odometry.scale_carriers import log_depth_ratio, onto_published
 from mem3r_ros.worlds import WorldConfig, render_clip
 
@@ -348,3 +350,67 @@ def test_few_landmarks_change_the_ratio_of_depths_less_than_many(num_landmarks, 
 
     assert log_depth_ratio(*given) == pytest.approx(np.log(2.0))
     assert log_depth_ratio(*given, 0.0) == pytest.approx(part * np.log(2.0), rel=0.02)
+
+
+def test_a_contradicted_window_starts_anew_without_a_jump_and_keeps_its_scale(scene, monkeypatch):
+    window, inputs = SlidingWindow(), list(frames(scene))
+    before = run(window, inputs[:12])
+    monkeypatch.setattr(agreement, 'network_fits_better', lambda *_: len(window.poses) > 1)
+    index = next(
+        index
+        for index in range(12, len(scene))
+        if 'starts anew' in (estimate := window.process(inputs[index], CONFIG)).reason
+    )
+    monkeypatch.undo()
+
+    after = [window.process(frame, CONFIG) for frame in inputs[index + 1 :]]
+
+    np.testing.assert_allclose(
+        estimate.T_previous_camera[:3, :3], inputs[index].T_previous_camera[:3, :3], atol=1e-6
+    )
+    assert estimate.covariance is None  # the motion is the network's
+    assert not any(e.reason for e in after)
+    ratios = [
+        sum(np.linalg.norm(e.T_previous_camera[:3, 3]) for e in estimates)
+        / sum(np.linalg.norm(f.T_previous_camera[:3, 3]) for f in part)
+        for estimates, part in ((before[3:], inputs[4:12]), (after, inputs[index + 1 :]))
+    ]
+    assert ratios[1] / ratios[0] == pytest.approx(1.0, abs=0.15)
+
+
+def two_views(T_key_camera, num_corners=60, noise_px=0.3):
+    """Return landmarks that the last keyframe and the newest frame of a window see."""
+    random = np.random.default_rng(0)
+    camera = np.array([260.0, 260.0, 160.0, 120.0])
+    first = random.uniform(20, 220, (num_corners, 2))
+    depth = random.uniform(1.0, 5.0, num_corners)
+    points = rays_of(first, camera) * depth[:, None]
+    T = invert(T_key_camera)
+    second = project(points @ T[:3, :3].T + T[:3, 3], camera)
+    seen = np.stack([first, second], axis=1) + random.normal(0, noise_px, (num_corners, 2, 2))
+    return Landmarks(seen=seen), camera
+
+
+TRUE_MOTION = se3_exp(np.array([0.2, 0.0, 0.02, 0.0, 0.03, 0.0]))
+WRONG_MOTION = se3_exp(np.array([-0.2, 0.0, 0.02, 0.0, 0.1, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ('by_window', 'by_network', 'num_corners', 'expected'),
+    [
+        (WRONG_MOTION, TRUE_MOTION, 60, True),
+        (TRUE_MOTION, WRONG_MOTION, 60, False),
+        (WRONG_MOTION, WRONG_MOTION, 60, False),
+        (WRONG_MOTION, TRUE_MOTION, 10, False),
+    ],
+    ids=['wrong window', 'wrong network', 'both wrong', 'few corners'],
+)
+def test_corners_of_two_images_judge_between_window_and_network(
+    by_window, by_network, num_corners, expected
+):
+    landmarks, camera = two_views(TRUE_MOTION, num_corners)
+    poses = np.stack([np.eye(4), by_window])
+
+    is_better = agreement.network_fits_better(landmarks, poses, camera, by_network, 0.5)
+
+    assert is_better == expected

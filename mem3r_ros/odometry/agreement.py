@@ -4,7 +4,9 @@
 Checks of a motion: against the network's, and against what noise can explain.
 
 Corners that are all on a moving object fit together and give a wrong motion. Only the network,
-which sees the whole image, contradicts them.
+which sees the whole image, contradicts them. Wrong landmarks give each new image a wrong motion
+that fits them, and are confirmed by it. The corners of two images contradict them, because
+epipolar lines depend on no depth.
 """
 
 from __future__ import annotations
@@ -15,15 +17,24 @@ import math
 import numpy as np
 
 from mem3r_ros.geometry import invert, rotation_angle, so3_log
-from mem3r_ros.odometry.frame_location import Location
+from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location
+from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import MotionPrior
+from mem3r_ros.odometry.robust_geometry import epipolar_distance
 
+_MIN_INLIER_SHARE = 0.4  # of the corners that agree with a pose
 _MAX_DISTANCE = 5.0  # standard deviations of both motions
 # What an adjustment may move the newest frame: parts of the usual depth, and rad.
 _MAX_SHIFT = 0.15
 _MAX_TURN_RAD = 0.1
 _FEW_CORNERS = 30  # below, a turn that no expected motion shows is not followed
 _SURPRISING_TURN_RAD = 0.17  # from each expected motion
+# Two motions are compared by so many corners, and only if they are so far apart. On recordings
+# the network's is never better by as much unless that of the landmarks is wrong.
+_LEAST_COMPARED = 20
+_APART_RAD = math.radians(1.5)
+_APART_COSINE = math.cos(math.radians(20.0))  # between the directions of the steps
+_BETTER_COST = 0.8  # over the cost of the other motion
 
 
 def with_disagreement(
@@ -50,13 +61,28 @@ def with_disagreement(
     return covariance + np.outer(difference, difference), reason
 
 
-def is_surprising(location: Location, expected: Sequence[np.ndarray]) -> bool:
+def accepted(
+    location: Location | None, num_seen: int, expected: Sequence[np.ndarray]
+) -> tuple[Location | None, str]:
     """
-    Return whether few corners show a turn that no expected motion has: they may be mismatched.
+    Return the location of a frame if its corners prove it; else None, and why.
 
-    :param location: of a frame by its corners.
+    :param location: by its corners; None: they gave none.
+    :param num_seen: the number of these corners.
     :param expected: T_window_camera of it by the network, and by the last motion.
     """
+    least = max(MIN_LANDMARKS, _MIN_INLIER_SHARE * num_seen)
+    if location is None or location.num_inliers < least:
+        num = '' if location is None else f'{location.num_inliers} of '
+        agree = '' if location is None else ' agree'
+        return None, f"{num}{num_seen} corners{agree}: the motion is the network's"
+    if _is_surprising(location, expected):
+        return None, f"a turn by {location.num_inliers} corners: the motion is the network's"
+    return location, ''
+
+
+def _is_surprising(location: Location, expected: Sequence[np.ndarray]) -> bool:
+    """Return whether few corners show a turn that no expected motion has: mismatches do so."""
     if location.num_inliers >= _FEW_CORNERS:
         return False
     turns = [invert(T)[:3, :3] @ location.T_window_camera[:3, :3] for T in expected]
@@ -74,3 +100,36 @@ def is_plausible(departure: np.ndarray, usual_depth: float) -> bool:
         return False
     is_near = float(np.linalg.norm(departure[:3, 3])) < _MAX_SHIFT * usual_depth
     return is_near and float(rotation_angle(departure[:3, :3])) < _MAX_TURN_RAD
+
+
+def network_fits_better(
+    landmarks: Landmarks,
+    poses: np.ndarray,
+    camera: np.ndarray,
+    T_key_camera: np.ndarray,
+    sigma_px: float,
+) -> bool:
+    """
+    Return whether the network's motion since the last keyframe explains the corners better.
+
+    :param poses: of the frames of the window, the newest one and the keyframe before, [K, 4, 4].
+    :param camera: fx, fy, cx, cy.
+    :param T_key_camera: motion from that keyframe to the newest frame by the network, [4, 4].
+    :param sigma_px: standard deviation of a tracked corner.
+    """
+    by_window = invert(poses[-2]) @ poses[-1]
+    turn = float(rotation_angle(by_window[:3, :3].T @ T_key_camera[:3, :3]))
+    step, other = by_window[:3, 3], T_key_camera[:3, 3]
+    lengths = float(np.linalg.norm(step) * np.linalg.norm(other))
+    if turn < _APART_RAD and float(step @ other) >= _APART_COSINE * lengths:
+        return False
+    seen = landmarks.seen[np.isfinite(landmarks.seen[:, -2:, 0]).all(axis=1), -2:]
+    if len(seen) < _LEAST_COMPARED:
+        return False
+    cost, network_cost = (
+        float(np.log1p((distance_px / sigma_px) ** 2).mean())
+        for distance_px in (
+            epipolar_distance(seen[:, 0], seen[:, 1], camera, T) for T in (by_window, T_key_camera)
+        )
+    )
+    return network_cost < _BETTER_COST * cost

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from mem3r_ros.geometry import invert, matrix
-from mem3r_ros.odometry.pinhole import camera_matrix
+from mem3r_ros.odometry.pinhole import camera_matrix, rays_of
 
 _MIN_POINTS = 20  # fewer leave an essential matrix undetermined
 _CONFIDENCE = 0.999
@@ -51,6 +51,26 @@ def relative_pose(
     mask = inliers.astype(np.uint8)
     _, R, t, _ = cv2.recoverPose(E, first, second, camera_matrix(camera), mask=mask)
     return invert(matrix(R, t.ravel()))
+
+
+def epipolar_distance(
+    first: np.ndarray, second: np.ndarray, camera: np.ndarray, T_first_second: np.ndarray
+) -> np.ndarray:
+    """
+    Return how far correspondences are from fitting a motion with any depth (Sampson distance).
+
+    :param first: [P, 2] px.
+    :param second: the same points in another image, [P, 2] px.
+    :param camera: fx, fy, cx, cy.
+    :param T_first_second: the motion, [4, 4]; the length of its step does not count.
+    :return: [P] px; 0 where the motion has no step.
+    """
+    rays, other_rays = rays_of(first, camera), rays_of(second, camera)
+    R, t = T_first_second[:3, :3], T_first_second[:3, 3]
+    line = np.cross(t, other_rays @ R.T)
+    other_line = np.cross(rays, t) @ R
+    slope = np.hstack([line[:, :2], other_line[:, :2]]) / np.tile(camera[:2], 2)
+    return np.abs((rays * line).sum(axis=1)) / np.maximum(np.linalg.norm(slope, axis=1), 1e-12)
 
 
 def _essential_matrix(

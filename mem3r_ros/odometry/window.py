@@ -4,9 +4,8 @@
 A sliding window of keyframes whose poses and landmarks are adjusted together.
 
 Each frame is located by the landmarks that it sees, with the network's motion as a prior; each
-keyframe adjusts the window. Three things carry the scale over the window's end: landmarks keep
-their depth once they have parallax; they outweigh landmarks without parallax; a new landmark
-enters with the network's depth in the scale of the window (:mod:`scale_carriers`).
+keyframe adjusts the window. What carries the scale over its end: landmarks with parallax keep
+their depth and outweigh the others; new ones get the network's depth (:mod:`scale_carriers`).
 """
 
 from __future__ import annotations
@@ -18,13 +17,12 @@ import numpy as np
 
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert, orthonormalise
-from mem3r_ros.odometry import corner_search, scale_carriers
-from mem3r_ros.odometry.agreement import is_plausible, is_surprising, with_disagreement
+from mem3r_ros.odometry import agreement, corner_search, scale_carriers
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import working_image
 from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
-from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location, locate
+from mem3r_ros.odometry.frame_location import Location, locate
 from mem3r_ros.odometry.keyframe import Keyframe
 from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, is_key_expected, keyframe_at
 from mem3r_ros.odometry.landmarks import Landmarks
@@ -38,7 +36,6 @@ from mem3r_ros.odometry.window_problem import take_solution, window_problem
 from mem3r_ros.snapshot_fields import ADDED, NOT_PACKED
 
 REFERENCE_WIDTH = 640  # px at which thresholds are stated
-_MIN_INLIER_SHARE = 0.4  # of the corners that agree with a pose
 _SETTLED_KEYFRAMES = 4
 _MAX_FLAWED = 3  # keyframes
 _LEAST_FOUND = 20  # landmarks that link a frame after a break to the window
@@ -109,14 +106,14 @@ class SlidingWindow:
         )
         self.wants_keyframe = is_key and frame.depth is None
         if is_key and frame.depth is not None:
-            reason = self._take_keyframe(frame, grey, config) or reason
+            reason = self._take_keyframe(frame, grey, expected[0], config) or reason
         self.T_window_camera = self.poses[-1].copy()
         moved = orthonormalise(invert(before) @ self.T_window_camera)
-        if place is None:
-            self.velocity = moved.copy()
+        self.velocity = moved.copy() if place is None else self.velocity
         covariance = None
-        if location is not None:
-            covariance, flaw = with_disagreement(location.seen_from(before), moved, motion)
+        if location is not None and len(self.poses) > 1:  # else the landmarks were wrong
+            found = location.seen_from(before)
+            covariance, flaw = agreement.with_disagreement(found, moved, motion)
             reason = flaw or reason
         return WindowEstimate(
             T_previous_camera=moved,
@@ -214,8 +211,7 @@ class SlidingWindow:
         """Return the network's motion in the scale of the window, and add it up."""
         T = T_previous_camera.copy()
         self.since_key_path += float(np.linalg.norm(T[:3, 3]))
-        # After a break the network has other units, and no step has been compared with it yet.
-        T[:3, 3] *= math.exp(float(np.median(self.log_step_ratios or [self.log_depth_ratio])))
+        T[:3, 3] *= math.exp(self._log_step_ratio())
         motion = MotionPrior.of(T, config)
         total = self._since_key().then(motion)
         self.since_key = total.T
@@ -233,6 +229,10 @@ class SlidingWindow:
         self.since_key_variance = np.array(unsure)
         self.since_key_path, self.log_step_ratios, self.wants_keyframe = 0.0, [], True
         return MotionPrior(invert(self.T_window_camera) @ place.T_window_camera, *unsure), place
+
+    def _log_step_ratio(self) -> float:
+        # After a break the network has other units, and no step has been compared with it yet.
+        return float(np.median(self.log_step_ratios or [self.log_depth_ratio]))
 
     def _since_key(self) -> MotionPrior:
         return MotionPrior(self.since_key, *map(float, self.since_key_variance))
@@ -270,14 +270,7 @@ class SlidingWindow:
             scale_carriers.established(self.landmarks)[seen],
             self.pixel_sigma(config),
         )
-        least = max(MIN_LANDMARKS, _MIN_INLIER_SHARE * len(seen))
-        if location is None or location.num_inliers < least:
-            num = '' if location is None else f'{location.num_inliers} of '
-            agree = '' if location is None else ' agree'
-            return None, f"{num}{len(seen)} corners{agree}: the motion is the network's"
-        if is_surprising(location, expected):
-            return None, f"a turn by {location.num_inliers} corners: the motion is the network's"
-        return location, ''
+        return agreement.accepted(location, len(seen), expected)
 
     def _append(self, T: np.ndarray, seen: np.ndarray, location: Location | None) -> None:
         """Put the frame at the end of the window."""
@@ -287,11 +280,10 @@ class SlidingWindow:
         self.is_key = False
         landmarks.note_parallax(self.poses, self.camera)
 
-    # Keyframes.
-
-    def _take_keyframe(self, frame: FrameInput, grey: np.ndarray, config: RefinementConfig) -> str:
+    def _take_keyframe(
+        self, frame: FrameInput, grey: np.ndarray, T_network: np.ndarray, config: RefinementConfig
+    ) -> str:
         """Make the newest frame a keyframe; return why the window was not adjusted, or nothing."""
-        path = self.since_key_path
         if len(self.keyframes) == config.num_keyframes:
             self._drop_oldest()
         flaw = self._adjust(config)
@@ -302,11 +294,18 @@ class SlidingWindow:
             self._start(grey, frame, config)
             return f'{flaw}; the window starts anew'
         is_held = frame.is_scale_held or self.is_scale_carried
+        compared = (self.landmarks, self.poses, self.camera, self.since_key)
+        if agreement.network_fits_better(*compared, self.pixel_sigma(config)):
+            ratio = self._log_step_ratio() if self.has_settled or is_held else None
+            self.T_window_camera = T_network
+            self._start(grey, frame, config, ratio)
+            return 'corners fit the network, not the landmarks: the window starts anew'
         if len(self.keyframes) < _SETTLED_KEYFRAMES and not is_held:
             self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
-        if min(step, path) > 0.0:
-            self.log_step_ratios = [*self.log_step_ratios, math.log(step / path)][-_STEP_RATIOS:]
+        if min(step, self.since_key_path) > 0.0:
+            ratio = math.log(step / self.since_key_path)
+            self.log_step_ratios = [*self.log_step_ratios, ratio][-_STEP_RATIOS:]
         self._add_keyframe(frame, grey, self._since_key(), config)
         return flaw
 
@@ -362,7 +361,7 @@ class SlidingWindow:
             published = self.keyframes.published
             change = scale_carriers.onto_published(poses[:-1], published, is_growing)
         poses = orthonormalised(change.apply(poses))
-        if not is_plausible(invert(self.poses[-1]) @ poses[-1], landmarks.usual_depth):
+        if not agreement.is_plausible(invert(self.poses[-1]) @ poses[-1], landmarks.usual_depth):
             return 'keyframes not adjusted: the result is too far away'
         self.poses = poses
         take_solution(landmarks, rows, problem, solution)
