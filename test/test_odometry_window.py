@@ -16,12 +16,15 @@ from mem3r_ros.odometry import (
     FrameInput,
     RefinementConfig,
     SlidingWindow,
-    agreement,
     corner_search,
 )
+from mem3r_ros.odometry import window as window_module
 from mem3r_ros.odometry.adjustment import adjust
+from mem3r_ros.odometry.agreement import network_fits_better
 from mem3r_ros.odometry.landmarks import Landmarks
+from mem3r_ros.odometry.network_start import corrected_by_network
 from mem3r_ros.odometry.pinhole import project, rays_of
+from mem3r_ros.odometry.problem import MotionFactors
 from mem3r_ros.odometry.scale_carriers import log_depth_ratio, onto_published
 from mem3r_ros.worlds import WorldConfig, render_clip
 
@@ -355,7 +358,9 @@ def test_few_landmarks_change_the_ratio_of_depths_less_than_many(num_landmarks, 
 def test_a_contradicted_window_starts_anew_without_a_jump_and_keeps_its_scale(scene, monkeypatch):
     window, inputs = SlidingWindow(), list(frames(scene))
     before = run(window, inputs[:12])
-    monkeypatch.setattr(agreement, 'network_fits_better', lambda *_: len(window.poses) > 1)
+    monkeypatch.setattr(
+        window_module, 'corrected_by_network', lambda _, poses, *__: (poses, len(poses) > 1)
+    )
     index = next(
         index
         for index in range(12, len(scene))
@@ -379,16 +384,15 @@ def test_a_contradicted_window_starts_anew_without_a_jump_and_keeps_its_scale(sc
 
 
 def two_views(T_key_camera, num_corners=60, noise_px=0.3):
-    """Return landmarks that the last keyframe and the newest frame of a window see."""
+    """Return corners in two images, [P, 2, 2] px, and the camera."""
     random = np.random.default_rng(0)
     camera = np.array([260.0, 260.0, 160.0, 120.0])
     first = random.uniform(20, 220, (num_corners, 2))
-    depth = random.uniform(1.0, 5.0, num_corners)
-    points = rays_of(first, camera) * depth[:, None]
+    points = rays_of(first, camera) * random.uniform(1.0, 5.0, num_corners)[:, None]
     T = invert(T_key_camera)
     second = project(points @ T[:3, :3].T + T[:3, 3], camera)
-    seen = np.stack([first, second], axis=1) + random.normal(0, noise_px, (num_corners, 2, 2))
-    return Landmarks(seen=seen), camera
+    seen = np.stack([first, second], axis=1)
+    return seen + random.normal(0, noise_px, seen.shape), camera
 
 
 TRUE_MOTION = se3_exp(np.array([0.2, 0.0, 0.02, 0.0, 0.03, 0.0]))
@@ -408,9 +412,69 @@ WRONG_MOTION = se3_exp(np.array([-0.2, 0.0, 0.02, 0.0, 0.1, 0.0]))
 def test_corners_of_two_images_judge_between_window_and_network(
     by_window, by_network, num_corners, expected
 ):
-    landmarks, camera = two_views(TRUE_MOTION, num_corners)
-    poses = np.stack([np.eye(4), by_window])
+    seen, camera = two_views(TRUE_MOTION, num_corners)
+    seen = np.concatenate([seen, np.full((5, 2, 2), np.nan)])  # corners that are not seen
 
-    is_better = agreement.network_fits_better(landmarks, poses, camera, by_network, 0.5)
+    assert network_fits_better(seen, (by_window, by_network), camera, 0.5) == expected
 
-    assert is_better == expected
+
+@pytest.mark.parametrize('is_network_right', [True, False])
+def test_landmarks_and_motions_that_blur_made_wrong_are_corrected_by_a_right_network(
+    is_network_right,
+):
+    """As after blurred images: the last step and the landmarks found on it are wrong."""
+    random = np.random.default_rng(0)
+    camera, num_frames, num_points = np.array([260.0, 260.0, 160.0, 120.0]), 8, 240
+    true = [np.eye(4)]
+    for _ in range(num_frames - 1):
+        true.append(true[-1] @ TRUE_MOTION)
+    true = np.stack(true)
+    anchor = np.repeat(np.arange(num_frames), num_points // num_frames)
+    pixels = random.uniform(20, 220, (num_points, 2))
+    depth = random.uniform(2.0, 5.0, num_points)
+    points = rays_of(pixels, camera) * depth[:, None]
+    points = np.einsum('nij,nj->ni', true[anchor, :3, :3], points) + true[anchor, :3, 3]
+    seen = np.stack(
+        [project((points - T[:3, 3]) @ T[:3, :3], camera) for T in true], axis=1
+    ) + random.normal(0, 0.3, (num_points, num_frames, 2))
+    seen[np.arange(num_frames) < anchor[:, None]] = np.nan
+    seen[np.arange(num_frames) > anchor[:, None] + 3] = np.nan
+    seen[(anchor < num_frames - 3)[:, None] & (np.arange(num_frames) >= num_frames - 2)] = np.nan
+    wrong = true.copy()
+    wrong[-1] = wrong[-2] @ WRONG_MOTION
+    is_young = anchor >= num_frames - 2
+    inverse_depth = np.where(is_young, random.uniform(0.2, 0.5, num_points), 1 / depth)
+    sigma = np.where(is_young, 0.1, 0.002) * inverse_depth
+    landmarks = Landmarks(
+        anchor=anchor,
+        measured=pixels,
+        adjusted=pixels.copy(),
+        inverse_depth=inverse_depth,
+        variance=sigma**2,
+        prior=inverse_depth.copy(),
+        prior_sigma=sigma,
+        parallax=np.full(num_points, 0.1),
+        patch=np.zeros((num_points, 1, 1), np.float32),
+        is_tracked=np.isfinite(seen[:, -1, 0]),
+        seen=seen,
+    )
+    step = TRUE_MOTION if is_network_right else se3_exp(np.array([0, 0.3, 0, 0.2, 0, 0]))
+    first = np.arange(num_frames - 1)
+    motions = MotionFactors(
+        first,
+        first + 1,
+        np.tile(step, (num_frames - 1, 1, 1)),
+        np.tile(np.diag([1e2, 1e2, 1e2, 1e4, 1e4, 1e4]), (num_frames - 1, 1, 1)),
+    )
+
+    poses, is_contradicted = corrected_by_network(landmarks, wrong, camera, 0.5, motions)
+
+    off = invert(true[-1]) @ poses[-1]
+    assert not is_contradicted
+    if is_network_right:
+        assert np.linalg.norm(off[:3, 3]) < 0.05  # 0.4 before
+        assert np.degrees(rotation_angle(off[:3, :3])) < 0.5  # 4 before
+        error = np.abs(landmarks.inverse_depth * depth - 1)
+        assert np.median(error[is_young & landmarks.is_tracked]) < 0.1
+    else:
+        np.testing.assert_array_equal(poses, wrong)

@@ -18,7 +18,6 @@ import numpy as np
 
 from mem3r_ros.geometry import invert, rotation_angle, so3_log
 from mem3r_ros.odometry.frame_location import MIN_LANDMARKS, Location
-from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.motion_prior import MotionPrior
 from mem3r_ros.odometry.robust_geometry import epipolar_distance
 
@@ -103,33 +102,29 @@ def is_plausible(departure: np.ndarray, usual_depth: float) -> bool:
 
 
 def network_fits_better(
-    landmarks: Landmarks,
-    poses: np.ndarray,
+    seen: np.ndarray,
+    motions: tuple[np.ndarray, np.ndarray],
     camera: np.ndarray,
-    T_key_camera: np.ndarray,
     sigma_px: float,
 ) -> bool:
     """
-    Return whether the network's motion since the last keyframe explains the corners better.
+    Return whether the corners of two images fit the network's motion better than the window's.
 
-    :param poses: of the frames of the window, the newest one and the keyframe before, [K, 4, 4].
+    :param seen: corners in the first and the second image, NaN where not seen, [P, 2, 2] px.
+    :param motions: T_first_second of the window and of the network, [4, 4] each.
     :param camera: fx, fy, cx, cy.
-    :param T_key_camera: motion from that keyframe to the newest frame by the network, [4, 4].
     :param sigma_px: standard deviation of a tracked corner.
     """
-    by_window = invert(poses[-2]) @ poses[-1]
-    turn = float(rotation_angle(by_window[:3, :3].T @ T_key_camera[:3, :3]))
-    step, other = by_window[:3, 3], T_key_camera[:3, 3]
-    lengths = float(np.linalg.norm(step) * np.linalg.norm(other))
-    if turn < _APART_RAD and float(step @ other) >= _APART_COSINE * lengths:
+    step, other = motions
+    turn = float(rotation_angle(step[:3, :3].T @ other[:3, :3]))
+    lengths = float(np.linalg.norm(step[:3, 3]) * np.linalg.norm(other[:3, 3]))
+    if turn < _APART_RAD and float(step[:3, 3] @ other[:3, 3]) >= _APART_COSINE * lengths:
         return False
-    seen = landmarks.seen[np.isfinite(landmarks.seen[:, -2:, 0]).all(axis=1), -2:]
-    if len(seen) < _LEAST_COMPARED:
+    first, second = seen[np.isfinite(seen[:, :, 0]).all(axis=1)].swapaxes(0, 1)
+    if len(first) < _LEAST_COMPARED:
         return False
     cost, network_cost = (
-        float(np.log1p((distance_px / sigma_px) ** 2).mean())
-        for distance_px in (
-            epipolar_distance(seen[:, 0], seen[:, 1], camera, T) for T in (by_window, T_key_camera)
-        )
+        float(np.log1p((epipolar_distance(first, second, camera, T) / sigma_px) ** 2).mean())
+        for T in motions
     )
     return network_cost < _BETTER_COST * cost

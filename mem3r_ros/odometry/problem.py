@@ -66,4 +66,5 @@ class Solution:
     num_iterations: int
     has_converged: bool
     cost: float
-    contradicts_depth: bool = False  # the observations do not fit the prior inverse depths
+    # Whether the observations do not fit the prior inverse depths, or which of them, [N] bool.
+    contradicts_depth: bool | np.ndarray = False

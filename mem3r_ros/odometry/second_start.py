@@ -79,7 +79,7 @@ def _by_observations(
         )
     )
     start = _by_essential_matrices(problem, seen, limit_px)
-    depth = _triangulated(problem, start)
+    depth = triangulated(problem, start)
     second = adjust(
         replace(free, T_window_camera=start, inverse_depth=depth, prior_inverse_depth=depth)
     )
@@ -124,8 +124,12 @@ def _by_essential_matrices(problem: Problem, seen: np.ndarray, limit_px: float) 
     return poses
 
 
-def _triangulated(problem: Problem, poses: np.ndarray) -> np.ndarray:
-    """Return the inverse depths by all observations, linear least squares, [N]."""
+def triangulated(problem: Problem, poses: np.ndarray) -> np.ndarray:
+    """
+    Return the inverse depths by all observations, linear least squares, [N].
+
+    :param poses: of the frames, [M, 4, 4].
+    """
     row, camera = problem.landmark, problem.camera
     anchor, frame = poses[problem.anchor[row]], poses[problem.frame]
     rays = rays_of(problem.anchor_pixels[row], camera)

@@ -28,6 +28,7 @@ from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, is_key_expected,
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
+from mem3r_ros.odometry.network_start import corrected_by_network
 from mem3r_ros.odometry.new_landmarks import add_corners
 from mem3r_ros.odometry.pinhole import camera_array
 from mem3r_ros.odometry.relocation import Relocation, relocated
@@ -163,8 +164,6 @@ class SlidingWindow:
         depth = (self.depth_camera, self.depth_scale)
         return [keyframe_at(index, *now, *depth) for index in range(len(self.keyframes))]
 
-    # The steps of a frame.
-
     def _start_at(
         self, place: Relocation, grey: np.ndarray, frame: FrameInput, config: RefinementConfig
     ) -> WindowEstimate | None:
@@ -294,8 +293,10 @@ class SlidingWindow:
             self._start(grey, frame, config)
             return f'{flaw}; the window starts anew'
         is_held = frame.is_scale_held or self.is_scale_carried
-        compared = (self.landmarks, self.poses, self.camera, self.since_key)
-        if agreement.network_fits_better(*compared, self.pixel_sigma(config)):
+        motions = self.keyframes.motion_factors(self._since_key())
+        given = (self.landmarks, self.poses, self.camera, self.pixel_sigma(config), motions)
+        self.poses, is_wrong = corrected_by_network(*given)
+        if is_wrong:
             ratio = self._log_step_ratio() if self.has_settled or is_held else None
             self.T_window_camera = T_network
             self._start(grey, frame, config, ratio)

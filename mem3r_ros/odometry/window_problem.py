@@ -67,8 +67,8 @@ def take_solution(
     landmarks.adjusted[rows] = solution.anchor_pixels
     landmarks.inverse_depth[rows] = solution.inverse_depth
     landmarks.variance[rows] = solution.inverse_depth_variance
-    if solution.contradicts_depth:
-        landmarks.prior[rows] = solution.inverse_depth
+    replaced = np.broadcast_to(solution.contradicts_depth, len(rows))
+    landmarks.prior[rows[replaced]] = solution.inverse_depth[replaced]
     is_wrong = solution.error_px > _OUTLIER * problem.pixel_sigma
     wrong, where = rows[problem.landmark[is_wrong]], problem.frame[is_wrong]
     landmarks.seen[wrong, where] = np.nan
