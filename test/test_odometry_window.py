@@ -22,7 +22,7 @@ from mem3r_ros.odometry import window as window_module
 from mem3r_ros.odometry.adjustment import adjust
 from mem3r_ros.odometry.agreement import network_fits_better
 from mem3r_ros.odometry.landmarks import Landmarks
-from mem3r_ros.odometry.network_start import corrected_by_network
+from mem3r_ros.odometry.network_start import Correction, corrected_by_network
 from mem3r_ros.odometry.pinhole import project, rays_of
 from mem3r_ros.odometry.problem import MotionFactors
 from mem3r_ros.odometry.scale_carriers import log_depth_ratio, onto_published
@@ -359,7 +359,7 @@ def test_a_contradicted_window_starts_anew_without_a_jump_and_keeps_its_scale(sc
     window, inputs = SlidingWindow(), list(frames(scene))
     before = run(window, inputs[:12])
     monkeypatch.setattr(
-        window_module, 'corrected_by_network', lambda _, poses, *__: (poses, len(poses) > 1)
+        window_module, 'corrected_by_network', lambda _, poses, *__: (poses, Correction.FAILED)
     )
     index = next(
         index
@@ -381,6 +381,23 @@ def test_a_contradicted_window_starts_anew_without_a_jump_and_keeps_its_scale(sc
         for estimates, part in ((before[3:], inputs[4:12]), (after, inputs[index + 1 :]))
     ]
     assert ratios[1] / ratios[0] == pytest.approx(1.0, abs=0.15)
+
+
+def test_a_corrected_window_states_the_reason_and_the_covariance_of_the_network(
+    scene, monkeypatch
+):
+    window, inputs = SlidingWindow(), list(frames(scene))
+    run(window, inputs[:12])
+    monkeypatch.setattr(
+        window_module, 'corrected_by_network', lambda _, poses, *__: (poses, Correction.DONE)
+    )
+
+    estimates = [window.process(frame, CONFIG) for frame in inputs[12:]]
+
+    corrected = [e for e in estimates if 'corrected' in e.reason]
+    assert corrected == [e for e in estimates if e.is_keyframe]
+    assert corrected and all(e.covariance is None for e in corrected)
+    assert not any(e.reason for e in estimates if not e.is_keyframe)
 
 
 def two_views(T_key_camera, num_corners=60, noise_px=0.3):
@@ -467,14 +484,15 @@ def test_landmarks_and_motions_that_blur_made_wrong_are_corrected_by_a_right_net
         np.tile(np.diag([1e2, 1e2, 1e2, 1e4, 1e4, 1e4]), (num_frames - 1, 1, 1)),
     )
 
-    poses, is_contradicted = corrected_by_network(landmarks, wrong, camera, 0.5, motions)
+    poses, correction = corrected_by_network(landmarks, wrong, camera, 0.5, motions)
 
     off = invert(true[-1]) @ poses[-1]
-    assert not is_contradicted
     if is_network_right:
+        assert correction is Correction.DONE
         assert np.linalg.norm(off[:3, 3]) < 0.05  # 0.4 before
         assert np.degrees(rotation_angle(off[:3, :3])) < 0.5  # 4 before
         error = np.abs(landmarks.inverse_depth * depth - 1)
         assert np.median(error[is_young & landmarks.is_tracked]) < 0.1
     else:
+        assert correction is Correction.NOT_NEEDED
         np.testing.assert_array_equal(poses, wrong)

@@ -14,6 +14,7 @@ anew. The older ones keep their depth, and with it the scale.
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 
 import numpy as np
 
@@ -31,13 +32,21 @@ _LOOSE = 3.0  # factor on the spread of the depths that are triangulated anew
 _ITERATIONS = 15  # from a start that may be far off
 
 
+class Correction(Enum):
+    """What became of a window, as the reason states it."""
+
+    NOT_NEEDED = ''
+    DONE = 'corners fit the network, not the landmarks: these were corrected'
+    FAILED = 'corners fit the network, not the landmarks: the window starts anew'
+
+
 def corrected_by_network(
     landmarks: Landmarks,
     poses: np.ndarray,
     camera: np.ndarray,
     sigma_px: float,
     motions: MotionFactors,
-) -> tuple[np.ndarray, bool]:
+) -> tuple[np.ndarray, Correction]:
     """
     Correct a window if the corners of its last two frames fit the network's motion better.
 
@@ -46,7 +55,7 @@ def corrected_by_network(
     :param camera: fx, fy, cx, cy.
     :param sigma_px: standard deviation of a tracked corner.
     :param motions: by the network, between neighbours.
-    :return: the poses, and whether the corners still fit the network's motion better.
+    :return: the poses, and what became of the window.
     """
 
     def is_contradicted(by_window: np.ndarray) -> bool:
@@ -54,17 +63,17 @@ def corrected_by_network(
         return network_fits_better(landmarks.seen[:, -2:], pair, camera, sigma_px)
 
     if not is_contradicted(poses):
-        return poses, False
+        return poses, Correction.NOT_NEEDED
     rows, problem = window_problem(landmarks, poses, camera, sigma_px, motions, (0.0, 0.0))
     try:
         solution = adjusted_by_network(problem, landmarks.seen)
     except np.linalg.LinAlgError:
-        return poses, True
+        return poses, Correction.FAILED
     adjusted = orthonormalised(solution.T_window_camera)
     if not is_plausible(invert(poses[-1]) @ adjusted[-1], landmarks.usual_depth):
-        return poses, True
+        return poses, Correction.FAILED
     take_solution(landmarks, rows, problem, solution)
-    return adjusted, is_contradicted(adjusted)
+    return adjusted, Correction.FAILED if is_contradicted(adjusted) else Correction.DONE
 
 
 def adjusted_by_network(problem: Problem, seen: np.ndarray) -> Solution:

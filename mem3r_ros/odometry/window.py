@@ -28,7 +28,7 @@ from mem3r_ros.odometry.keyframes import Keyframes, is_key_due, is_key_expected,
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior
-from mem3r_ros.odometry.network_start import corrected_by_network
+from mem3r_ros.odometry.network_start import Correction, corrected_by_network
 from mem3r_ros.odometry.new_landmarks import add_corners
 from mem3r_ros.odometry.pinhole import camera_array
 from mem3r_ros.odometry.relocation import Relocation, relocated
@@ -107,12 +107,14 @@ class SlidingWindow:
         )
         self.wants_keyframe = is_key and frame.depth is None
         if is_key and frame.depth is not None:
-            reason = self._take_keyframe(frame, grey, expected[0], config) or reason
+            flaw, is_wrong = self._take_keyframe(frame, grey, expected[0], config)
+            location, reason = None if is_wrong else location, flaw or reason
         self.T_window_camera = self.poses[-1].copy()
         moved = orthonormalise(invert(before) @ self.T_window_camera)
-        self.velocity = moved.copy() if place is None else self.velocity
+        if place is None:
+            self.velocity = moved.copy()
         covariance = None
-        if location is not None and len(self.poses) > 1:  # else the landmarks were wrong
+        if location is not None:
             found = location.seen_from(before)
             covariance, flaw = agreement.with_disagreement(found, moved, motion)
             reason = flaw or reason
@@ -281,8 +283,8 @@ class SlidingWindow:
 
     def _take_keyframe(
         self, frame: FrameInput, grey: np.ndarray, T_network: np.ndarray, config: RefinementConfig
-    ) -> str:
-        """Make the newest frame a keyframe; return why the window was not adjusted, or nothing."""
+    ) -> tuple[str, bool]:
+        """Make the newest frame a keyframe; return a flaw, and whether its location is wrong."""
         if len(self.keyframes) == config.num_keyframes:
             self._drop_oldest()
         flaw = self._adjust(config)
@@ -291,16 +293,16 @@ class SlidingWindow:
             # Wrong landmarks contradict every new frame, and their scale is wrong, too.
             self.T_window_camera = self.poses[-1].copy()
             self._start(grey, frame, config)
-            return f'{flaw}; the window starts anew'
+            return f'{flaw}; the window starts anew', True
         is_held = frame.is_scale_held or self.is_scale_carried
         motions = self.keyframes.motion_factors(self._since_key())
         given = (self.landmarks, self.poses, self.camera, self.pixel_sigma(config), motions)
-        self.poses, is_wrong = corrected_by_network(*given)
-        if is_wrong:
+        self.poses, correction = corrected_by_network(*given)
+        if correction is Correction.FAILED:
             ratio = self._log_step_ratio() if self.has_settled or is_held else None
             self.T_window_camera = T_network
             self._start(grey, frame, config, ratio)
-            return 'corners fit the network, not the landmarks: the window starts anew'
+            return correction.value, True
         if len(self.keyframes) < _SETTLED_KEYFRAMES and not is_held:
             self._choose_scale(frame)
         step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
@@ -308,7 +310,7 @@ class SlidingWindow:
             ratio = math.log(step / self.since_key_path)
             self.log_step_ratios = [*self.log_step_ratios, ratio][-_STEP_RATIOS:]
         self._add_keyframe(frame, grey, self._since_key(), config)
-        return flaw
+        return correction.value or flaw, correction is Correction.DONE
 
     def _choose_scale(self, frame: FrameInput) -> None:
         """
@@ -358,8 +360,7 @@ class SlidingWindow:
             return f'keyframes not adjusted: {error}'
         poses, change = solution.T_window_camera, scale_carriers.UNCHANGED
         if num_frames > 2:
-            is_growing = num_frames < config.num_keyframes
-            published = self.keyframes.published
+            is_growing, published = num_frames < config.num_keyframes, self.keyframes.published
             change = scale_carriers.onto_published(poses[:-1], published, is_growing)
         poses = orthonormalised(change.apply(poses))
         if not agreement.is_plausible(invert(self.poses[-1]) @ poses[-1], landmarks.usual_depth):
