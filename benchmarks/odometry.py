@@ -454,4 +454,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f'error: {error}') from error

@@ -7,5 +7,5 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-NOT_PACKED: Final[Mapping[str, bool]] = {'is_packed': False}  # saved by their own class, or not
+NOT_PACKED: Final[Mapping[str, bool]] = {'is_packed': False}  # another stage saves it, or none
 ADDED: Final[Mapping[str, bool]] = {'is_added': True}  # older snapshots do not have them

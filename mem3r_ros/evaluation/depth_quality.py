@@ -4,9 +4,9 @@
 Depth of a whole run: one scale for all frames, errors near edges, and whether confidence ranks.
 
 The scale is the median of true over predicted depth, over the pixels of a frame and then over the
-frames: nearly the one that makes AbsRel smallest. The usual ratio of both medians depends on the
+frames: as many pixels are too near as too far. The usual ratio of both medians depends on the
 surface on which the median pixel lies. Where one half of an image is a table and the other half
-the wall behind it, it errs by a tenth, so its figures are kept apart.
+the wall behind it, a step that is blurred by few pixels changes it much, so its figures are apart.
 
 AUSE is the area under the sparsification error curve (Ilg et al., ECCV 2018). The curve is the
 mean error of the pixels that remain when the least confident ones are left out, minus the same
@@ -72,16 +72,16 @@ class DepthQualityMeter:
         if not self._frames:
             return None
         scale = float(np.median([np.median(t / d) for d, _, t, _ in self._frames]))
-        other = float(np.median([np.median(t) / np.median(d) for d, _, t, _ in self._frames]))
-        other_error = [np.mean(np.abs(other * d - t) / t) for d, _, t, _ in self._frames]
+        ratio = float(np.median([np.median(t) / np.median(d) for d, _, t, _ in self._frames]))
+        by_medians = [np.mean(np.abs(ratio * d - t) / t) for d, _, t, _ in self._frames]
         rows = np.array([_row(scale * d, c, t, e) for d, c, t, e in self._frames])
         names = ('abs_rel', 'abs_rel_near_edges', 'abs_rel_elsewhere', 'ause', 'ause_random')
         means = dict(zip(names, map(float, np.nanmean(rows, axis=0)), strict=True))
         return DepthQuality(
             num_frames=len(rows),
             scale=scale,
-            ratio_of_medians=other,
-            abs_rel_by_medians=float(np.mean(other_error)),
+            ratio_of_medians=ratio,
+            abs_rel_by_medians=float(np.mean(by_medians)),
             **means,
         )
 

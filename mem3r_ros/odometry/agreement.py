@@ -28,8 +28,8 @@ _MAX_SHIFT = 0.15
 _MAX_TURN_RAD = 0.1
 _FEW_CORNERS = 30  # below, a turn that no expected motion shows is not followed
 _SURPRISING_TURN_RAD = 0.17  # from each expected motion
-# Two motions are compared by so many corners, and only if they are so far apart. On recordings
-# the network's is never better by as much unless that of the landmarks is wrong.
+# Two motions are compared by so many corners, and only if they are so far apart. Chosen on
+# recordings, so that nothing is corrected while the window is right.
 _LEAST_COMPARED = 20
 _APART_RAD = math.radians(1.5)
 _APART_COSINE = math.cos(math.radians(20.0))  # between the directions of the steps

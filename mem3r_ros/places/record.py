@@ -51,7 +51,7 @@ class PlaceRecord:
     num_taken: int = 0
     num_recognised: int = 0
     num_alike: int = 0
-    alike_m: np.ndarray = field(default_factory=lambda: np.zeros(0), metadata=ADDED)  # [A]
+    alike_m: np.ndarray = field(default_factory=lambda: np.zeros(0), metadata=ADDED)  # [A] m
     last_recognised_ns: int | None = None
     stretch_now: int = 0
     path_now_m: float = 0.0
