@@ -83,6 +83,22 @@ def test_exact_observations_give_the_exact_answer():
     assert np.abs(solution.inverse_depth / inverse_depth - 1).max() < 0.01
 
 
+def test_observations_along_normals_give_the_exact_answer():
+    truth, _, problem = scene()
+    random = np.random.default_rng(1)
+    angle = random.uniform(0.0, 2.0 * np.pi, len(problem.pixels))
+    normals = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    # Where on its edge a point is seen does not count.
+    along = random.normal(0.0, 20.0, (len(angle), 1)) * normals[:, ::-1] * (-1.0, 1.0)
+    edges = replace(
+        problem, pixels=problem.pixels + along, normals=normals, max_iterations=30, focal_sigma=0.0
+    )
+    solution = adjust(edges)
+    assert position_error(solution.T_window_camera, truth) < 1e-3
+    points = adjust(replace(edges, normals=None))
+    assert position_error(points.T_window_camera, truth) > 1e-2
+
+
 def test_one_in_ten_wrong_observations_changes_little():
     truth, _, problem = scene(0.3)
     pixels = problem.pixels.copy()

@@ -36,6 +36,24 @@ _APART_COSINE = math.cos(math.radians(20.0))  # between the directions of the st
 _BETTER_COST = 0.8  # over the cost of the other motion
 
 
+def judged(
+    location: Location | None,
+    T_window_previous: np.ndarray,
+    T_previous_camera: np.ndarray,
+    motion: MotionPrior,
+) -> tuple[np.ndarray | None, str]:
+    """
+    Return the covariance of the motion to a located frame; see :func:`with_disagreement`.
+
+    :param location: None: there is no covariance.
+    :param T_window_previous: of the camera before.
+    """
+    if location is None:
+        return None, ''
+    covariance = location.seen_from(T_window_previous)
+    return with_disagreement(covariance, T_previous_camera, motion)
+
+
 def with_disagreement(
     covariance: np.ndarray, T_previous_camera: np.ndarray, motion: MotionPrior
 ) -> tuple[np.ndarray, str]:

@@ -58,3 +58,11 @@ class RefinementConfig:
         low=0.0,
         high=1.0,
     )
+
+    def sigma_px(self, width_scale: float) -> float:
+        """
+        Return the standard deviation of a tracked corner in the working image, px.
+
+        :param width_scale: pixels of it per pixel at the reference width.
+        """
+        return self.pixel_noise * max(width_scale, 0.5)

@@ -45,6 +45,17 @@ class MotionPrior:
             self.rotation_variance + following.rotation_variance,
         )
 
+    @property
+    def variances(self) -> np.ndarray:
+        """Variances of position and rotation, [2]."""
+        return np.array([self.position_variance, self.rotation_variance])
+
+    def scaled(self, factor: float) -> MotionPrior:
+        """Return this motion in a unit that is smaller by a factor."""
+        T = self.T.copy()
+        T[:3, 3] *= factor
+        return MotionPrior(T, self.position_variance * factor**2, self.rotation_variance)
+
     def information(self) -> np.ndarray:
         """Return the information of translation and rotation in the first camera, [6, 6]."""
         variances = np.array([[self.position_variance, self.rotation_variance]])

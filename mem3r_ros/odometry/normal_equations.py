@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mem3r_ros.odometry.block_roots import BlockRoots
 from mem3r_ros.odometry.manifold import hats, moved_poses, rotation_vectors
 from mem3r_ros.odometry.problem import MotionFactors, Problem
 
 # M frames, G frames with observations, N landmarks (sorted by anchor), O observations,
-# F factors between frames, U unknowns besides the landmarks
+# F factors between frames, U unknowns besides the landmarks, A residuals of an observation
 
 _MIN_DEPTH = 1e-6  # of a homogeneous point: behind it, an observation does not count
 _LEAST_SHARE = 0.3  # of an inverse depth that one iteration leaves
@@ -68,11 +69,17 @@ class Structure:
         grid = (len(self.frames), num_landmarks)
         self.is_seen = np.zeros(grid, bool)
         self.is_seen.ravel()[self.cell] = True
-        self.pixels = np.zeros((2, *grid))
-        self.pixels.reshape(2, -1)[:, self.cell] = problem.pixels.T
+        self.pixels = self._on_grid(problem.pixels, grid)
+        self.normals = None if problem.normals is None else self._on_grid(problem.normals, grid)
         self.anchor_pixels = problem.anchor_pixels[self.order].T.copy()
         self.prior = problem.prior_inverse_depth[self.order]
         self.prior_sigma = problem.prior_sigma[self.order]
+
+    def _on_grid(self, values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+        """Return values of observations [O, 2] as [2, G, N]."""
+        result = np.zeros((2, *grid))
+        result.reshape(2, -1)[:, self.cell] = values.T
+        return result
 
     def of_problem(self, values: np.ndarray) -> np.ndarray:
         """Return values of landmarks [N, ...] in the order of the problem."""
@@ -126,9 +133,11 @@ class Residuals:
         scale, centre = self.focal / sigma, problem.camera[2:] / sigma
         self.pixel = self.uv * scale[:, None, None] + centre[:, None, None]
         self.pixel -= self._structure.pixels / sigma
+        if self._structure.normals is not None:
+            self.pixel = (self.pixel * self._structure.normals).sum(axis=0, keepdims=True)
         self.pixel[:, ~is_ahead] = 0.0
         self._is_ahead = is_ahead
-        self._squared = self.pixel[0] ** 2 + self.pixel[1] ** 2
+        self._squared = (self.pixel * self.pixel).sum(axis=0)
         relative = 1.0 + self._squared * CAUCHY_PIXEL**-2.0
         self.weight = is_ahead / relative
         num_lost = int(is_seen.sum()) - int(is_ahead.sum())
@@ -173,23 +182,20 @@ class System:
         self, residuals: Residuals, root: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return derivatives of the weighted pixels of each grid cell.
+        Return derivatives of the weighted residuals of each grid cell.
 
         :return: by the pose of the frame (by that of the anchor: its negative) with the weighted
-            residual as seventh, [2, G, 7, N]; by the anchor's pixel and the inverse depth,
-            [2, G, 3, N].
+            residual as seventh, [A, G, 7, N]; by the anchor's pixel and the inverse depth,
+            [A, G, 3, N].
         """
+        points = self._by_point(residuals, root)
         num_frames, num_landmarks = root.shape
-        by_pose = np.empty((2, num_frames, 7, num_landmarks))
-        by_landmark = np.empty((2, num_frames, 3, num_landmarks))
+        by_pose = np.empty((len(points), num_frames, 7, num_landmarks))
+        by_landmark = np.empty((len(points), num_frames, 3, num_landmarks))
         offset = residuals.t_anchor - residuals.t[:, :, None]  # [G, 3, N]
         qx, qy, qz = residuals.q
-        scale = root * residuals.inverse_z / self._problem.pixel_sigma
         turned = residuals.R_anchor / np.append(residuals.focal, 1.0)[:, None]
-        for axis in (0, 1):
-            R = residuals.R[:, :, :, None]
-            point = R[:, :, axis] - residuals.uv[axis][:, None] * R[:, :, 2]
-            point *= (scale * residuals.focal[axis])[:, None]  # [G, 3, N] by the point
+        for axis, point in enumerate(points):
             rows = by_pose[axis]
             np.multiply(point, -residuals.rho, out=rows[:, :3])
             a, b, c = point[:, 0], point[:, 1], point[:, 2]
@@ -203,6 +209,19 @@ class System:
             rows[:, 2] = a * offset[:, 0] + b * offset[:, 1] + c * offset[:, 2]
         return by_pose, by_landmark
 
+    def _by_point(self, residuals: Residuals, root: np.ndarray) -> list[np.ndarray]:
+        """Return the derivatives of each weighted residual by the point, A times [G, 3, N]."""
+        scale = root * residuals.inverse_z / self._problem.pixel_sigma
+        R, points = residuals.R[:, :, :, None], []
+        for axis in (0, 1):
+            point = R[:, :, axis] - residuals.uv[axis][:, None] * R[:, :, 2]
+            point *= (scale * residuals.focal[axis])[:, None]
+            points.append(point)
+        normals = self._structure.normals
+        if normals is None:
+            return points
+        return [normals[0][:, None] * points[0] + normals[1][:, None] * points[1]]
+
     def _sum_poses(self, by_pose: np.ndarray, state: State, residuals: Residuals) -> None:
         """Sum what the observations and motions of each pair of frames say of their poses."""
         structure, num_frames = self._structure, len(state.poses)
@@ -211,7 +230,7 @@ class System:
         for anchor, start, end in structure.slices:
             block = by_pose[..., start:end]
             sums = block @ block.transpose(0, 1, 3, 2)
-            pairs[anchor, structure.frames] = sums[0, :, :6] + sums[1, :, :6]
+            pairs[anchor, structure.frames] = sums.sum(axis=0)[:, :6]
         self._add_motions(pairs, state, residuals)
         H = -(pairs + pairs.transpose(1, 0, 2, 3))[..., :6]
         to_first, to_second = pairs.sum(axis=1), pairs.sum(axis=0)
@@ -255,7 +274,8 @@ class System:
         """Set the normal equations between poses and landmarks, [U, 3, N]."""
         structure = self._structure
         coupled = by_pose[0, :, :6, None] * by_landmark[0, :, None]
-        coupled += by_pose[1, :, :6, None] * by_landmark[1, :, None]  # [G, 6, 3, N]
+        for axis in range(1, len(by_pose)):
+            coupled += by_pose[axis, :, :6, None] * by_landmark[axis, :, None]  # [G, 6, 3, N]
         num_landmarks = coupled.shape[-1]
         C = np.zeros((structure.num_unknowns + 6, 3, num_landmarks))
         C[structure.rows[structure.frames].ravel()] = coupled.reshape(
@@ -295,13 +315,13 @@ class System:
         self.gradient[size] = (by_focal * by_pose[:, :, 6]).sum() + pull
         self._C[size] = (by_landmark * by_focal[:, :, None]).sum(axis=(0, 1))
 
-    def _shrink(self, damping: float) -> tuple[_Roots, np.ndarray, np.ndarray]:
+    def _shrink(self, damping: float) -> tuple[BlockRoots, np.ndarray, np.ndarray]:
         """
         Eliminate the landmarks.
 
         :return: Cholesky factors L of the landmarks' blocks; L^-1 C, [U, 3 N]; reduced matrix.
         """
-        roots = _Roots.of(self._h, damping)
+        roots = BlockRoots.of(self._h, damping)
         W = np.stack(roots.solve(*self._C.transpose(1, 0, 2)), axis=1)
         W = W.reshape(len(W), 3 * W.shape[-1])
         S = self._H - W @ W.T
@@ -340,50 +360,3 @@ class System:
         pose = inverse[last : last + 6, last : last + 6] if last >= 0 else np.zeros((6, 6))
         sigma = float(np.sqrt(inverse[-1, -1])) if structure.has_focal else 0.0
         return variance, pose, sigma
-
-
-@dataclass(frozen=True, slots=True)
-class _Roots:
-    """Cholesky factors of symmetric 3x3 matrices, [N] each."""
-
-    l00: np.ndarray
-    l10: np.ndarray
-    l20: np.ndarray
-    l11: np.ndarray
-    l21: np.ndarray
-    l22: np.ndarray
-
-    @classmethod
-    def of(cls, h: np.ndarray, damping: float) -> _Roots:
-        """
-        Factorise matrices [3, 3, N] whose diagonals are enlarged.
-
-        :raises numpy.linalg.LinAlgError: one is not positive definite.
-        """
-        grown = 1.0 + damping
-        with np.errstate(invalid='ignore', divide='ignore'):
-            l00 = np.sqrt(h[0, 0] * grown)
-            l10, l20 = h[1, 0] / l00, h[2, 0] / l00
-            l11 = np.sqrt(h[1, 1] * grown - l10 * l10)
-            l21 = (h[2, 1] - l20 * l10) / l11
-            l22 = np.sqrt(h[2, 2] * grown - l20 * l20 - l21 * l21)
-        # What is not finite or not positive earlier reaches the last one.
-        if not (l22 > 0.0).all():
-            raise np.linalg.LinAlgError('the equations of a landmark are singular')
-        return cls(l00, l10, l20, l11, l21, l22)
-
-    def solve(
-        self, first: np.ndarray, second: np.ndarray, third: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the solution x of L x = y, [..., N] for each component."""
-        x0 = first / self.l00
-        x1 = (second - self.l10 * x0) / self.l11
-        return x0, x1, (third - self.l20 * x0 - self.l21 * x1) / self.l22
-
-    def solve_transposed(
-        self, first: np.ndarray, second: np.ndarray, third: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the solution x of L^T x = y, [..., N] for each component."""
-        x2 = third / self.l22
-        x1 = (second - self.l21 * x2) / self.l11
-        return (first - self.l10 * x1 - self.l20 * x2) / self.l00, x1, x2

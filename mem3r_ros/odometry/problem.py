@@ -47,6 +47,8 @@ class Problem:
     motions: MotionFactors = field(default_factory=MotionFactors.none)
     focal_sigma: float = 0.0  # of the log focal length around ``camera``; 0: known
     prior_log_focal: float = 0.0  # departure of the expected focal length from ``camera``
+    normals: np.ndarray | None = None  # [O, 2] of edges: only errors along them count, and the
+    # focal length is held; None: observations are points
     max_iterations: int = 8
     least_decrease: float = 1e-3  # relative, of the cost; an iteration with less is the last
 

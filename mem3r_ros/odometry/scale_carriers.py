@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from mem3r_ros.geometry import so3_exp
+from mem3r_ros.geometry import invert, so3_exp
 from mem3r_ros.odometry.landmarks import Landmarks
 from mem3r_ros.odometry.manifold import rotation_vectors
 from mem3r_ros.odometry.pinhole import DepthImage, rays_of
@@ -25,6 +25,7 @@ ESTABLISHED_SIGMA = 0.005  # relative spread of an established depth that leaves
 _MIN_LANDMARKS = 10
 _LAST_COUNTS = 15  # landmarks whose weight the last ratio of depths has
 _MAX_RESCALE = 2.0  # of one adjustment
+_STEP_RATIOS = 10  # keyframe steps that are compared with the network's
 _LEAST_SPREAD = 1e-9  # of keyframe positions
 
 
@@ -45,6 +46,21 @@ class Similarity:
 
 
 UNCHANGED = Similarity(np.eye(3), np.zeros(3), 1.0)
+
+
+def with_newest_step(
+    log_ratios: list[float], poses: np.ndarray, network_path: float
+) -> list[float]:
+    """
+    Return the logs of the last keyframe steps over the network's, with that of the newest one.
+
+    :param poses: of the frames of the window, [K, 4, 4].
+    :param network_path: of the newest step, in units of the network.
+    """
+    step = float(np.linalg.norm((invert(poses[-2]) @ poses[-1])[:3, 3]))
+    if min(step, network_path) <= 0.0:
+        return log_ratios
+    return [*log_ratios, math.log(step / network_path)][-_STEP_RATIOS:]
 
 
 def established(landmarks: Landmarks) -> np.ndarray:

@@ -3,9 +3,10 @@
 """
 A sliding window of keyframes whose poses and landmarks are adjusted together.
 
-Each frame is located by the landmarks that it sees, with the network's motion as a prior; each
-keyframe adjusts the window. What carries the scale over its end: landmarks with parallax keep
-their depth and outweigh the others; new ones get the network's depth (:mod:`scale_carriers`).
+Each frame is located by the landmarks that it sees, with the network's motion as a prior, or the
+motion by edges where corners are few; each keyframe adjusts the window. What carries the scale
+over its end: landmarks with parallax keep their depth and outweigh the others; new ones get the
+network's depth (:mod:`scale_carriers`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mem3r_ros.geometry import invert, orthonormalise
 from mem3r_ros.odometry import agreement, corner_search, scale_carriers
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.corner_tracks import working_image
+from mem3r_ros.odometry.edge_window import EdgeWindow
 from mem3r_ros.odometry.focal_length import FocalLength
 from mem3r_ros.odometry.frame_input import FrameInput, WindowEstimate
 from mem3r_ros.odometry.frame_location import Location, locate
@@ -41,7 +43,6 @@ _SETTLED_KEYFRAMES = 4
 _MAX_FLAWED = 3  # keyframes
 _LEAST_FOUND = 20  # landmarks that link a frame after a break to the window
 _NEW_SHARE = 0.3  # of a frame in the usual error of the last motion
-_STEP_RATIOS = 10  # keyframe steps that are compared with the network's
 
 
 @dataclass(slots=True)
@@ -69,6 +70,7 @@ class SlidingWindow:
     landmarks: Landmarks = field(default_factory=Landmarks, metadata=NOT_PACKED)
     keyframes: Keyframes = field(default_factory=Keyframes, metadata=NOT_PACKED)
     focal: FocalLength = field(default_factory=FocalLength, metadata=NOT_PACKED)
+    edges: EdgeWindow = field(default_factory=EdgeWindow, metadata=NOT_PACKED)
 
     def process(self, frame: FrameInput, config: RefinementConfig) -> WindowEstimate | None:
         """
@@ -77,7 +79,7 @@ class SlidingWindow:
         :return: the motion since the previous frame; None for the first frame of a window.
         """
         grey = working_image(frame.grey)
-        camera = frame.camera.resized(grey.shape[1], grey.shape[0])
+        camera = frame.camera.resized(*grey.shape[::-1])
         self.image_camera = self.focal.camera(camera, frame.is_calibrated)
         self.camera = camera_array(self.image_camera)
         is_new = self.previous is None or self.previous.shape != grey.shape
@@ -85,15 +87,18 @@ class SlidingWindow:
         if is_new or frame.T_previous_camera is None:
             can_be_found = frame.is_near and not is_new
             found = self._motion_over_break(grey) if can_be_found else None
+            self.edges.clear()
             if found is None:
                 self._start(grey, frame, config)
+                self.edges.note_corners(len(self.landmarks))
                 return None
             motion, place = found
             expected = (place.T_window_camera,) * 2
         else:
-            motion = self._scaled(frame.T_previous_camera, config)
+            motion = self._moved(grey, frame, config)
             expected = (before @ motion.T, before @ self.velocity)
         seen = self._track(grey, expected)
+        self.edges.note_corners(len(seen))
         location, reason = self._located(seen, expected, config)
         if place is not None and (location is None or location.num_inliers < _LEAST_FOUND):
             return self._start_at(place, grey, frame, config)
@@ -113,18 +118,10 @@ class SlidingWindow:
         moved = orthonormalise(invert(before) @ self.T_window_camera)
         if place is None:
             self.velocity = moved.copy()
-        covariance = None
-        if location is not None:
-            found = location.seen_from(before)
-            covariance, flaw = agreement.with_disagreement(found, moved, motion)
-            reason = flaw or reason
+        covariance, flaw = agreement.judged(location, before, moved, motion)
+        num_inliers = int(self.landmarks.is_tracked.sum())
         return WindowEstimate(
-            T_previous_camera=moved,
-            covariance=covariance,
-            num_tracked=len(seen),
-            num_inliers=int(self.landmarks.is_tracked.sum()),
-            is_keyframe=self.is_key,
-            reason=reason,
+            moved, covariance, len(seen), num_inliers, self.is_key, flaw or reason
         )
 
     @property
@@ -139,7 +136,7 @@ class SlidingWindow:
 
         The depth of the next frame is decided before this one is finished.
         """
-        if self.wants_keyframe or len(self.poses) < 2:  # no velocity yet
+        if self.wants_keyframe or self.edges.is_needed or len(self.poses) < 2:  # no velocity yet
             return True
         expected = self.T_window_camera @ self.velocity @ self.velocity
         return is_key_expected(
@@ -156,10 +153,6 @@ class SlidingWindow:
         """Pixels of the working image per pixel at the reference width."""
         return self.previous.shape[1] / REFERENCE_WIDTH
 
-    def pixel_sigma(self, config: RefinementConfig) -> float:
-        """Return the standard deviation of a tracked corner in the working image, px."""
-        return config.pixel_noise * max(self.width_scale, 0.5)
-
     def current_keyframes(self) -> list[Keyframe]:
         """Return the keyframes as they are adjusted now, oldest first."""
         now = (self.keyframes, self.landmarks, self.poses, self.image_camera)
@@ -174,8 +167,8 @@ class SlidingWindow:
         moved = orthonormalise(invert(self.T_window_camera) @ place.T_window_camera)
         self.T_window_camera = place.T_window_camera
         self._start(grey, frame, config, ratio)
-        num_found = len(place.pixels)
-        return WindowEstimate(moved, None, num_found, num_found, True, 'motion by features alone')
+        num = len(place.pixels)
+        return WindowEstimate(moved, None, num, num, True, 'motion by features alone')
 
     def _start(
         self,
@@ -196,6 +189,7 @@ class SlidingWindow:
             image_camera=self.image_camera,
             num_taken=self.num_taken,
             focal=self.focal,
+            edges=self.edges,
             T_window_camera=self.T_window_camera,
         )
         for item in fields(fresh):
@@ -208,15 +202,15 @@ class SlidingWindow:
         self._add_keyframe(frame, grey, STILL, config)
         self.wants_keyframe = False
 
-    def _scaled(self, T_previous_camera: np.ndarray, config: RefinementConfig) -> MotionPrior:
-        """Return the network's motion in the scale of the window, and add it up."""
-        T = T_previous_camera.copy()
+    def _moved(self, grey: np.ndarray, frame: FrameInput, config: RefinementConfig) -> MotionPrior:
+        """Return the motion by edges or network in the scale of the window, and add it up."""
+        T, log_ratio = frame.T_previous_camera.copy(), self._log_step_ratio()
         self.since_key_path += float(np.linalg.norm(T[:3, 3]))
-        T[:3, 3] *= math.exp(self._log_step_ratio())
-        motion = MotionPrior.of(T, config)
+        T[:3, 3] *= math.exp(log_ratio)
+        own = (frame, grey, self.image_camera, log_ratio, config)
+        motion = self.edges.follow(*own) or MotionPrior.of(T, config)
         total = self._since_key().then(motion)
-        self.since_key = total.T
-        self.since_key_variance = np.array([total.position_variance, total.rotation_variance])
+        self.since_key, self.since_key_variance = total.T, total.variances
         return motion
 
     def _motion_over_break(self, grey: np.ndarray) -> tuple[MotionPrior, Relocation] | None:
@@ -269,7 +263,7 @@ class SlidingWindow:
             self._since_key(),
             expected,
             scale_carriers.established(self.landmarks)[seen],
-            self.pixel_sigma(config),
+            config.sigma_px(self.width_scale),
         )
         return agreement.accepted(location, len(seen), expected)
 
@@ -296,7 +290,13 @@ class SlidingWindow:
             return f'{flaw}; the window starts anew', True
         is_held = frame.is_scale_held or self.is_scale_carried
         motions = self.keyframes.motion_factors(self._since_key())
-        given = (self.landmarks, self.poses, self.camera, self.pixel_sigma(config), motions)
+        given = (
+            self.landmarks,
+            self.poses,
+            self.camera,
+            config.sigma_px(self.width_scale),
+            motions,
+        )
         self.poses, correction = corrected_by_network(*given)
         if correction is Correction.FAILED:
             ratio = self._log_step_ratio() if self.has_settled or is_held else None
@@ -305,10 +305,8 @@ class SlidingWindow:
             return correction.value, True
         if len(self.keyframes) < _SETTLED_KEYFRAMES and not is_held:
             self._choose_scale(frame)
-        step = float(np.linalg.norm((invert(self.poses[-2]) @ self.poses[-1])[:3, 3]))
-        if min(step, self.since_key_path) > 0.0:
-            ratio = math.log(step / self.since_key_path)
-            self.log_step_ratios = [*self.log_step_ratios, ratio][-_STEP_RATIOS:]
+        step = (self.log_step_ratios, self.poses, self.since_key_path)
+        self.log_step_ratios = scale_carriers.with_newest_step(*step)
         self._add_keyframe(frame, grey, self._since_key(), config)
         return correction.value or flaw, correction is Correction.DONE
 
@@ -350,7 +348,7 @@ class SlidingWindow:
             landmarks,
             self.poses,
             self.camera,
-            self.pixel_sigma(config),
+            config.sigma_px(self.width_scale),
             self.keyframes.motion_factors(self._since_key()),
             self.focal.prior(num_frames, config.calibration_sigma),
         )
