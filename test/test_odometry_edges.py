@@ -152,6 +152,17 @@ def test_edges_are_needed_only_while_corners_are_few(box):
     assert not edges.is_needed and not len(edges.poses)
 
 
+def test_the_reason_names_the_edges_where_corners_give_no_motion(box):
+    blurred = [cv2.GaussianBlur(image, (0, 0), 2.0) for image in box[1]]  # edges stay
+    window, reasons = SlidingWindow(), []
+    for index, step in enumerate(steps_with_errors(box[0])):
+        frame = frame_of(index, (box[0], blurred, box[2]), step)
+        estimate = window.process(frame, RefinementConfig(num_corners=30))
+        reasons.append('' if estimate is None else estimate.reason)
+    assert "corners: the motion is the network's" in reasons[1]
+    assert any('corners: the motion is by edges' in reason for reason in reasons[3:])
+
+
 def test_a_window_with_few_corners_asks_for_depth_and_takes_the_edges_along(box):
     window = SlidingWindow()
     for index, step in enumerate(steps_with_errors(box[0])):

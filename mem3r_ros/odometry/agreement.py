@@ -72,29 +72,33 @@ def with_disagreement(
         return covariance, ''
     degrees = math.degrees(float(np.linalg.norm(difference[3:])))
     reason = (
-        f'corners and network disagree: {np.linalg.norm(difference[:3]):.2g} m and '
+        f'corners and {motion.source} disagree: {np.linalg.norm(difference[:3]):.2g} m and '
         f'{degrees:.2g} degrees between two images'
     )
     return covariance + np.outer(difference, difference), reason
 
 
 def accepted(
-    location: Location | None, num_seen: int, expected: Sequence[np.ndarray]
+    location: Location | None, num_seen: int, expected: Sequence[np.ndarray], source: str
 ) -> tuple[Location | None, str]:
     """
     Return the location of a frame if its corners prove it; else None, and why.
 
     :param location: by its corners; None: they gave none.
     :param num_seen: the number of these corners.
-    :param expected: T_window_camera of it by the network, and by the last motion.
+    :param expected: T_window_camera of it by the network or edges, and by the last motion.
+    :param source: of the first of these.
     """
     least = max(MIN_LANDMARKS, _MIN_INLIER_SHARE * num_seen)
+    instead = (
+        "the motion is the network's" if source == 'network' else f'the motion is by {source}'
+    )
     if location is None or location.num_inliers < least:
         num = '' if location is None else f'{location.num_inliers} of '
         agree = '' if location is None else ' agree'
-        return None, f"{num}{num_seen} corners{agree}: the motion is the network's"
+        return None, f'{num}{num_seen} corners{agree}: {instead}'
     if _is_surprising(location, expected):
-        return None, f"a turn by {location.num_inliers} corners: the motion is the network's"
+        return None, f'a turn by {location.num_inliers} corners: {instead}'
     return location, ''
 
 

@@ -210,6 +210,5 @@ def _with_spread(T: np.ndarray, solution: Solution) -> MotionPrior:
     """Return a motion with the spread that the edges leave."""
     step, covariance = float(np.linalg.norm(T[:3, 3])), _INFLATION * solution.pose_covariance
     position, rotation = np.trace(covariance[:3, :3]) / 3.0, np.trace(covariance[3:, 3:]) / 3.0
-    return MotionPrior(
-        T, max((_POSITION_SHARE * step) ** 2, position), max(_ROTATION_RAD**2, rotation)
-    )
+    position = max((_POSITION_SHARE * step) ** 2, position)
+    return MotionPrior(T, position, max(_ROTATION_RAD**2, rotation), 'edges')

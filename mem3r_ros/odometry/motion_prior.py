@@ -28,6 +28,7 @@ class MotionPrior:
     T: np.ndarray  # [4, 4]
     position_variance: float  # along the direction
     rotation_variance: float
+    source: str = 'network'  # as reasons name it
 
     @classmethod
     def of(cls, T: np.ndarray, config: RefinementConfig) -> MotionPrior:

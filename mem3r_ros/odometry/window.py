@@ -99,7 +99,8 @@ class SlidingWindow:
             expected = (before @ motion.T, before @ self.velocity)
         seen = self._track(grey, expected)
         self.edges.note_corners(len(seen))
-        location, reason = self._located(seen, expected, config)
+        location = self._located(seen, expected, config)
+        location, reason = agreement.accepted(location, len(seen), expected, motion.source)
         if place is not None and (location is None or location.num_inliers < _LEAST_FOUND):
             return self._start_at(place, grey, frame, config)
         self.previous = grey
@@ -253,8 +254,8 @@ class SlidingWindow:
 
     def _located(
         self, seen: np.ndarray, expected: tuple[np.ndarray, np.ndarray], config: RefinementConfig
-    ) -> tuple[Location | None, str]:
-        location = locate(
+    ) -> Location | None:
+        return locate(
             self.landmarks,
             self.poses,
             self.camera,
@@ -265,7 +266,6 @@ class SlidingWindow:
             scale_carriers.established(self.landmarks)[seen],
             config.sigma_px(self.width_scale),
         )
-        return agreement.accepted(location, len(seen), expected)
 
     def _append(self, T: np.ndarray, seen: np.ndarray, location: Location | None) -> None:
         """Put the frame at the end of the window."""
