@@ -63,6 +63,11 @@ class EdgeWindow:
     inverse_depth: np.ndarray = _rows(0)  # [F, P] adjusted
     log_ratio: np.ndarray = _rows()  # [F] of the depth that ``prior`` was made with
 
+    def begin(self, num_corners: int) -> None:
+        """Forget all frames, and decide by the corners of the first image of a window."""
+        self.clear()
+        self.is_needed = num_corners < _ENOUGH
+
     def note_corners(self, num_found: int) -> None:
         """Decide by the number of corners that were found again whether edges are needed."""
         if num_found < _FEW:

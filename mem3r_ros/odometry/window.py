@@ -90,7 +90,7 @@ class SlidingWindow:
             self.edges.clear()
             if found is None:
                 self._start(grey, frame, config)
-                self.edges.note_corners(len(self.landmarks))
+                self.edges.begin(len(self.landmarks))
                 return None
             motion, place = found
             expected = (place.T_window_camera,) * 2
