@@ -130,6 +130,13 @@ def test_images_without_edges_leave_the_motion_to_the_network(box):
     assert followed((poses, blank, depths)) == [None] * NUM_FRAMES
 
 
+def test_parallel_edges_leave_the_motion_to_the_network(box):
+    poses, images, depths = box
+    stripes = [np.where(np.arange(image.shape[0]) % 40 < 3, 200, 120) for image in images]
+    stripes = [np.tile(rows[:, None], (1, 320)).astype(np.uint8) for rows in stripes]
+    assert followed((poses, stripes, depths)) == [None] * NUM_FRAMES
+
+
 def test_a_frame_without_depth_starts_the_edges_anew(box):
     edges = EdgeWindow(is_needed=True)
     followed(box, edges)

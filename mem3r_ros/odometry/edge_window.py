@@ -107,6 +107,9 @@ class EdgeWindow:
         width = min(WIDTH, grey.shape[1])
         size = (width, round(grey.shape[0] * width / grey.shape[1]))
         image = EdgeImage.of(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
+        if not image.fixes_motion:
+            self.clear()
+            return None
         camera_px = camera_array(camera.resized(*size))
         if self.offset.shape[1:] != image.offset.shape or self.prior.shape[1] != _NUM_POINTS:
             self.clear()
