@@ -187,6 +187,7 @@ def test_a_network_without_two_view_geometry_and_training_gives_rotations_by_cor
             errors.append(rotation_angle(T[:3, :3].T @ T_true[:3, :3]))
             true.append(rotation_angle(T_true[:3, :3]))
         ratios.append(np.mean(errors) / np.mean(true))
+        assert all(frame.health.window_covariance is not None for frame in tracked[9:])
         assert any('corners and network disagree' in frame.reason for frame in tracked)
         assert np.isfinite(tracked[-1].depth).any()
     assert np.median(ratios) < 0.35
