@@ -195,8 +195,7 @@ def test_saved_edges_go_on_as_if_they_had_not_been_saved(box):
     followed(box, edges)
     values, tensors = pack({'window_edges': edges})
     unpack({'window_edges': restored}, values, tensors)
-    check_edges = {'window_edges.pixels', 'window_edges.direction', 'window_edges.offset'}
-    assert check_edges <= set(tensors)
+    assert {'window_edges.pixels', 'window_edges.direction', 'window_edges.offset'} <= set(tensors)
     frame = frame_of(0, box, np.eye(4))
     one, other = (
         window.follow(frame, frame.grey, frame.camera, 0.0, RefinementConfig())

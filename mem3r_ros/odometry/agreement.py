@@ -36,35 +36,27 @@ _APART_COSINE = math.cos(math.radians(20.0))  # between the directions of the st
 _BETTER_COST = 0.8  # over the cost of the other motion
 
 
-def judged(
+def with_disagreement(
     location: Location | None,
     T_window_previous: np.ndarray,
     T_previous_camera: np.ndarray,
     motion: MotionPrior,
 ) -> tuple[np.ndarray | None, str]:
     """
-    Return the covariance of the motion to a located frame; see :func:`with_disagreement`.
+    Return the covariance of a motion by corners, with the difference to its prior if it is large.
 
-    :param location: None: there is no covariance.
-    :param T_window_previous: of the camera before.
+    The difference counts if noise does not explain it.
+
+    :param location: of the frame by its corners; None: there is no covariance.
+    :param T_window_previous: of the camera before, [4, 4].
+    :param T_previous_camera: the motion, [4, 4].
+    :param motion: by the network or by edges, in the scale of the window.
+    :return: the covariance in the axes of the previous camera, [6, 6], and the reason why it
+        grew; empty if it did not.
     """
     if location is None:
         return None, ''
     covariance = location.seen_from(T_window_previous)
-    return with_disagreement(covariance, T_previous_camera, motion)
-
-
-def with_disagreement(
-    covariance: np.ndarray, T_previous_camera: np.ndarray, motion: MotionPrior
-) -> tuple[np.ndarray, str]:
-    """
-    Add the difference to the network's motion to the covariance if noise does not explain it.
-
-    :param covariance: of the motion by geometry, in the axes of the previous camera, [6, 6].
-    :param T_previous_camera: this motion, [4, 4].
-    :param motion: by the network, in the scale of the window.
-    :return: the covariance, and the reason why it grew; empty if it did not.
-    """
     turn = T_previous_camera[:3, :3] @ motion.T[:3, :3].T
     difference = np.concatenate([T_previous_camera[:3, 3] - motion.T[:3, 3], so3_log(turn)])
     noise = np.linalg.inv(motion.information()) + covariance

@@ -26,8 +26,6 @@ _STEPS = 256  # directions in a turn
 _MAX_TURN = 45  # of these: between the direction that is sought and that of an edge
 NO_EDGE = -128
 _FINE = 100.0  # steps of a pixel
-_CHECKED = 200  # edges whose directions are compared
-_LEAST_ACROSS = 0.05  # mean square of the normals across their main direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,6 @@ class EdgeImage:
         all_y, all_x = np.nonzero(self.offset != NO_EDGE)
         chosen = np.unique(np.linspace(0, len(all_x) - 1, min(most, len(all_x))).astype(int))
         return self._edges_at(all_x[chosen], all_y[chosen])
-
-    @property
-    def fixes_motion(self) -> bool:
-        """Whether the edges have different directions: parallel ones leave a motion open."""
-        normals = self.points(_CHECKED)[1]
-        return np.linalg.eigvalsh(normals.T @ normals)[0] > _LEAST_ACROSS * len(normals)
 
     def _edges_at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         angle = self.direction[y, x] * (2.0 * math.pi / _STEPS)

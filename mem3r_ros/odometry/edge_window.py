@@ -35,6 +35,7 @@ _NUM_FRAMES = 6
 _NUM_POINTS = 200  # of a frame
 _LEAST_FRAMES = 3  # that fix motion and depth
 _NEAR_SIDE_PX = 1.5  # beside an edge, where the depth of the nearer surface is looked for
+_LEAST_ACROSS = 0.05  # mean square of the normals across their main direction
 _KEY_PX = 2.0  # parallax since the last frame that is kept
 # Least spread of a motion by edges: a part of its length, and rad.
 _POSITION_SHARE, _ROTATION_RAD = 0.1, 0.005
@@ -78,9 +79,9 @@ class EdgeWindow:
 
     def clear(self) -> None:
         """Forget all frames."""
-        for item in fields(self):
-            if item.name != 'is_needed':
-                setattr(self, item.name, getattr(EdgeWindow(), item.name))
+        fresh = EdgeWindow(is_needed=self.is_needed)
+        for item in fields(fresh):
+            setattr(self, item.name, getattr(fresh, item.name))
 
     def follow(
         self,
@@ -107,14 +108,15 @@ class EdgeWindow:
         width = min(WIDTH, grey.shape[1])
         size = (width, round(grey.shape[0] * width / grey.shape[1]))
         image = EdgeImage.of(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
-        if not image.fixes_motion:
+        points = image.points(_NUM_POINTS)
+        if not _fix_motion(points[1]):
             self.clear()
             return None
         camera_px = camera_array(camera.resized(*size))
-        if self.offset.shape[1:] != image.offset.shape or self.prior.shape[1] != _NUM_POINTS:
+        if not self._can_continue(image):
             self.clear()
             self.log_depth_ratio = log_depth_ratio
-            self._append(image, frame.depth, camera_px, np.eye(4), STILL)
+            self._append(image, points, frame.depth, camera_px, np.eye(4), STILL)
             return None
         before, motion = self.poses[-1], MotionPrior.of(frame.T_previous_camera, config)
         motion = motion.scaled(math.exp(self.log_depth_ratio))
@@ -122,16 +124,22 @@ class EdgeWindow:
             variances = map(float, self.motion_variance[-1])
             motion = MotionPrior(self.motion[-1], *variances).then(motion)
             self._keep(slice(0, -1))
-        self._append(image, frame.depth, camera_px, self.poses[-1] @ motion.T, motion)
+        self._append(image, points, frame.depth, camera_px, self.poses[-1] @ motion.T, motion)
         solution = self._fitted(camera_px, config)
-        self.is_kept = solution is None or self._has_parallax(camera_px)
         if solution is None or len(self.poses) < _LEAST_FRAMES:
             return None
         return _with_spread(invert(before) @ self.poses[-1], solution)
 
+    def _can_continue(self, image: EdgeImage) -> bool:
+        # A restored state may have been made with other sizes.
+        is_alike = self.offset.shape[1:] == image.offset.shape
+        has_last = len(self.poses) > (0 if self.is_kept else 1)
+        return is_alike and has_last and self.prior.shape[1] == _NUM_POINTS
+
     def _append(
         self,
         image: EdgeImage,
+        points: tuple[np.ndarray, np.ndarray],
         depth: DepthImage,
         camera: np.ndarray,
         T: np.ndarray,
@@ -139,7 +147,7 @@ class EdgeWindow:
     ) -> None:
         if len(self.poses) == _NUM_FRAMES:
             self._keep(slice(1, None))
-        pixels, normals = image.points(_NUM_POINTS)
+        pixels, normals = points
         # An outline belongs to the nearer surface.
         sides = [pixels + side * _NEAR_SIDE_PX * normals for side in (-1.0, 0.0, 1.0)]
         nearest = np.fmin.reduce([depth.along(rays_of(side, camera))[0] for side in sides])
@@ -169,7 +177,7 @@ class EdgeWindow:
                 setattr(self, item.name, value[frames])
 
     def _fitted(self, camera: np.ndarray, config: RefinementConfig) -> Solution | None:
-        """Locate the newest frame, then adjust all; None where the edges do not suffice."""
+        """Locate the newest frame, and adjust all if it stays; None where edges do not suffice."""
         anchor, point = np.nonzero(np.isfinite(self.pixels[..., 0]))
         prior = self.prior[anchor, point]
         num = len(self.poses) - 1
@@ -186,16 +194,21 @@ class EdgeWindow:
                 informations(self.motion[1:], self.motion_variance[1:]),
             ),
         )
+        self.is_kept = True
         try:
             solution = alignment.located(self.poses)
             if solution is None:
                 return None
-            solution = alignment.adjusted(solution.T_window_camera)
+            self.poses = orthonormalised(solution.T_window_camera)
+            self.is_kept = self._has_parallax(camera)
+            if not self.is_kept:
+                return solution
+            solution = alignment.adjusted(self.poses)
+            if solution is None:
+                return None
+            self.poses = orthonormalised(solution.T_window_camera)
         except np.linalg.LinAlgError:
             return None
-        if solution is None:
-            return None
-        self.poses = orthonormalised(solution.T_window_camera)
         self.inverse_depth = self.inverse_depth.copy()
         self.inverse_depth[anchor, point] = alignment.inverse_depth
         if num >= 2:  # the depth of the frame before has been seen from both sides
@@ -212,6 +225,12 @@ class EdgeWindow:
         moved = turned + self.inverse_depth[-2, :, None] * T[:3, 3]
         shift = np.linalg.norm(project(moved, camera) - project(turned, camera), axis=1)
         return not np.nanmedian(shift) < _KEY_PX
+
+
+def _fix_motion(normals: np.ndarray) -> bool:
+    """Return whether edges have different directions: parallel ones leave a motion open."""
+    across = np.linalg.eigvalsh(normals.T @ normals)[0]
+    return bool(across > _LEAST_ACROSS * len(normals))
 
 
 def _with_spread(T: np.ndarray, solution: Solution) -> MotionPrior:

@@ -119,7 +119,7 @@ class SlidingWindow:
         moved = orthonormalise(invert(before) @ self.T_window_camera)
         if place is None:
             self.velocity = moved.copy()
-        covariance, flaw = agreement.judged(location, before, moved, motion)
+        covariance, flaw = agreement.with_disagreement(location, before, moved, motion)
         num_inliers = int(self.landmarks.is_tracked.sum())
         return WindowEstimate(
             moved, covariance, len(seen), num_inliers, self.is_key, flaw or reason
