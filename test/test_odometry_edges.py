@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Edges take the place of the network's motion where there are few corners."""
 
+from dataclasses import fields
 from itertools import pairwise
 
 import box_scene
@@ -202,3 +203,16 @@ def test_saved_edges_go_on_as_if_they_had_not_been_saved(box):
         for window in (edges, restored)
     )
     np.testing.assert_array_equal(one.T, other.T)
+
+
+def test_restored_edges_that_do_not_fit_are_started_anew(box):
+    frame = frame_of(0, box, np.eye(4))
+    for keep, is_kept in ((slice(0, 0), True), (slice(0, 1), False)):
+        edges = EdgeWindow(is_needed=True)
+        followed(box, edges)
+        for item in fields(edges):
+            if isinstance(value := getattr(edges, item.name), np.ndarray):
+                setattr(edges, item.name, value[keep])
+        edges.is_kept = is_kept
+        assert edges.follow(frame, frame.grey, frame.camera, 0.0, RefinementConfig()) is None
+        assert len(edges.poses) == 1
