@@ -13,6 +13,7 @@ import pytest
 from mem3r_ros.geometry import invert, rotation_angle, so3_exp
 from mem3r_ros.odometry.config import RefinementConfig
 from mem3r_ros.odometry.edge_image import NO_EDGE, EdgeImage
+from mem3r_ros.odometry.edge_search import EdgeSearch
 from mem3r_ros.odometry.edge_window import EdgeWindow
 from mem3r_ros.odometry.frame_input import FrameInput
 from mem3r_ros.odometry.pinhole import DepthImage
@@ -82,14 +83,39 @@ def test_an_edge_is_found_between_pixels(x_px):
     np.testing.assert_allclose(normals, np.tile([1.0, 0.0], (len(pixels), 1)), atol=0.05)
 
 
+def search_in(*images, most_px=8):
+    return EdgeSearch(
+        np.stack([image.direction for image in images]),
+        np.stack([image.offset for image in images]),
+        most_px,
+    )
+
+
 def test_an_edge_is_searched_along_its_normal_and_only_in_its_direction():
-    image = EdgeImage.of(step_at(40.0))
+    search, frame = search_in(EdgeImage.of(step_at(40.0))), np.zeros(3, int)
     start = np.array([[34.0, 30.0], [46.0, 30.0], [20.0, 30.0]])
     right = np.tile([1.0, 0.0], (3, 1))
-    rows, found, _ = image.nearest(start, right, 8)
+    rows, found, _ = search.nearest(frame, start, right, 8)
     assert rows.tolist() == [0, 1]  # the third one is too far away
     np.testing.assert_allclose(found, [[40.0, 30.0]] * 2, atol=0.25)
-    assert not len(image.nearest(start, -right, 8)[0])  # from bright to dark: another edge
+    assert not len(search.nearest(frame, start, -right, 8)[0])  # from bright to dark: another edge
+
+
+def test_each_point_is_searched_in_its_own_image():
+    search = search_in(EdgeImage.of(step_at(40.0)), EdgeImage.of(step_at(44.0)))
+    start, right = np.full((2, 2), (41.0, 30.0)), np.tile([1.0, 0.0], (2, 1))
+    rows, found, _ = search.nearest(np.array([1, 0]), start, right, 8)
+    assert rows.tolist() == [0, 1]
+    np.testing.assert_allclose(found[:, 0], [44.0, 40.0], atol=0.25)
+
+
+def test_a_search_ends_at_the_border_of_the_image():
+    search = search_in(*[EdgeImage.of(step_at(76.0))] * 2)
+    # The pixels before the first one in memory are those of the other border, a row earlier.
+    start = np.array([[1.0, 30.0], [1.0, 0.0], [1.0, 59.0]])
+    normals = np.array([[1.0, 0.0], [0.6, 0.8], [0.6, -0.8]])
+    for frame in (0, 1):
+        assert not len(search.nearest(np.full(3, frame), start, normals, 8)[0])
 
 
 def test_an_image_without_contrast_has_no_edges():

@@ -12,12 +12,12 @@ and Pedre 2015). So each observation of an edge counts along its normal only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from mem3r_ros.odometry.adjustment import adjust
-from mem3r_ros.odometry.edge_image import EdgeImage
+from mem3r_ros.odometry.edge_search import EdgeSearch
 from mem3r_ros.odometry.pinhole import project, rays_of
 from mem3r_ros.odometry.problem import MotionFactors, Problem, Solution
 
@@ -28,6 +28,7 @@ _LEAST_LENGTH_PX = 1e-6
 # How far an edge is searched, px, and iterations until it is searched again.
 _LOCATE = ((24, 3), (8, 3))
 _ADJUST = ((8, 2), (4, 2))
+FARTHEST_PX = max(reach_px for reach_px, _ in (*_LOCATE, *_ADJUST))
 # Standard deviation of an edge, px, and its growth with the distance of the search.
 _SIGMA_PX, _SIGMA_SHARE = 0.5, 0.15
 
@@ -37,7 +38,7 @@ class EdgeAlignment:
 
     def __init__(
         self,
-        images: Sequence[EdgeImage],
+        images: EdgeSearch,
         camera: np.ndarray,
         anchor: np.ndarray,
         points: tuple[np.ndarray, np.ndarray],
@@ -47,7 +48,7 @@ class EdgeAlignment:
         """
         Take the frames of a window in their order.
 
-        :param images: of the frames, M.
+        :param images: of the frames, M, prepared for ``FARTHEST_PX``.
         :param camera: fx, fy, cx, cy of all images.
         :param anchor: frame of each landmark, indices [N].
         :param points: where it lies on an edge of this frame, px, and the edge's normal, [N, 2].
@@ -69,7 +70,7 @@ class EdgeAlignment:
         :return: None where too few edges are found again.
         """
         last = len(poses) - 1
-        return self._fitted(poses, np.arange(last + 1) < last, _LOCATE, [last])
+        return self._fitted(poses, np.arange(last + 1) < last, _LOCATE, np.array([last]))
 
     def adjusted(self, poses: np.ndarray) -> Solution | None:
         """
@@ -86,13 +87,12 @@ class EdgeAlignment:
         poses: np.ndarray,
         is_fixed: np.ndarray,
         levels: Iterable[tuple[int, int]],
-        targets: Iterable[int],
+        targets: np.ndarray,
     ) -> Solution | None:
         """Search the edges in some frames and fit the free poses, level by level."""
         solution = None
         for reach_px, iterations in levels:
-            found = [self._found_in(frame, poses, reach_px) for frame in targets]
-            landmark, frame, pixels, normals = map(np.concatenate, zip(*found, strict=True))
+            landmark, frame, pixels, normals = self._found_in(targets, poses, reach_px)
             if (frame == len(poses) - 1).sum() < _LEAST_FOUND:
                 return None
             rows, landmark = np.unique(landmark, return_inverse=True)
@@ -121,29 +121,26 @@ class EdgeAlignment:
             self.inverse_depth[rows] = solution.inverse_depth
         return solution
 
-    def _found_in(self, frame: int, poses: np.ndarray, reach_px: int) -> tuple[np.ndarray, ...]:
-        """Return landmarks that a frame sees [O], the frame [O], pixels and normals [O, 2]."""
-        distance = np.abs(self._anchor - frame)
-        rows = np.flatnonzero((distance > 0) & (distance <= _REACH_FRAMES))
-        image = self._images[frame]
-        at = self._projected(self._rays, rows, poses, frame)
-        tangent = self._projected(self._rays_beside, rows, poses, frame) - at
-        length = np.linalg.norm(tangent, axis=1)
+    def _found_in(
+        self, frames: np.ndarray, poses: np.ndarray, reach_px: int
+    ) -> tuple[np.ndarray, ...]:
+        """Return landmark and frame of each observation, [O], and pixels and normals, [O, 2]."""
+        distance = np.abs(self._anchor - frames[:, None])
+        at = self._projected(self._rays, poses, frames)
+        tangent = self._projected(self._rays_beside, poses, frames) - at
+        length = np.linalg.norm(tangent, axis=2)
         with np.errstate(invalid='ignore'):
-            is_inside = ((at > -0.5) & (at < np.array(image.offset.shape[::-1]) - 0.5)).all(axis=1)
-            usable = np.flatnonzero(is_inside & (length > _LEAST_LENGTH_PX))
-        normals = tangent[usable, ::-1] / length[usable, None] * (1.0, -1.0)
-        seen, pixels, normals = image.nearest(at[usable], normals, reach_px)
-        rows = rows[usable[seen]]
-        return rows, np.full(len(rows), frame), pixels, normals
+            usable = ((at > -0.5) & (at < np.array(self._images.size) - 0.5)).all(axis=2)
+            usable &= length > _LEAST_LENGTH_PX
+        usable &= (distance > 0) & (distance <= _REACH_FRAMES)
+        which, landmark = np.nonzero(usable)
+        frame = frames[which]
+        normals = tangent[usable][:, ::-1] / length[usable][:, None] * (1.0, -1.0)
+        seen, pixels, normals = self._images.nearest(frame, at[usable], normals, reach_px)
+        return landmark[seen], frame[seen], pixels, normals
 
-    def _projected(
-        self, rays: np.ndarray, rows: np.ndarray, poses: np.ndarray, frame: int
-    ) -> np.ndarray:
-        """Return where rays of the landmarks' anchors are seen at their depths, [P, 2] px."""
-        anchor, T = poses[self._anchor[rows]], poses[frame]
-        turned = np.einsum('nij,nj->ni', anchor[:, :3, :3], rays[rows])
-        offset = anchor[:, :3, 3] - T[:3, 3]
-        return project(
-            (turned + self.inverse_depth[rows, None] * offset) @ T[:3, :3], self._camera
-        )
+    def _projected(self, rays: np.ndarray, poses: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Return where frames [G] see rays [N, 3] of the anchors at their depths, [G, N, 2] px."""
+        R, t, rho = poses[:, :3, :3], poses[:, :3, 3], self.inverse_depth[:, None]
+        in_window = np.einsum('nij,nj->ni', R[self._anchor], rays) + rho * t[self._anchor]
+        return project((in_window - rho * t[frames][:, None]) @ R[frames], self._camera)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 mem3r_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
-Edge pixels of an image with the direction of their gradient, and the search for them.
+Edge pixels of an image with the direction of their gradient.
 
 Edges by Canny (1986), between pixels by a parabola through the gradient.
 """
@@ -23,7 +23,6 @@ _LEAST_GRADIENT = 40.0  # of the Sobel filter: 5 grey levels a pixel
 _WEAK = 0.5  # over the gradient of a strong edge: continues one
 _BORDER_PX = 2
 _STEPS = 256  # directions in a turn
-_MAX_TURN = 45  # of these: between the direction that is sought and that of an edge
 NO_EDGE = -128
 _FINE = 100.0  # steps of a pixel
 
@@ -50,9 +49,8 @@ class EdgeImage:
         at, gradient = np.stack([x, y], axis=1), np.stack([dx[y, x], dy[y, x]], axis=1)
         normals = gradient / np.maximum(strength[y, x], 1.0)[:, None]
         offset = _between_pixels(strength, at, normals)
-        turns = np.arctan2(normals[:, 1], normals[:, 0]) / (2.0 * math.pi)
         direction = np.zeros(grey.shape, np.uint8)
-        direction[y, x] = np.rint(turns * _STEPS).astype(np.int64) % _STEPS
+        direction[y, x] = directions(normals)
         offsets = np.full(grey.shape, NO_EDGE, np.int8)
         offsets[y, x] = np.rint(offset * _FINE)
         return cls(direction, offsets)
@@ -66,40 +64,28 @@ class EdgeImage:
         """
         all_y, all_x = np.nonzero(self.offset != NO_EDGE)
         chosen = np.unique(np.linspace(0, len(all_x) - 1, min(most, len(all_x))).astype(int))
-        return self._edges_at(all_x[chosen], all_y[chosen])
+        x, y = all_x[chosen], all_y[chosen]
+        return edges_at(x, y, self.direction[y, x], self.offset[y, x])
 
-    def _edges_at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        angle = self.direction[y, x] * (2.0 * math.pi / _STEPS)
-        normals = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        offset = self.offset[y, x, None] / _FINE
-        return np.stack([x, y], axis=1) + offset * normals, normals
 
-    def nearest(
-        self, pixels: np.ndarray, normals: np.ndarray, reach_px: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """
-        Find the nearest edge of about the same direction along the normal of each point.
+def directions(normals: np.ndarray) -> np.ndarray:
+    """Return the directions of unit vectors [P, 2] in steps of a turn, [P]."""
+    turns = np.arctan2(normals[:, 1], normals[:, 0]) / (2.0 * math.pi)
+    return np.rint(turns * _STEPS).astype(np.int64) % _STEPS
 
-        :param pixels: [P, 2] px.
-        :param normals: unit vectors, [P, 2].
-        :return: the points for which there is one, indices [Q]; where it is, [Q, 2] px; the
-            normals of the edges, [Q, 2].
-        """
-        height, width = self.offset.shape
-        steps = np.array(sorted(range(-reach_px, reach_px + 1), key=abs))
-        along = normals[:, None] * steps[:, None]
-        x, y = np.rint(pixels[:, None] + along).astype(np.int32).transpose(2, 0, 1)  # [P, S]
-        inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-        index = np.where(inside, y * width + x, 0)
-        offset, direction = self.offset.ravel()[index], self.direction.ravel()[index]
-        turns = np.arctan2(normals[:, 1], normals[:, 0]) / (2.0 * math.pi)
-        wanted = (np.rint(turns * _STEPS).astype(np.int64) % _STEPS).astype(np.uint8)
-        turned = np.abs((direction - wanted[:, None]).view(np.int8).astype(np.int16))
-        is_match = inside & (offset != NO_EDGE) & (turned <= _MAX_TURN)
-        rows = np.flatnonzero(is_match.any(axis=1))
-        first = is_match[rows].argmax(axis=1)
-        found, found_normals = self._edges_at(x[rows, first], y[rows, first])
-        return rows, found, found_normals
+
+def edges_at(
+    x: np.ndarray, y: np.ndarray, direction: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return where the edges at some pixels are, [P, 2] px, and their normals, [P, 2].
+
+    :param x: column of each pixel, [P]; ``y``: row.
+    :param direction: see EdgeImage, [P]; ``offset`` likewise.
+    """
+    angle = direction * (2.0 * math.pi / _STEPS)
+    normals = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.stack([x, y], axis=1) + offset[:, None] / _FINE * normals, normals
 
 
 def _between_pixels(strength: np.ndarray, at: np.ndarray, normals: np.ndarray) -> np.ndarray:

@@ -21,8 +21,9 @@ import numpy as np
 from mem3r_ros.camera import Intrinsics
 from mem3r_ros.geometry import invert
 from mem3r_ros.odometry.config import RefinementConfig
-from mem3r_ros.odometry.edge_alignment import EdgeAlignment
+from mem3r_ros.odometry.edge_alignment import FARTHEST_PX, EdgeAlignment
 from mem3r_ros.odometry.edge_image import WIDTH, EdgeImage
+from mem3r_ros.odometry.edge_search import EdgeSearch
 from mem3r_ros.odometry.frame_input import FrameInput
 from mem3r_ros.odometry.manifold import orthonormalised
 from mem3r_ros.odometry.motion_prior import STILL, MotionPrior, informations
@@ -182,7 +183,7 @@ class EdgeWindow:
         prior = self.prior[anchor, point]
         num = len(self.poses) - 1
         alignment = EdgeAlignment(
-            [EdgeImage(*pair) for pair in zip(self.direction, self.offset, strict=True)],
+            EdgeSearch(self.direction, self.offset, FARTHEST_PX),
             camera,
             anchor,
             (self.pixels[anchor, point], self.normals[anchor, point]),

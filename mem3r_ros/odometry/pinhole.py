@@ -33,9 +33,9 @@ def rays_of(pixels: np.ndarray, camera: np.ndarray) -> np.ndarray:
 
 
 def project(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
-    """Return the pixels of points [P, 3] in the camera, [P, 2]; NaN behind it."""
-    z = np.where(points[:, 2] > _MIN_DEPTH, points[:, 2], np.nan)
-    return points[:, :2] / z[:, None] * camera[:2] + camera[2:]
+    """Return the pixels of points [..., 3] in the camera, [..., 2]; NaN behind it."""
+    z = np.where(points[..., 2] > _MIN_DEPTH, points[..., 2], np.nan)
+    return points[..., :2] / z[..., None] * camera[:2] + camera[2:]
 
 
 @dataclass(frozen=True, slots=True)
