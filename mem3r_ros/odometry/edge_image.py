@@ -22,7 +22,7 @@ _STRONG_SHARE = 0.07  # of the pixels, whose gradient makes an edge
 _LEAST_GRADIENT = 40.0  # of the Sobel filter: 5 grey levels a pixel
 _WEAK = 0.5  # over the gradient of a strong edge: continues one
 _BORDER_PX = 2
-_STEPS = 256  # directions in a turn
+STEPS = 256  # directions in a turn
 NO_EDGE = -128
 _FINE = 100.0  # steps of a pixel
 
@@ -71,7 +71,7 @@ class EdgeImage:
 def directions(normals: np.ndarray) -> np.ndarray:
     """Return the directions of unit vectors [P, 2] in steps of a turn, [P]."""
     turns = np.arctan2(normals[:, 1], normals[:, 0]) / (2.0 * math.pi)
-    return np.rint(turns * _STEPS).astype(np.int64) % _STEPS
+    return np.rint(turns * STEPS).astype(np.int64) % STEPS
 
 
 def edges_at(
@@ -83,7 +83,7 @@ def edges_at(
     :param x: column of each pixel, [P]; ``y``: row.
     :param direction: see EdgeImage, [P]; ``offset`` likewise.
     """
-    angle = direction * (2.0 * math.pi / _STEPS)
+    angle = direction * (2.0 * math.pi / STEPS)
     normals = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return np.stack([x, y], axis=1) + offset[:, None] / _FINE * normals, normals
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mem3r_ros.odometry.edge_image import NO_EDGE, directions, edges_at
+from mem3r_ros.odometry.edge_image import NO_EDGE, STEPS, directions, edges_at
 
 _MAX_TURN = 45  # steps of a turn between the direction that is sought and that of an edge
-_TURN = 256
 _NONE = 0x4000  # in place of a direction: no edge
-_IS_NEAR = np.uint16(_NONE | (_TURN - 1))
+_IS_NEAR = np.uint16(_NONE | (STEPS - 1))
 
 
 class EdgeSearch:
@@ -69,7 +68,7 @@ class EdgeSearch:
         index += (start[:, 0, None] + along[:, 0, None] * steps).astype(np.int32)
         index += (frame * self._pixels_of_image).astype(np.int32)[:, None]
         turned = self._codes[index]
-        turned += (_TURN + _MAX_TURN - directions(normals)).astype(np.uint16)[:, None]
+        turned += (STEPS + _MAX_TURN - directions(normals)).astype(np.uint16)[:, None]
         turned &= _IS_NEAR
         is_match = turned <= 2 * _MAX_TURN
         first, all_rows = is_match.argmax(axis=1), np.arange(len(pixels))
